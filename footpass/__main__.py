@@ -1,0 +1,113 @@
+"""Command line: ``python -m footpass evaluate | submit``.
+
+Any error is one line on stderr and exit code 2.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from footpass.files import DataError, atomic_write
+from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from footpass.events import halves_of, read_ground_truth, read_predictions
+    from footpass.metrics import evaluate
+
+    truth = read_ground_truth(args.ground_truth)
+    predictions = read_predictions(args.predictions)
+    result = evaluate(predictions, truth, args.tolerance, args.threshold, strict=args.strict)
+    figures = result.as_dict()
+    if result.missing_halves:
+        fate = "counted as all missed" if args.strict else "left out"
+        print(f"no predictions for {', '.join(result.missing_halves)}: {fate}", file=sys.stderr)
+    if args.per_match:
+        figures["per_match"] = {
+            match: {"macro_f1": counts.macro_f1, "micro": counts.micro}
+            for match, counts in result.per_match().items()
+        }
+    if args.json:
+        with atomic_write(args.json) as stream:
+            json.dump(figures, stream, indent=2)
+
+    print(
+        f"{len(halves_of(result.truth))} halves, tolerance {args.tolerance} frames, "
+        f"scores from {args.threshold}"
+    )
+    print(f"{'class':10}{'gt':>7}{'tp':>7}{'fp':>7}{'P':>8}{'R':>8}{'F1':>8}{'AP':>8}")
+    for name in ACTION_LABELS:
+        row = figures["per_class"][name]
+        rates = "".join(f"{row[key]:8.3f}" for key in ("precision", "recall", "f1", "ap"))
+        print(f"{name:10}{row['gt']:7}{row['tp']:7}{row['fp']:7}{rates}")
+    micro = "".join(f"{figures['micro'][key]:8.3f}" for key in ("precision", "recall", "f1"))
+    totals = (result.counts.gt.sum(), result.counts.tp.sum(), result.counts.fp.sum())
+    print(f"{'micro':10}" + "".join(f"{total:7}" for total in totals) + micro)
+    print(f"recall     {'':20}" + "".join(f"{split:>8}" for split in figures["splits"]))
+    for i, name in enumerate(ACTION_LABELS):
+        recalls = "".join(f"{part.recall[i]:8.3f}" for part in result.splits().values())
+        print(f"  {name:29}{recalls}")
+    for match, row in figures.get("per_match", {}).items():
+        print(f"{match}: macro F1 {row['macro_f1']:.4f}, micro F1 {row['micro']['f1']:.4f}")
+    print(f"macro F1 {figures['macro_f1']:.4f}")
+
+
+def _submit(args: argparse.Namespace) -> None:
+    from footpass.events import halves_of, read_predictions, write_submission
+
+    predictions = read_predictions(args.predictions)
+    write_submission(predictions, args.out, args.layout)
+    print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise DataError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    evaluate = commands.add_parser("evaluate", help="score a prediction file")
+    evaluate.add_argument("--predictions", required=True, metavar="P.json")
+    evaluate.add_argument("--ground-truth", required=True, metavar="G.json")
+    evaluate.add_argument("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
+    evaluate.add_argument(
+        "--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)"
+    )
+    evaluate.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="leave out halves without predictions, as the official evaluator does",
+    )
+    evaluate.add_argument("--per-match", action="store_true", help="also score every match")
+    evaluate.add_argument("--json", metavar="OUT.json", help="write the figures here")
+    evaluate.set_defaults(run=_evaluate)
+
+    submit = commands.add_parser("submit", help="validate predictions and zip them")
+    submit.add_argument("--predictions", required=True, metavar="P.json")
+    submit.add_argument("--out", required=True, metavar="OUT.zip")
+    submit.add_argument("--layout", choices=("official", "flat"), default="official")
+    submit.set_defaults(run=_submit)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        args = _parser().parse_args(argv)
+        args.run(args)
+    except DataError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

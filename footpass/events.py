@@ -1,0 +1,249 @@
+"""Event tables: read, validate and write play-by-play files and submissions.
+
+An event table is a DataFrame with one row per event: ``half, frame, team, jersey, cls``, then
+``box_visible, replay`` for ground truth or ``score`` for predictions. Rows keep the order of the
+file, since ties in score are broken by it. ``half`` is categorical and its categories are *all*
+halves of the file, so that a half without events is not lost.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.files import DataError, atomic_write
+from footpass.schema import ACTIONS, GROUND_TRUTH_COLUMNS, N_TEAMS, PREDICTION_COLUMNS
+
+HALF_NAME = re.compile(r"(.+)_H\d+")
+
+
+def match_of(half: str) -> str:
+    """Match a half belongs to: ``match_of("game_18_H2") == "game_18"``."""
+    return half.rpartition("_H")[0]
+
+
+def halves_of(table: pd.DataFrame) -> list[str]:
+    """Names of all halves of a table, those without events included."""
+    return list(table["half"].cat.categories)
+
+
+def select_halves(table: pd.DataFrame, halves: Iterable[str]) -> pd.DataFrame:
+    """Rows of some halves; the result knows of these halves only."""
+    halves = list(halves)
+    rows = table[table["half"].isin(halves)].reset_index(drop=True)
+    return rows.assign(half=rows["half"].cat.set_categories(halves))
+
+
+def concat(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other, with the halves of all of them."""
+    tables = list(tables)
+    halves = list(dict.fromkeys(half for table in tables for half in halves_of(table)))
+    widened = [table.assign(half=table["half"].cat.set_categories(halves)) for table in tables]
+    return pd.concat(widened, ignore_index=True)
+
+
+def read_ground_truth(path: str | Path) -> pd.DataFrame:
+    """Read a ground-truth file, rows ``[frame, team, jersey, class, box_visible, replay]``.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``half, frame, team, jersey, cls, box_visible, replay``; frames are absolute in the
+        match's video.
+
+    Raises
+    ------
+    DataError
+        Naming file, half, row and reason, at the first thing that is wrong.
+    """
+    return _read(path, GROUND_TRUTH_COLUMNS)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read a prediction file, rows ``[frame, team, jersey, class, score]``.
+
+    Columns and errors as in `read_ground_truth`, with ``score`` (0 to 1) in place of the two flags.
+    """
+    return _read(path, PREDICTION_COLUMNS)
+
+
+def write_events(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table in the official layout, atomically; reading it gives the table back.
+
+    Raises
+    ------
+    DataError
+        If a row is not valid, before anything is written; or if the file cannot be written.
+    """
+    content = _official(table, path)
+    with atomic_write(path) as stream:
+        stream.write(json.dumps(content, allow_nan=False))
+
+
+def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "official") -> None:
+    """Write predictions as a zip with one ``predictions.json`` inside, atomically.
+
+    Parameters
+    ----------
+    layout
+        ``"official"`` is ``{"keys": [...], "events": {half: rows}}``, the shape of the released files;
+        ``"flat"`` is the bare ``{half: rows}``, which another public entry submitted.
+
+    Raises
+    ------
+    DataError
+        If a row is not valid or the file cannot be written.
+    """
+    if layout not in ("official", "flat"):
+        raise DataError(f"layout {layout!r} is neither 'official' nor 'flat'")
+    if "score" not in table:
+        raise DataError(f"{path}: a submission needs predictions, with a score")
+    content = _official(table, path)
+    with (
+        atomic_write(path, "wb") as stream,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        # A fixed date: the same predictions give the same file.
+        entry = zipfile.ZipInfo("predictions.json", date_time=(1980, 1, 1, 0, 0, 0))
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, json.dumps(content if layout == "official" else content["events"]))
+
+
+def load_json(path: str | Path) -> object:
+    """Read JSON as the standard has it: no NaN, no infinity, no name twice in an object.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable or not JSON.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_no_constant)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError:
+        raise DataError(f"{path}: not JSON: nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them
+        raise DataError(f"{path}: not JSON: {error}") from error
+
+
+def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} occurs twice")
+    return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    content = load_json(path)
+    if not isinstance(content, dict) or not {"keys", "events"} <= content.keys():
+        raise DataError(f'{path}: not an object with "keys" and "events"')
+    halves, events = content["keys"], content["events"]
+    if not isinstance(halves, list) or not all(isinstance(half, str) for half in halves):
+        raise DataError(f'{path}: "keys" is not a list of names')
+    if not isinstance(events, dict):
+        raise DataError(f'{path}: "events" is not an object')
+    for half in halves:
+        if halves.count(half) > 1:
+            raise DataError(f'{path}: half {half} occurs twice in "keys"')
+        if not HALF_NAME.fullmatch(half):
+            raise DataError(f"{path}: half {half!r}: the name does not end in _H1, _H2, ...")
+        if half not in events:
+            raise DataError(f'{path}: half {half} is in "keys" and has no "events"')
+    for half in events:
+        if half not in halves:
+            raise DataError(f'{path}: half {half} has "events" and is not in "keys"')
+    for half in halves:
+        _check_rows(events[half], columns, f"{path}: half {half}")
+    return _table({half: events[half] for half in halves}, columns)
+
+
+def _table(events: Mapping[str, list[list]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Event table of rows that are known to be valid."""
+    rows = [row for half_rows in events.values() for row in half_rows]
+    codes = np.repeat(np.arange(len(events)), [len(rows) for rows in events.values()])
+    data = {"half": pd.Categorical.from_codes(codes, categories=list(events))}
+    values = np.array(rows, dtype=float).reshape(-1, len(columns))
+    for name, value in zip(columns, values.T, strict=True):
+        data[name] = value.astype(_DTYPES[name])
+    return pd.DataFrame(data)
+
+
+_DTYPES = {
+    "frame": np.int64,
+    "team": np.int64,
+    "jersey": np.int64,
+    "cls": np.int64,
+    "box_visible": bool,
+    "replay": bool,
+    "score": np.float64,
+}
+
+
+def _check_rows(rows: object, columns: tuple[str, ...], where: str) -> None:
+    if not isinstance(rows, list):
+        raise DataError(f"{where}: the events are not a list")
+    for index, row in enumerate(rows):
+        reason = _fault(row, columns)
+        if reason:
+            raise DataError(f"{where}, row {index}: {reason}")
+
+
+def _fault(row: object, columns: tuple[str, ...]) -> str | None:
+    """What is wrong with a row, or None."""
+    if not isinstance(row, list):
+        return f"{row!r:.80} is not a list"
+    if len(row) != len(columns):
+        return f"{len(row)} values instead of {len(columns)} ({', '.join(columns)})"
+    for name, value in zip(columns, row, strict=True):
+        if type(value) is not int and not (name == "score" and type(value) is float):
+            kind = "a number" if name == "score" else "an integer"
+            return f"{name} {value!r:.80} is not {kind}"
+        low, high = _RANGES[name]
+        if not low <= value <= high:  # also catches NaN
+            return f"{name} {value!r:.80} is outside {low}..{high}"
+    return None
+
+
+_RANGES = {
+    "frame": (0, 2**31 - 1),
+    "team": (0, N_TEAMS - 1),
+    "jersey": (-1, 999),  # the public scripts write -1 for a jersey that is not known
+    "cls": (min(ACTIONS).value, max(ACTIONS).value),
+    "box_visible": (0, 1),
+    "replay": (0, 1),
+    "score": (0, 1),
+}
+
+
+def _official(table: pd.DataFrame, where: str | Path) -> dict:
+    """A table in the official layout, its rows checked."""
+    columns = PREDICTION_COLUMNS if "score" in table else GROUND_TRUTH_COLUMNS
+    missing = [name for name in ("half", *columns) if name not in table]
+    if missing:
+        raise DataError(f"{where}: the table has no column {', '.join(missing)}")
+    if not isinstance(table["half"].dtype, pd.CategoricalDtype):
+        raise DataError(f"{where}: column half is not categorical")
+    if table["half"].isna().any():
+        raise DataError(f"{where}: row {int(table['half'].isna().argmax())} has no half")
+    flags = [name for name in columns if table[name].dtype == bool]
+    plain = table.astype(dict.fromkeys(flags, int))
+    events: dict[str, list[list]] = {half: [] for half in halves_of(table)}
+    # astype(object) gives Python numbers, so a fractional frame stays one and is found.
+    rows = zip(*(plain[name].astype(object) for name in columns), strict=True)
+    for half, row in zip(table["half"], rows, strict=True):
+        events[half].append(list(row))
+    for half, half_rows in events.items():
+        _check_rows(half_rows, columns, f"{where}: half {half}")
+    return {"keys": list(events), "events": events}

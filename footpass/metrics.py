@@ -1,0 +1,395 @@
+"""The metric of the challenge: who did what, when, within a tolerance.
+
+Per half, team, jersey and class, predictions in order of falling score each take the nearest ground
+truth that is still free, within +-12 frames; predictions scored under 0.15 are dropped first. The
+figure that papers and the server report is **macro F1**, the mean of the eight per-class F1.
+
+Source: ``utils/metric_utils.py`` of the public FOOTPASS repository, whose counts these equal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from footpass.events import halves_of, match_of, select_halves
+from footpass.files import DataError
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERANCE
+
+N_ACTIONS = len(ACTIONS)
+SPLITS = ("box", "no_box", "replay", "live")
+
+
+def match_events(
+    predictions: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE
+) -> np.ndarray:
+    """Assign predictions to ground truth.
+
+    Predictions are served in order of falling score, ties in table order. Each takes the nearest free
+    ground truth of the same half, team, jersey and class within the tolerance; of two that are equally
+    near, the one that stands first in the table.
+
+    Parameters
+    ----------
+    predictions, truth
+        Event tables (`footpass.events`); rows are used as they are, whatever their score.
+    tolerance
+        In frames, inclusive.
+
+    Returns
+    -------
+    np.ndarray
+        ``(len(predictions),)``: the row of the ground truth taken, -1 where there is none.
+    """
+    taken = np.full(len(predictions), -1)
+    if not len(predictions) or not len(truth):
+        return taken
+    rank = np.empty(len(predictions), dtype=np.int64)  # 0 is served first
+    order = np.argsort(-predictions["score"].to_numpy(), kind="stable")
+    rank[order] = np.arange(len(order))
+
+    # One integer per event: frames of different players, classes or halves are far apart.
+    player, truth_player = _group_codes(predictions, truth)
+    frame, truth_frame = predictions["frame"].to_numpy(), truth["frame"].to_numpy()
+    span = max(frame.max(), truth_frame.max()) + 2 * tolerance + 2
+    place = player * span + frame
+    by_place = np.argsort(truth_player * span + truth_frame, kind="stable")
+    truth_place = (truth_player * span + truth_frame)[by_place]
+    first = np.searchsorted(truth_place, place - tolerance, side="left")
+    count = np.searchsorted(truth_place, place + tolerance, side="right") - first
+
+    # All pairs within the tolerance, each prediction's best choice first.
+    pair_prediction = np.repeat(np.arange(len(place)), count)
+    offset = np.arange(len(pair_prediction)) - np.repeat(np.cumsum(count) - count, count)
+    pair_truth = by_place[first[pair_prediction] + offset]
+    distance = np.abs(frame[pair_prediction] - truth_frame[pair_truth])
+    best_first = np.lexsort((pair_truth, distance, rank[pair_prediction]))
+    wanting, wanted = rank[pair_prediction][best_first], pair_truth[best_first]
+
+    # In rounds: whoever's best choice is wanted by nobody served earlier takes it for good.
+    owner = np.empty(len(truth), dtype=np.int64)
+    while len(wanting):
+        owner[wanted[::-1]] = wanting[::-1]  # the last write, so the earliest served, stays
+        is_best = np.r_[True, wanting[1:] != wanting[:-1]]
+        settled = is_best & (owner[wanted] == wanting)
+        taken[order[wanting[settled]]] = wanted[settled]
+        gone = np.isin(wanting, wanting[settled]) | np.isin(wanted, wanted[settled])
+        wanting, wanted = wanting[~gone], wanted[~gone]
+    return taken
+
+
+def _group_codes(predictions: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """One integer per (half, team, jersey, class), the same in both tables."""
+    code = {name: number for number, name in enumerate(halves_of(truth))}
+    for name in halves_of(predictions):
+        code.setdefault(name, len(code))
+
+    def codes(table: pd.DataFrame) -> np.ndarray:
+        # Jerseys are below 1000 and -1 is "not known"; teams and classes are below 10.
+        half = np.array([code[name] for name in halves_of(table)] or [0])[table["half"].cat.codes]
+        key = half * 1000 + table["jersey"].to_numpy() + 1
+        return (key * 10 + table["team"].to_numpy()) * 10 + table["cls"].to_numpy()
+
+    known, unknown = codes(truth), codes(predictions)
+    _, dense = np.unique(np.r_[known, unknown], return_inverse=True)
+    return dense[len(known) :], dense[: len(known)]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Matches per class; every array is ``(8,)``, in the order of `schema.ACTIONS`."""
+
+    tp: np.ndarray
+    fp: np.ndarray
+    gt: np.ndarray
+
+    @property
+    def precision(self) -> np.ndarray:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> np.ndarray:
+        return _ratio(self.tp, self.gt)
+
+    @property
+    def f1(self) -> np.ndarray:
+        return f1_score(self.tp, self.fp, self.gt)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean over all eight classes; a class that never occurs counts as 0."""
+        return float(self.f1.mean())
+
+    @property
+    def micro(self) -> dict[str, float]:
+        pooled = Counts(*(np.array([values.sum()]) for values in (self.tp, self.fp, self.gt)))
+        names = ("precision", "recall", "f1")
+        return {name: float(getattr(pooled, name)[0]) for name in names}
+
+
+def f1_score(tp: np.ndarray, fp: np.ndarray, gt: np.ndarray) -> np.ndarray:
+    """``2 tp / (tp + fp + gt)``, 0 where nothing is predicted and nothing is true."""
+    return _ratio(2 * tp, tp + fp + gt)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions against ground truth; what is reported is derived from it.
+
+    Attributes
+    ----------
+    predictions
+        The rows above the threshold in the halves that were scored, with column ``truth``: the row of
+        ``truth`` that was taken, -1 for a false positive.
+    truth
+        The ground truth of these halves, with column ``found`` (bool).
+    missing_halves
+        Halves of the ground truth that the predictions do not have.
+    """
+
+    predictions: pd.DataFrame
+    truth: pd.DataFrame
+    missing_halves: tuple[str, ...]
+    tolerance: int
+    threshold: float
+
+    @property
+    def counts(self) -> Counts:
+        hit = self.predictions["truth"] >= 0
+        return Counts(
+            tp=_per_class(self.predictions[hit]),
+            fp=_per_class(self.predictions[~hit]),
+            gt=_per_class(self.truth),
+        )
+
+    @property
+    def macro_f1(self) -> float:
+        return self.counts.macro_f1
+
+    @property
+    def average_precision(self) -> np.ndarray:
+        """``(8,)``: 11-point interpolated AP per class, of the predictions above the threshold."""
+        return np.array([self._average_precision(action) for action in ACTIONS])
+
+    def _average_precision(self, action: int) -> float:
+        rows = self.predictions[self.predictions["cls"] == action]
+        total = int((self.truth["cls"] == action).sum())
+        if not len(rows) or not total:
+            return 0.0
+        order = np.argsort(-rows["score"].to_numpy(), kind="stable")
+        tp = np.cumsum(rows["truth"].to_numpy()[order] >= 0)
+        precision = tp / np.arange(1, len(tp) + 1)
+        best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
+        # Recall levels 0, 0.1, ... 1 as whole numbers: 10 tp >= level * total, free of rounding.
+        first = np.searchsorted(10 * tp, np.arange(11) * total)
+        return float(np.append(best_from_here, 0.0)[first].mean())
+
+    def splits(self) -> dict[str, Counts]:
+        """Counts by visibility of the *ground truth*: with a box, without, in a replay, live.
+
+        A false positive has no ground truth, so ``fp`` is 0 in every split; use the recall.
+        """
+        box, replay = self.truth["box_visible"], self.truth["replay"]
+        none = np.zeros(N_ACTIONS, dtype=np.int64)
+        return {
+            name: Counts(tp=_per_class(part[part["found"]]), fp=none, gt=_per_class(part))
+            for name, part in zip(
+                SPLITS,
+                (self.truth[mask] for mask in (box, ~box, replay, ~replay)),
+                strict=True,
+            )
+        }
+
+    def per_match(self) -> dict[str, Counts]:
+        """Counts of every match."""
+        matches = dict.fromkeys(match_of(half) for half in halves_of(self.truth))
+        mine, true = (table["half"].map(match_of) for table in (self.predictions, self.truth))
+        hit = self.predictions["truth"] >= 0
+        return {
+            match: Counts(
+                tp=_per_class(self.predictions[(mine == match) & hit]),
+                fp=_per_class(self.predictions[(mine == match) & ~hit]),
+                gt=_per_class(self.truth[true == match]),
+            )
+            for match in matches
+        }
+
+    def as_dict(self) -> dict:
+        """Everything as plain JSON values: macro_f1, micro, per_class, splits, halves, ..."""
+        counts, average_precision = self.counts, self.average_precision
+        return {
+            "macro_f1": counts.macro_f1,
+            "micro": counts.micro,
+            "per_class": {
+                name: {
+                    "tp": int(counts.tp[i]),
+                    "fp": int(counts.fp[i]),
+                    "fn": int(counts.gt[i] - counts.tp[i]),
+                    "gt": int(counts.gt[i]),
+                    "precision": float(counts.precision[i]),
+                    "recall": float(counts.recall[i]),
+                    "f1": float(counts.f1[i]),
+                    "ap": float(average_precision[i]),
+                }
+                for i, name in enumerate(ACTION_LABELS)
+            },
+            "splits": {
+                split: {
+                    name: {
+                        "tp": int(part.tp[i]),
+                        "fn": int(part.gt[i] - part.tp[i]),
+                        "gt": int(part.gt[i]),
+                        "recall": float(part.recall[i]),
+                    }
+                    for i, name in enumerate(ACTION_LABELS)
+                }
+                for split, part in self.splits().items()
+            },
+            "halves": halves_of(self.truth),
+            "missing_halves": list(self.missing_halves),
+            "tolerance": self.tolerance,
+            "threshold": self.threshold,
+        }
+
+
+def _per_class(table: pd.DataFrame) -> np.ndarray:
+    return np.bincount(table["cls"], minlength=N_ACTIONS + 1)[1:]
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    truth: pd.DataFrame,
+    tolerance: int = TOLERANCE,
+    threshold: float = SCORE_THRESHOLD,
+    strict: bool = True,
+) -> Evaluation:
+    """Score predictions as the official evaluator does.
+
+    Parameters
+    ----------
+    predictions, truth
+        Event tables (`footpass.events`).
+    tolerance
+        In frames, inclusive.
+    threshold
+        Predictions with a lower score are dropped.
+    strict
+        A half without predictions counts as all missed, and predictions for a half without ground
+        truth are an error. ``False`` is the official behaviour: only halves in both are scored.
+
+    Raises
+    ------
+    DataError
+        If the tolerance is negative, the threshold is not within 0..1, no half is in both, or (strict)
+        a half has predictions and no ground truth.
+    """
+    if tolerance < 0:
+        raise DataError(f"tolerance {tolerance} is negative")
+    if not 0 <= threshold <= 1:
+        raise DataError(f"threshold {threshold} is outside 0..1")
+    predicted, true = halves_of(predictions), halves_of(truth)
+    unknown = [half for half in predicted if half not in true]
+    missing = [half for half in true if half not in predicted]
+    if len(missing) == len(true):
+        raise DataError(
+            f"predictions and ground truth have no half in common: {', '.join(predicted) or 'none'}"
+            f" against {', '.join(true) or 'none'}"
+        )
+    if strict and unknown:
+        raise DataError(
+            f"half {', '.join(unknown)}: predictions without ground truth (--no-strict ignores them)"
+        )
+    scored = true if strict else [half for half in true if half in predicted]
+    truth = select_halves(truth, scored)
+    predictions = select_halves(predictions[predictions["score"] >= threshold], scored)
+    taken = match_events(predictions, truth, tolerance)
+    found = np.zeros(len(truth), dtype=bool)
+    found[taken[taken >= 0]] = True
+    return Evaluation(
+        predictions=predictions.assign(truth=taken),
+        truth=truth.assign(found=found),
+        missing_halves=tuple(missing),
+        tolerance=tolerance,
+        threshold=threshold,
+    )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    evaluations: Iterable[Evaluation],
+    level: float = 0.9,
+    samples: int = 2000,
+    block_minutes: float = 5.0,
+    seed: int = 0,
+) -> list[Interval]:
+    """Percentile intervals of macro F1; of several evaluations, also of the differences to the first.
+
+    Blocks of 5 minutes are drawn with replacement from all halves, since neighbouring events depend on
+    each other. The same blocks are drawn for all evaluations, so the differences are paired.
+
+    Parameters
+    ----------
+    evaluations
+        Evaluations on the same ground truth.
+    level
+        Share of the bootstrap distribution inside the interval.
+
+    Returns
+    -------
+    list[Interval]
+        Macro F1 of each evaluation, then, for each but the first, its macro F1 minus the first's.
+
+    Raises
+    ------
+    DataError
+        If the evaluations are not of the same halves.
+    """
+    evaluations = list(evaluations)
+    if any(halves_of(e.truth) != halves_of(evaluations[0].truth) for e in evaluations):
+        raise DataError("the evaluations are not of the same halves")
+    length = int(block_minutes * 60 * FPS)
+    frames = [table["frame"] for e in evaluations for table in (e.truth, e.predictions)]
+    per_half = 1 + max((int(frame.max()) // length for frame in frames if len(frame)), default=0)
+    tallies = np.stack([_tally(e, length, per_half) for e in evaluations])  # (E, 3, blocks, 8)
+    tallies = tallies[:, :, tallies.any(axis=(0, 1, 3))]
+    n_blocks = tallies.shape[2]
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples)
+    tp, fp, gt = np.moveaxis(weights @ tallies, 1, 0)  # each (E, samples, 8)
+    drawn = f1_score(tp, fp, gt).mean(axis=-1)  # (E, samples)
+    values = np.array([e.macro_f1 for e in evaluations])
+    tail = 50 * (1 - level)
+    series = [*zip(values, drawn, strict=True)]
+    series += [(v - values[0], d - drawn[0]) for v, d in series[1:]]
+    return [Interval(float(v), *map(float, np.percentile(d, [tail, 100 - tail]))) for v, d in series]
+
+
+def _tally(evaluation: Evaluation, length: int, per_half: int) -> np.ndarray:
+    """``(3, blocks, 8)``: tp, fp and gt per block of ``length`` frames and class.
+
+    A hit counts in the block of its ground truth.
+    """
+    truth, predictions = evaluation.truth, evaluation.predictions
+    shape = (len(halves_of(truth)), per_half, N_ACTIONS)
+
+    def count(table: pd.DataFrame) -> np.ndarray:
+        cell = (table["half"].cat.codes, table["frame"] // length, table["cls"] - 1)
+        index = np.ravel_multi_index([np.asarray(part, dtype=np.int64) for part in cell], shape)
+        return np.bincount(index, minlength=np.prod(shape)).reshape(-1, N_ACTIONS)
+
+    return np.stack(
+        [count(part) for part in (truth[truth["found"]], predictions[predictions["truth"] < 0], truth)]
+    )
