@@ -120,7 +120,7 @@ class Run:
             "environment": environment(),
         }
         with atomic_write(self.dir / "metrics.json") as stream:
-            json.dump(content, stream, indent=1, default=_plain, allow_nan=False)
+            json.dump(_plain(content), stream, indent=1, allow_nan=False)
 
 
 def start_run(
@@ -148,8 +148,8 @@ def start_run(
     Raises
     ------
     DataError
-        If the profile does not exist, the seed is not a whole number (papermill's ``-p seed abc`` arrives
-        as a string) or the folder cannot be made.
+        If the profile does not exist, the seed is not a whole number (papermill's ``-p seed abc``
+        arrives as a string) or the folder cannot be made.
     """
     profile = resolve_profile(profile)
     if type(seed) is not int or seed < 0:
