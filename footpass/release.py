@@ -7,6 +7,8 @@ import pandas as pd
 
 from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError, release_dir
+from footpass.simulate.detections import released_detectors, simulate_detections
+from footpass.simulate.events import simulate_season
 
 TRUTH_FILES = {split: Path("playbyplay_GT", f"playbyplay_{split}.json") for split in ("train", "val")}
 PREDICTION_FILES = {
@@ -58,15 +60,12 @@ def read_release(folder: str | Path) -> Release:
 
 def simulate_release(matches: int, seed: int = 0) -> Release:
     """Simulated stand-in: ``matches`` to train on, 3 to validate on, and two noisy detectors."""
-    from footpass.simulate.detections import simulate_detections
-    from footpass.simulate.events import simulate_season
-
     if matches < 1:
         raise DataError(f"{matches} matches to train on: at least 1")
     truth = simulate_season(matches + 3, seed=seed)
     halves = list(truth["half"].cat.categories)
     train, val = (select_halves(truth, part) for part in (halves[:-6], halves[-6:]))
-    predictions = {m: simulate_detections(val, m, seed=seed) for m in PREDICTION_FILES}
+    predictions = simulate_detections(val, released_detectors(), seed)
     return Release(train=train, val=val, predictions=predictions, files=())
 
 
