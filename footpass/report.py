@@ -100,6 +100,8 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
             reason = "it wrote no metrics.json (no run.finish() at its end?)"
     except papermill.PapermillExecutionError as error:
         reason = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
+        reason = f"{type(error).__name__}: {error}"
     if executed.is_file():
         with atomic_write(run_dir / "notebook.html") as stream:
             stream.write(notebook_html(executed))
