@@ -176,9 +176,10 @@ def _load_run(path: Path) -> dict:
     run = json.loads(path.read_text(encoding="utf-8"))
     for figure in run["figures"]:
         figure["data"] = base64.b64encode((path.parent / figure["file"]).read_bytes()).decode()
-    run["link"] = f"{path.parent.name}/notebook.html"
-    executed = path.parent / f"{run['notebook']}.ipynb"
-    run["title"], run["question"] = _headline(executed) if executed.is_file() else (run["notebook"], "")
+    name = path.parent.name
+    run["link"] = f"{name}/notebook.html"
+    executed = path.parent / f"{name}.ipynb"
+    run["title"], run["question"] = _headline(executed) if executed.is_file() else (name, "")
     return run
 
 
