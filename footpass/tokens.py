@@ -7,6 +7,7 @@ they cannot disagree by a frame.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,8 +32,9 @@ def windows(first: int, stop: int, span: int, stride: int) -> list[Window]:
     """Windows of ``span`` frames that cover the frames ``first`` to ``stop - 1``.
 
     Each frame is owned by one window: where two overlap, by the one whose border is farther away. So an
-    event near a border is taken from where it is seen whole, and none is lost or counted twice. The last
-    window is moved back to be as long as the others; only a half shorter than ``span`` gives a short one.
+    event near a border is taken from where it is seen whole, and none is lost or counted twice. The
+    last window is moved back to be as long as the others; only a half shorter than ``span`` gives a
+    short one.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def windows(first: int, stop: int, span: int, stride: int) -> list[Window]:
         raise DataError(f"window stride {stride} is not within 1..{span} (the window's span)")
     last = max(first, stop - span)
     starts = [*range(first, last, stride), last]
-    borders = [(a + span + b) // 2 for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    borders = [(a + span + b) // 2 for a, b in pairwise(starts)]
     owned = zip([first, *borders], [*borders, stop], strict=True)
     return [
         Window(start, min(start + span, stop), *own) for start, own in zip(starts, owned, strict=True)

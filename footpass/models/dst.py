@@ -140,7 +140,7 @@ class DST(nn.Module):
         x = x + frame_code(frames, self.config.width)  # (B, T, width)
         for layer in self.encoder:
             x = layer(x, layer.attention.keys_values(x), mask)
-        # Padded frames come out of PyTorch's encoder as zeros, which matters where the decoder reads them.
+        # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
         keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
         return Memory(keys_values, mask if self.config.mask_memory else None)
@@ -179,17 +179,17 @@ class DST(nn.Module):
     ) -> list[Written]:
         """Decode windows to events, all together, each until its EOS.
 
-        Each step takes the most likely token that means something: an event has a slot and a frame of the
-        window, the end has none. The most likely frame is taken without a choice, since its probability
-        is spread over neighbours that mean the same.
+        Each step takes the most likely token that means something: an event has a slot and a frame of
+        the window, the end has none. The most likely frame is taken without a choice, since its
+        probability is spread over neighbours that mean the same.
 
         Parameters
         ----------
         features, frames
             As in `forward`.
         max_events
-            Where to cut a sequence that does not end (train has at most 31 events in 750 frames). What was
-            written until there is kept.
+            Where to cut a sequence that does not end; what was written until there is kept. (The
+            training halves have at most 31 events in 750 frames.)
         beams
             1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
         """
