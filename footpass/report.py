@@ -17,12 +17,19 @@ import jinja2
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from tqdm.auto import tqdm
 
 from footpass.files import DataError, atomic_write, release_dir
-from footpass.runs import PROJECT, resolve_profile
+from footpass.runs import PROJECT, format_cell, resolve_profile
 
 NOTEBOOKS = PROJECT / "notebooks"
+# Markup that a cell's output may hold: scripts, styles and frames are not among it.
+_TAGS = re.findall(
+    r"\w+",
+    "a b blockquote br code div em h1 h2 h3 h4 hr i img li ol p pre small span strong sub sup ul "
+    "table caption thead tbody tr th td",
+)
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -79,11 +86,13 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
         (run_dir / name).unlink(missing_ok=True)
     executed = run_dir / path.name
     reason = None
+    # Relative to the notebook, so that what is published names no folder of this machine.
+    results = os.path.relpath(run_dir, path.parent)
     try:
         papermill.execute_notebook(
             path,
             executed,
-            parameters={"profile": profile, "run_dir": str(run_dir)},
+            parameters={"profile": profile, "run_dir": results},
             cwd=path.parent,
             progress_bar=False,
         )
@@ -101,7 +110,9 @@ def notebook_html(path: str | Path) -> str:
     """An executed notebook as one HTML page that loads nothing from anywhere."""
     # Each of these is an address in nbconvert's page by default; none is needed without widgets.
     nothing = dict.fromkeys(("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url"), "")
-    exporter = HTMLExporter(embed_images=True, sanitize_html=True, **nothing)
+    exporter = HTMLExporter(embed_images=True, **nothing)
+    attributes = {"*": ["class", "alt", "src", "href", "title"]}
+    exporter.register_preprocessor(SanitizeHTML(tags=_TAGS, attributes=attributes), enabled=True)
     body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
     # What is left of them: empty script tags, and imports of modules from a network.
     body = re.sub(r'<script[^>]*src=""[^>]*>\s*</script>', "", body)
@@ -147,7 +158,7 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"number": _number, "metric": _metric}
+    environment.filters |= {"cell": format_cell, "metric": _metric}
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         runs=runs,
         failures=failures,
@@ -174,17 +185,6 @@ def _headline(notebook: Path) -> tuple[str, str]:
     text = nbformat.read(notebook, as_version=4).cells[0].source
     title, _, rest = text.partition("\n")
     return title.lstrip("# "), rest.strip().partition("\n\n")[0].strip("*")
-
-
-def _number(value: object) -> str:
-    """A table cell: whole numbers with thousands separated, others as they are, nothing for null."""
-    if value is None:
-        return "–"
-    if isinstance(value, float) and value.is_integer() and abs(value) >= 1:
-        value = int(value)
-    return (
-        f"{value:,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-    )
 
 
 def _metric(value: float) -> str:
