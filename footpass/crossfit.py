@@ -1,0 +1,136 @@
+"""Leave one match out: the only way anything is fitted and scored on the same set of matches.
+
+`fit` and `apply` are handed cut copies, never the whole: what is fitted cannot see the match it will be
+applied to, and what is applied cannot see any ground truth.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, Self
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from footpass.events import concat, halves_of, match_of, select_halves
+from footpass.files import DataError
+
+LABELS = {
+    "box_visible",
+    "replay",
+    "truth",
+    "found",
+}  # columns that only somebody who knows the truth has
+
+
+class Cuttable(Protocol):
+    """Anything that can be cut to some halves, such as the evidence of a logit volume."""
+
+    halves: tuple[str, ...]
+
+    def select(self, halves: list[str]) -> Self: ...
+
+
+Inputs = Mapping[str, pd.DataFrame | Cuttable]
+Fit = Callable[[Inputs, pd.DataFrame], Any]
+Apply = Callable[[Any, Inputs], pd.DataFrame]
+
+
+class CrossFit(NamedTuple):
+    """The events of every match, and the model behind them, by the group it was applied to."""
+
+    table: pd.DataFrame
+    models: dict[str, Any]
+
+
+def cross_fit(
+    fit: Fit,
+    apply: Apply,
+    inputs: Inputs,
+    truth: pd.DataFrame,
+    groups: Literal["match"] | Mapping[str, str] = "match",
+) -> CrossFit:
+    """Apply to every match what was fitted on the other matches.
+
+    Parameters
+    ----------
+    fit
+        ``fit(inputs, truth) -> model``, called with the rows of all other matches.
+    apply
+        ``apply(model, inputs) -> table``, called with the inputs of the match alone.
+    inputs
+        Predictions by a name of one's own; a model may lack halves, but some input has each.
+    truth
+        Ground truth, by which the halves are ordered in the result.
+    groups
+        ``"match"`` holds out one match at a time; a mapping match -> fold holds out whole folds.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two groups, an input holds ground truth, a half is in no input, or
+        ``apply`` returns events of a half that it was not given.
+    """
+    halves = _checked_halves(inputs, truth)
+    folds: dict[str, list[str]] = {}
+    for half in halves:
+        match = match_of(half)
+        if groups != "match" and match not in groups:
+            raise DataError(f"match {match} is in no group: name its fold in groups")
+        folds.setdefault(match if groups == "match" else groups[match], []).append(half)
+    if len(folds) < 2:
+        raise DataError(f"cannot hold out {', '.join(folds) or 'a match'}: needs at least two matches")
+    models, tables = {}, []
+    for name, scored in tqdm(folds.items(), desc="cross-fit", leave=False):
+        others = [half for half in halves if half not in scored]
+        models[name] = fit(_cut_all(inputs, others), _cut(truth, others))
+        tables.append(_applied(apply, models[name], inputs, scored))
+    return CrossFit(_ordered(concat(tables), halves), models)
+
+
+def in_sample(fit: Fit, apply: Apply, inputs: Inputs, truth: pd.DataFrame) -> CrossFit:
+    """Fit on *all* matches and apply to the same: too good, only to report by how much.
+
+    Arguments, result (its one model is called ``"all"``) and errors as in `cross_fit`.
+    """
+    halves = _checked_halves(inputs, truth)
+    model = fit(_cut_all(inputs, halves), _cut(truth, halves))
+    return CrossFit(_ordered(_applied(apply, model, inputs, halves), halves), {"all": model})
+
+
+def _checked_halves(inputs: Inputs, truth: pd.DataFrame) -> list[str]:
+    known = set()
+    for name, source in inputs.items():
+        told = LABELS.intersection(source.columns) if isinstance(source, pd.DataFrame) else None
+        if told:
+            raise DataError(f"input {name!r} has {', '.join(sorted(told))}: ground truth is no input")
+        known.update(_halves(source))
+    missing = [half for half in halves_of(truth) if half not in known]
+    if missing:
+        raise DataError(f"half {', '.join(missing)} is in no input: leave it out of the truth too")
+    return halves_of(truth)
+
+
+def _halves(source: pd.DataFrame | Cuttable) -> list[str]:
+    return halves_of(source) if isinstance(source, pd.DataFrame) else list(source.halves)
+
+
+def _cut(source: pd.DataFrame | Cuttable, halves: list[str]) -> pd.DataFrame | Cuttable:
+    """A copy of the halves that the source has: one it lacks is not one without events."""
+    own = [half for half in halves if half in _halves(source)]
+    return select_halves(source, own) if isinstance(source, pd.DataFrame) else source.select(own)
+
+
+def _cut_all(inputs: Inputs, halves: list[str]) -> Inputs:
+    return {name: _cut(source, halves) for name, source in inputs.items()}
+
+
+def _applied(apply: Apply, model: Any, inputs: Inputs, halves: list[str]) -> pd.DataFrame:
+    table = apply(model, _cut_all(inputs, halves))
+    strange = [half for half in halves_of(table) if half not in halves]
+    if strange:
+        raise DataError(f"apply returned half {', '.join(strange)}, which it was not given")
+    return table
+
+
+def _ordered(table: pd.DataFrame, halves: list[str]) -> pd.DataFrame:
+    ordered = select_halves(table, [half for half in halves if half in halves_of(table)])
+    return ordered.sort_values("half", kind="stable", ignore_index=True)
