@@ -17,24 +17,24 @@ FRAMES, WINDOW, FIRST = 45 * 60 * 25, 750, 75_000
 HALF = "game_1_H2"
 
 
-def half_rows(seed: int = 0) -> np.ndarray:
-    """Rows of 45 minutes: 22 players that drift over the pitch, 45 % of them with a box."""
-    rng = np.random.default_rng(seed)
+def half_rows(frames: int = FRAMES) -> np.ndarray:
+    """Rows of a half, 45 minutes by default: 22 players that drift over the pitch, 45 % of them with a box."""
+    rng = np.random.default_rng(0)
     players = 22
-    rows = np.full((FRAMES * players, len(Tactical)), np.nan, np.float32)
-    player = np.tile(np.arange(players), FRAMES)
-    rows[:, Tactical.FRAME] = FIRST + np.repeat(np.arange(FRAMES), players)
+    rows = np.full((frames * players, len(Tactical)), np.nan, np.float32)
+    player = np.tile(np.arange(players), frames)
+    rows[:, Tactical.FRAME] = FIRST + np.repeat(np.arange(frames), players)
     rows[:, Tactical.PLAYER_ID] = rows[:, Tactical.JERSEY] = 100 + player
     rows[:, Tactical.TEAM] = player // 11
     rows[:, Tactical.ROLE] = player % 11 + 1
-    steps = rng.normal(0, 5e-4, (FRAMES, players, 2)).astype(np.float32)
+    steps = rng.normal(0, 5e-4, (frames, players, 2)).astype(np.float32)
     rows[:, Tactical.X : Tactical.Y + 1] = 0.5 + steps.cumsum(axis=0).reshape(-1, 2)
     rows[:, Tactical.VX : Tactical.VY + 1] = 25 * steps.reshape(-1, 2)
     seen = rng.random(len(rows)) < 0.45
     rows[seen, Tactical.BOX_X : Tactical.LABEL] = rng.integers(20, 900, (seen.sum(), 4))
     rows[:, Tactical.LABEL] = 0
-    events = rng.choice(len(rows), 950, replace=False)
-    rows[events, Tactical.LABEL] = rng.integers(1, 9, 950)
+    events = rng.choice(len(rows), frames // 70, replace=False)
+    rows[events, Tactical.LABEL] = rng.integers(1, 9, len(events))
     return rows
 
 

@@ -24,6 +24,7 @@ from footpass.schema import (
     N_ROLES,
     N_SLOTS,
     N_TEAMS,
+    SPLITS,
     State,
     Tactical,
     slot,
@@ -315,6 +316,21 @@ def _half(name: str, first: int, cells: np.ndarray, labelled: bool) -> HalfMatch
 
 # ---------------------------------------------------------------------------------------------------
 # The cache: a folder for every half
+
+
+def present_splits(data_dir: str | Path) -> list[str]:
+    """Splits whose tactical file is in a data folder.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    splits = [split for split in SPLITS if find(data_dir, tactical_path(split))]
+    if not splits:
+        names = ", ".join(tactical_path(split).name for split in SPLITS)
+        raise DataError(f"{data_dir}: none of {names} there or in a sub-folder")
+    return splits
 
 
 def open_halves(
