@@ -18,7 +18,7 @@ HALF = "game_1_H2"
 
 
 def half_rows(frames: int = FRAMES) -> np.ndarray:
-    """Rows of a half, 45 minutes by default: 22 players that drift over the pitch, 45 % of them with a box."""
+    """Rows of 45 minutes: 22 players that drift over the pitch, 45 % of them with a box."""
     rng = np.random.default_rng(0)
     players = 22
     rows = np.full((frames * players, len(Tactical)), np.nan, np.float32)
