@@ -177,9 +177,9 @@ class VideoReader:
     def _seek(self, index: int) -> None:
         """Decode the last keyframe that is not after ``index``, or an earlier one.
 
-        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``; what
-        an open group of pictures shows before its keyframe is not complete. Both need a seek further
-        back.
+        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``. And
+        what the container calls a keyframe may be where a gradual refresh begins, from which the
+        first pictures are not complete: only what the decoder calls one will do.
         """
         if index < 0:
             raise DataError(f"{self.path}: no frame {index}: the first is 0")

@@ -54,6 +54,7 @@ KINDS = {
     "many B-frames, pyramid": ("a.mp4", {"g": "60", "bf": "16", "x264-params": "b-adapt=0"}, {}),
     "one long group": ("a.mp4", {"g": "1000", "x264-params": "scenecut=0"}, {}),
     "open groups": ("a.mp4", {"x264-params": "keyint=30:open-gop=1:bframes=5:b-adapt=0"}, {}),
+    "intra refresh": ("a.mp4", {"x264-params": "keyint=30:intra-refresh=1:scenecut=0"}, {}),
     "no B-frames": ("a.mp4", {"g": "50", "bf": "0"}, {}),
     "late start": ("a.mp4", {"g": "50", "bf": "3"}, {"start": 77}),
     "fine time base": ("a.mp4", {"g": "50", "bf": "3"}, {"base": 12_800, "start": 1234}),
