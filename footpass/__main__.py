@@ -74,6 +74,14 @@ def _report(args: argparse.Namespace) -> None:
         raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
 
 
+def _prepare(args: argparse.Namespace) -> None:
+    from footpass.halves import open_halves, present_splits
+
+    for split in present_splits(args.data_dir):
+        halves = open_halves(args.data_dir, split, args.out)
+        print(f"{split}: {len(halves)} halves")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -105,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--out", required=True, metavar="OUT.zip")
     submit.add_argument("--layout", choices=("official", "flat"), default="official")
     submit.set_defaults(run=_submit)
+
+    prepare = commands.add_parser("prepare", help="make halves fast to read, once")
+    prepare.add_argument("data_dir", metavar="DATA_DIR")
+    prepare.add_argument("--out", metavar="DIR", help="default: DATA_DIR/prepared")
+    prepare.set_defaults(run=_prepare)
 
     report = commands.add_parser("report", help="run the notebooks and build the HTML report")
     report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
