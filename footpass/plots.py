@@ -159,7 +159,7 @@ def transition_graph(statistics: Statistics, least: float = 0.05) -> Figure:
                 likeliest = int(share[i, :, j].argmax())
                 graph.add_edge(source, target, weight=total, colour=colours[likeliest])
     place = nx.circular_layout(graph)
-    size = 250 + 2200 * np.sqrt(statistics.count / statistics.count.max())
+    size = 900 + 1800 * np.sqrt(statistics.count / statistics.count.max())
     edges = graph.edges(data=True)
     nx.draw_networkx_nodes(
         graph, place, node_size=size, node_color="#DDE8F0", edgecolors="#333333", ax=axes
@@ -181,7 +181,7 @@ def transition_graph(statistics: Statistics, least: float = 0.05) -> Figure:
             [],
             color=colour,
             lw=3,
-            label=f"mostly by {'an' if relation[0] == 'o' else 'a' if relation[0] == 't' else 'the'} {relation}",
+            label=f"likeliest: {relation}",
         )
     axes.legend(frameon=False, fontsize=8, loc="lower left")
     axes.margins(0.15)

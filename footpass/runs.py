@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from footpass.files import DataError, atomic_write, fingerprint
@@ -90,18 +90,19 @@ class Run:
         plt.close(figure)
 
     def table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 3) -> None:
-        """Record a table as it stands, index first, and show it; floats are rounded to ``digits``."""
-        shown = table.round(digits)
-        plain = shown.reset_index() if shown.index.name or shown.index.nlevels > 1 else shown
+        """Record a table, its index too where that has a name, and show it with ``digits`` decimals."""
+        plain = table.reset_index() if any(table.index.names) else table
         self.tables.append(
             {
                 "name": name,
                 "caption": caption,
+                "digits": digits,
                 "columns": [str(column) for column in plain.columns],
                 "rows": [[_plain(value) for value in row] for row in plain.to_numpy(dtype=object)],
             }
         )
-        display(shown)
+        text = plain.astype(object).map(format_cell, digits=digits)
+        display(HTML(text.to_html(index=False, border=0)))
 
     def finish(self) -> None:
         """Write ``metrics.json``; only a finished run has one."""
@@ -162,6 +163,18 @@ def start_run(
     (folder / "metrics.json").unlink(missing_ok=True)
     known = asdict(config) if is_dataclass(config) else dict(config or {})
     return Run(name, folder, profile, seed, {**known, **extra})
+
+
+def format_cell(value: object, digits: int = 3) -> str:
+    """A value as a table shows it: thousands separated, shares with ``digits``, a dash for nothing."""
+    value = _plain(value)
+    if value is None:
+        return "–"
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 2:
+        value = int(value)
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def git_revision() -> str | None:
