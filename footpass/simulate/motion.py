@@ -1,13 +1,9 @@
 """From an event script to motion: where 22 players and the ball are at every frame of a half.
 
-The script is any event table of one half, a real one or a simulated one. Three steps:
-
-1. *Cast*: every jersey gets one of 11 places of its team (a substitute takes over the place of the
-   player he comes on for), every place a role that fits what its players do.
-2. *Plan*: every event gets a point on the pitch. Its class says where (crosses from wide, shots near
-   goal, throw-ins on the line), role and play pull it; then points are moved until nobody has to run,
-   and no ball to fly, faster than it can.
-3. *Move*: each player's path is the smoothest one that follows his home position (formation, shifted
+1. *Plan*: every event gets a point on the pitch. Its class says where (crosses from wide, shots near
+   goal, throw-ins on the line), the actor's role and the play pull it; then points are moved until
+   nobody has to run, and no ball to fly, faster than it can.
+2. *Move*: each player's path is the smoothest one that follows his home position (formation, shifted
    with ball and possession) and passes through his points. One banded linear system a player.
 
 The ball then goes from actor to actor, so it is at the actor at every anchor frame by construction.
@@ -24,70 +20,38 @@ from scipy.optimize import linear_sum_assignment
 
 from footpass.files import DataError
 from footpass.schema import ACTIONS, FPS, N_TEAMS, PITCH, Action, Role
+from footpass.simulate.events import FORMATIONS, ROLE_WEIGHTS
 
-N_FIGURES = 11  # places of a team; figure 11 * team + place
+N_PLACES = 11  # of a team; a figure is place + 11 * team
 
 # Where each role stands when its team has the ball at midfield: x from the own goal line, y from the
 # left touchline, both 0..1.
-FORMATIONS: dict[str, dict[Role, tuple[float, float]]] = {
-    "4-3-3": {
-        Role.GK: (0.05, 0.5), Role.LB: (0.30, 0.10), Role.LCB: (0.24, 0.36), Role.RCB: (0.24, 0.64),
-        Role.RB: (0.30, 0.90), Role.DM: (0.40, 0.50), Role.LM: (0.52, 0.32), Role.RM: (0.52, 0.68),
-        Role.LW: (0.74, 0.12), Role.RW: (0.74, 0.88), Role.CF: (0.80, 0.50),
-    },
-    "4-4-2": {
-        Role.GK: (0.05, 0.5), Role.LB: (0.30, 0.10), Role.LCB: (0.24, 0.36), Role.RCB: (0.24, 0.64),
-        Role.RB: (0.30, 0.90), Role.LM: (0.52, 0.10), Role.DM: (0.44, 0.40), Role.AM: (0.52, 0.62),
-        Role.RM: (0.52, 0.90), Role.LW: (0.76, 0.38), Role.CF: (0.80, 0.60),
-    },
-    "3-4-3": {
-        Role.GK: (0.05, 0.5), Role.LCB: (0.26, 0.25), Role.MCB: (0.22, 0.50), Role.RCB: (0.26, 0.75),
-        Role.LM: (0.48, 0.08), Role.DM: (0.42, 0.40), Role.AM: (0.52, 0.60), Role.RM: (0.48, 0.92),
-        Role.LW: (0.74, 0.22), Role.RW: (0.74, 0.78), Role.CF: (0.80, 0.50),
-    },
-    "5-3-2": {
-        Role.GK: (0.05, 0.5), Role.LB: (0.34, 0.07), Role.LCB: (0.24, 0.28), Role.MCB: (0.20, 0.50),
-        Role.RCB: (0.24, 0.72), Role.RB: (0.34, 0.93), Role.LM: (0.50, 0.28), Role.DM: (0.42, 0.50),
-        Role.RM: (0.50, 0.72), Role.AM: (0.70, 0.40), Role.CF: (0.78, 0.62),
-    },
-}  # fmt: skip
-
-# How often a role does what, relative to the team's average: drive, pass, cross, throw-in, shot,
-# header, tackle, block. Full-backs take throw-ins, keepers block (save) and never cross.
-_BACK = (1.2, 1.3, 0.1, 0.1, 0.3, 1.8, 1.0, 1.5)
-_FULL_BACK = (1.1, 1.1, 1.8, 4.0, 0.3, 0.8, 1.2, 1.0)
-_MIDFIELDER = (1.1, 1.1, 1.0, 0.7, 1.0, 0.8, 1.2, 0.8)
-_WINGER = (1.0, 0.8, 2.2, 0.6, 1.8, 0.6, 0.8, 0.6)
-_HABITS: dict[Role, tuple[float, ...]] = {
-    Role.GK: (0.5, 0.5, 0.005, 0.005, 0.005, 0.02, 0.05, 4.0),
-    Role.LB: _FULL_BACK, Role.RB: _FULL_BACK,
-    Role.LCB: _BACK, Role.MCB: _BACK, Role.RCB: _BACK,
-    Role.LM: _MIDFIELDER, Role.RM: _MIDFIELDER,
-    Role.DM: (1.3, 1.4, 0.4, 0.1, 0.7, 1.0, 1.5, 0.9),
-    Role.AM: (1.1, 1.1, 1.2, 0.1, 1.6, 0.7, 1.0, 0.7),
-    Role.LW: _WINGER, Role.RW: _WINGER,
-    Role.CF: (0.6, 0.5, 0.4, 0.05, 3.0, 1.8, 0.7, 0.6),
+_STATIONS = {
+    Role.GK: (0.05, 0.5), Role.LB: (0.30, 0.10), Role.LCB: (0.24, 0.36), Role.MCB: (0.21, 0.50),
+    Role.RCB: (0.24, 0.64), Role.RB: (0.30, 0.90), Role.LM: (0.52, 0.28), Role.RM: (0.52, 0.72),
+    Role.DM: (0.42, 0.50), Role.AM: (0.62, 0.50), Role.LW: (0.74, 0.14), Role.RW: (0.74, 0.86),
+    Role.CF: (0.80, 0.50),
 }  # fmt: skip
 
 RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
-TOP_SPEED = 9.5  # m/s nobody exceeds
-# m/s the ball may average from an event of a class to the next one
+TOP_SPEED = 9.5  # m/s; nobody is meant to exceed it
+# m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
 _SETTLE = 30  # frames that the taker of a restart stands at the ball before he plays it
 _STEP = 5  # frames between two home positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Motion:
-    """A half as it was played; T frames from ``first_frame`` on, figure = 11 * team + place.
+    """A half as it was played; T frames from ``first_frame`` on, 22 figures.
 
     Attributes
     ----------
     script
         The event table, with columns ``figure`` (who acts) and ``step`` (frame - first_frame) added.
     jersey, role
-        (22, T): who is on that place at that frame, and as what.
+        (22, T): who that figure is at that frame, and as what.
     xy
         (22, T, 2), metres.
     ball
@@ -107,106 +71,145 @@ class Motion:
         return np.gradient(self.xy, axis=1) * FPS
 
 
-def move(script: pd.DataFrame, frames: range, rng: np.random.Generator) -> Motion:
+def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -> Motion:
     """Let two teams play an event script.
 
     Parameters
     ----------
     script
-        Event table of one half; columns ``frame, team, jersey, cls`` are used.
-    frames
-        Absolute frames of the half.
+        Event table of one half.
+    lineup
+        Who plays where: rows ``team, jersey, role, start, stop`` as of `SimulatedMatch.lineup`; for a
+        real half, `infer_lineup`. A substitute goes on from where the player he replaces is.
 
     Raises
     ------
     DataError
-        If an event lies outside ``frames``, two share a frame, or a team needs 12 players at a time.
+        If an actor is not in the line-up at that frame, or two events share a frame.
     """
+    first, length = int(lineup["start"].min()), int(lineup["stop"].max() - lineup["start"].min())
+    jersey, role = _places(lineup, first, length)
+    base = np.concatenate([_bases(role[team * N_PLACES :][:N_PLACES]) for team in range(N_TEAMS)])
     script = script.sort_values("frame", kind="stable", ignore_index=True)
-    step = script["frame"].to_numpy() - frames.start
-    if len(script) and (step[0] < 0 or step[-1] >= len(frames)):
-        raise DataError(f"the script has events outside frames {frames.start}..{frames.stop - 1}")
-    if (np.diff(step) == 0).any():
-        twice = script["frame"].to_numpy()[1:][np.diff(step) == 0][0]
-        raise DataError(f"the script has two events at frame {twice}")
-    cast = [_cast(script, step, team, len(frames)) for team in range(N_TEAMS)]
-    figure = np.zeros(len(script), int)
-    for team, (members, _) in enumerate(cast):
-        figure[script["team"] == team] = N_FIGURES * team + members
-    script = script.assign(figure=figure, step=step)
-    roles, bases = zip(
-        *(_line_up(script, team, len(frames), rng) for team in range(N_TEAMS)), strict=True
-    )
-    role, base = np.concatenate(roles), np.concatenate(bases)
+    script["step"] = script["frame"] - first
+    script["figure"] = _actors(script, jersey)
 
     vias = _vias(script, rng)
     points = _plan(script, vias, base, rng)
-    home = _homes(script, points, base, len(frames), rng)
+    home = _homes(script, points, base, length, rng)
     xy = _paths(home, vias, points[vias["node"]] + vias[["dx", "dy"]].to_numpy())
-    jersey = np.concatenate([jersey for _, jersey in cast])
-    return Motion(frames.start, script, jersey, role, xy, _ball(script, xy, rng))
+    return Motion(first, script, jersey, role, xy, _ball(script, xy, rng))
 
 
-def _cast(script: pd.DataFrame, step: np.ndarray, team: int, length: int):
-    """Place 0..10 of each of a team's events, and the jersey on each place at each frame."""
-    mine = (script["team"] == team).to_numpy()
-    jerseys, steps = script["jersey"].to_numpy()[mine], step[mine]
-    spans = [(steps[jerseys == j].min(), steps[jerseys == j].max(), j) for j in set(jerseys)]
-    spare = iter(sorted(set(range(1, 100)) - set(jerseys)))
-    places: list[list[tuple[int, int, int]]] = []
-    for span in sorted(spans):
-        if len(places) < N_FIGURES:
-            places.append([span])
-            continue
-        free = min(places, key=lambda held: held[-1][1])
-        if free[-1][1] >= span[0]:
-            raise DataError(f"the script has a 12th player of team {team} at frame {span[0]}")
-        free.append(span)
-    while len(places) < N_FIGURES:  # players who never act
-        places.append([(0, length, next(spare))])
-    on = np.zeros((N_FIGURES, length), np.int64)
-    place_of = {}
-    for place, held in enumerate(places):
-        for index, (first, _, jersey) in enumerate(held):
-            place_of[jersey] = place
-            # He comes on in the longest pause after the last act of the player he replaces.
-            on[place, _pause(step, held[index - 1][1], first) if index else 0 :] = jersey
-    return np.array([place_of[j] for j in jerseys], int), on
+def infer_lineup(script: pd.DataFrame, frames: range, rng: np.random.Generator) -> pd.DataFrame:
+    """Line-up that an event table of a half allows for, when nobody says who played where.
+
+    Who never acts with eleven others about is a substitute; roles are those that make what each
+    player does likeliest.
+
+    Raises
+    ------
+    DataError
+        If a team needs 12 players at a time.
+    """
+    stints = []
+    weights = np.array([ROLE_WEIGHTS[role] for role in Role], float) + 0.01
+    weights /= weights.sum(axis=0)
+    for team in range(N_TEAMS):
+        mine = script[script["team"] == team]
+        spans = mine.groupby("jersey")["frame"].agg(["min", "max"]).sort_values(["min", "max"])
+        spare = [jersey for jersey in range(1, 100) if jersey not in spans.index]
+        missing = max(N_PLACES - len(spans), 0)
+        places = [[(frames.stop, jersey)] for jersey in spare[:missing]]  # they never act
+        for jersey, (came, went) in spans.iterrows():
+            if len(places) < N_PLACES:
+                places.append([(went, jersey)])
+                continue
+            place = min(places, key=lambda held: held[-1][0])
+            if place[-1][0] >= came:
+                raise DataError(f"the script has a 12th player of team {team} at frame {came}")
+            # He comes on between the last act of the one and his own first.
+            place[-1] = ((place[-1][0] + came + 1) // 2, place[-1][1])
+            place.append((went, jersey))
+        counts = np.zeros((N_PLACES, len(ACTIONS)))
+        for count, held in zip(counts, places, strict=True):
+            acts = mine["cls"][mine["jersey"].isin([jersey for _, jersey in held])]
+            count += np.bincount(acts, minlength=len(ACTIONS) + 1)[1:]
+        roles = [Role[name] for name in FORMATIONS[rng.choice(list(FORMATIONS))].split()]
+        likely = weights[np.array(roles) - 1]  # (roles, classes)
+        fit = counts @ np.log(likely).T - likely.sum(axis=1) * counts.sum() / len(ACTIONS) / N_PLACES
+        fit[[any(jersey == 1 for _, jersey in held) for held in places], roles.index(Role.GK)] += 1e3
+        for held, role in zip(places, linear_sum_assignment(-fit)[1], strict=True):
+            starts = [frames.start] + [stop for stop, _ in held[:-1]]
+            stops = [*starts[1:], frames.stop]
+            for (_, jersey), start, stop in zip(held, starts, stops, strict=True):
+                stints.append((team, jersey, int(roles[role]), start, stop))
+    return pd.DataFrame(stints, columns=["team", "jersey", "role", "start", "stop"])
 
 
-def _pause(step: np.ndarray, after: int, before: int) -> int:
-    """Middle of the longest stretch without events between two steps."""
-    inside = step[(step >= after) & (step <= before)]
-    longest = np.diff(inside).argmax()
-    return int(inside[longest : longest + 2].mean())
+def _places(lineup: pd.DataFrame, first: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Jersey and role (22, T) of every figure; a player stays the same figure in all his roles."""
+    jersey, role = np.zeros((2, N_TEAMS * N_PLACES, length), np.int64)
+    for team in range(N_TEAMS):
+        place_of: dict[int, int] = {}
+        stints = lineup[lineup["team"] == team].sort_values("start", kind="stable")
+        for number, start, stop in stints[["jersey", "start", "stop"]].itertuples(index=False):
+            if number not in place_of and len(place_of) < N_PLACES:
+                place_of[number] = len(place_of)
+            elif number not in place_of:
+                # The figure of the player who has no stint any more.
+                on = set(stints["jersey"][(stints["start"] <= start) & (stints["stop"] > start)])
+                gone = [place for one, place in place_of.items() if one not in on]
+                taken = {place for one, place in place_of.items() if one in on}
+                free = [place for place in gone if place not in taken]
+                if not free:
+                    raise DataError(f"line-up: a 12th player of team {team} at frame {start}")
+                place_of[number] = free[0]
+            figure = team * N_PLACES + place_of[number]
+            jersey[figure, start - first : stop - first] = number
+        for number, as_what, start, stop in stints[["jersey", "role", "start", "stop"]].itertuples(
+            index=False
+        ):
+            role[team * N_PLACES + place_of[number], start - first : stop - first] = as_what
+    if (role == 0).any():
+        figure, step = np.argwhere(role == 0)[0]
+        raise DataError(f"line-up: not 11 players of team {figure // N_PLACES} at frame {first + step}")
+    return jersey, role
 
 
-def _line_up(script: pd.DataFrame, team: int, length: int, rng: np.random.Generator):
-    """Roles (11, T) of a team's places and their formation positions, every `_STEP` frames."""
-    mine = script[script["team"] == team]
-    counts = np.zeros((N_FIGURES, len(ACTIONS)))
-    np.add.at(counts, (mine["figure"] - N_FIGURES * team, mine["cls"] - 1), 1)
-    likely_keeper = np.zeros(N_FIGURES)
-    likely_keeper[mine["figure"][mine["jersey"] == 1] - N_FIGURES * team] = 50
-    names = list(FORMATIONS)
-    first, second = rng.choice(len(names), 2, replace=False)
-    here, there = (list(FORMATIONS[names[i]]) for i in (first, second))
-    # Poisson likelihood of what a player does, were he to play that role.
-    habits = np.array([_HABITS[role] for role in here])
-    fit = counts @ np.log(habits).T - counts.mean(axis=0) @ habits.T  # (places, roles)
-    fit[:, here.index(Role.GK)] += likely_keeper
-    _, chosen = linear_sum_assignment(-fit)
-    before = [here[i] for i in chosen]
-    # In mid-half the formation changes; everybody takes the role nearest to his old one.
-    old = np.array([FORMATIONS[names[first]][role] for role in before])
-    new = np.array([FORMATIONS[names[second]][role] for role in there])
-    _, chosen = linear_sum_assignment(np.linalg.norm(old[:, None] - new, axis=2))
-    change = int(length * rng.uniform(0.3, 0.7))
-    role = np.repeat(np.array(before)[:, None], length, axis=1)
-    role[:, change:] = np.array(there)[chosen][:, None]
-    grid = np.arange(0, length + _STEP, _STEP)
-    mix = np.clip((grid - change) / (10 * FPS), 0, 1)[:, None]  # they take ten seconds to get there
-    return role, old[:, None] * (1 - mix) + new[chosen][:, None] * mix  # (11, grid, 2)
+def _bases(role: np.ndarray) -> np.ndarray:
+    """Formation positions (11, grid, 2) for roles (11, T), every `_STEP` frames."""
+    stations = np.array([_STATIONS[one] for one in Role])
+    roles = set(role[:, 0])
+    if Role.MCB in roles:  # three in the centre: full-backs play higher and wider
+        stations[[Role.LCB - 1, Role.RCB - 1], 1] = 0.27, 0.73
+        stations[[Role.LB - 1, Role.RB - 1]] = (0.40, 0.07), (0.40, 0.93)
+    if (Role.LW in roles) != (Role.RW in roles):  # two strikers
+        stations[[Role.LW - 1, Role.CF - 1], 1] = 0.36, 0.64
+    if (Role.LM in roles) != (Role.RM in roles):  # two in front of the defence
+        stations[[Role.LM - 1, Role.DM - 1]] = (0.46, 0.38), (0.42, 0.62)
+    grid = np.minimum(np.arange(0, role.shape[1] + _STEP, _STEP), role.shape[1] - 1)
+    base = stations[role[:, grid] - 1]
+    # Who gets another role takes some ten seconds to get there.
+    return gaussian_filter1d(base, 4 * FPS / _STEP, axis=1)
+
+
+def _actors(script: pd.DataFrame, jersey: np.ndarray) -> np.ndarray:
+    """Figure of every event."""
+    step, team = script["step"].to_numpy(), script["team"].to_numpy()
+    frame = script["frame"].to_numpy()
+    if (np.diff(step) == 0).any():
+        raise DataError(f"the script has two events at frame {frame[1:][np.diff(step) == 0][0]}")
+    if len(step) and (step[0] < 0 or step[-1] >= jersey.shape[1]):
+        raise DataError(f"the script's frames {frame[0]}..{frame[-1]} go beyond the line-up's")
+    on = jersey.reshape(N_TEAMS, N_PLACES, -1)[team, :, step] == script["jersey"].to_numpy()[:, None]
+    if not on.any(axis=1).all():
+        row = script.iloc[int((~on.any(axis=1)).argmax())]
+        raise DataError(
+            f"the script's player {row['jersey']} of team {row['team']} is not in the line-up "
+            f"at frame {row['frame']}"
+        )
+    return team * N_PLACES + on.argmax(axis=1)
 
 
 def _vias(script: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -358,7 +361,7 @@ def _homes(script, points, base, length: int, rng: np.random.Generator) -> np.nd
         ball, holder = np.tile(np.array(PITCH) / 2, (len(grid), 1)), np.zeros(len(grid))
     ball = gaussian_filter1d(ball, 1.2 * second, axis=0)
     right = gaussian_filter1d(holder.astype(float), second)  # share of team 1's possession
-    side = np.repeat(np.arange(N_TEAMS), N_FIGURES)[:, None]
+    side = np.repeat(np.arange(N_TEAMS), N_PLACES)[:, None]
     attack = np.where(side == 1, right, 1 - right)
     home = _station(base, ball[None], side, attack)
     # Without the ball, those near it close it down.

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_TEAMS, PITCH, Action, Role
 from footpass.simulate.camera import Shots
-from footpass.simulate.motion import N_FIGURES, Motion
+from footpass.simulate.motion import N_PLACES, Motion
 
 _SCALE = np.array([MODEL_SIZE[1] / FULL_HD[1], MODEL_SIZE[0] / FULL_HD[0], MODEL_SIZE[1] / FULL_HD[1]])
 _TEXELS = 5  # a metre of grass
@@ -204,7 +204,7 @@ def _dress(motion: Motion, rng: np.random.Generator) -> list[tuple]:
     skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
     keepers = motion.role[:, 0] == Role.GK
     return [
-        (*(_KEEPERS if keepers[figure] else kits)[figure // N_FIGURES], _SKIN[skin])
+        (*(_KEEPERS if keepers[figure] else kits)[figure // N_PLACES], _SKIN[skin])
         for figure, skin in enumerate(skins)
     ]
 
