@@ -87,7 +87,9 @@ def film(motion: Motion, rng: np.random.Generator) -> Shots:
     # A replay: from low down behind the same touchline, close to the ball, shaking a little.
     again = source[replay]
     ball = motion.ball[again]
-    low = np.column_stack([ball[:, 0] + rng.choice([-12, 12]), np.full(len(ball), PITCH[1] + 6), 0 * again + 3])
+    low = np.column_stack(
+        [ball[:, 0] + rng.choice([-12, 12]), np.full(len(ball), PITCH[1] + 6), 0 * again + 3]
+    )
     position[replay] = low
     near = gaussian_filter1d(motion.ball, 8, axis=0)[again]
     target[replay] = near * [1, 1, 0] + [0, 0, 1.0]
@@ -135,7 +137,12 @@ def _replays(motion: Motion, rng: np.random.Generator) -> tuple[np.ndarray, np.n
             k = last + 1
         elif edges[k] - edges[k - 1] > 3 * DEAD and rng.random() < 0.5:
             # Play rests for long: what happened is shown again though nothing is missed.
-            stretches.append((edges[k - 1] + 2 * FPS, edges[k - 1] + int(rng.uniform(0.4, 0.8) * (edges[k] - edges[k - 1]))))
+            stretches.append(
+                (
+                    edges[k - 1] + 2 * FPS,
+                    edges[k - 1] + int(rng.uniform(0.4, 0.8) * (edges[k] - edges[k - 1])),
+                )
+            )
         k += 1
     for start, stop in stretches:
         start, stop = max(start, 0), min(max(stop, start + 1), length)
@@ -180,7 +187,9 @@ def _boxes(motion: Motion, shots: Shots, rng: np.random.Generator) -> np.ndarray
 def _crowded(boxes: np.ndarray, present: np.ndarray, limit: float = 0.3) -> np.ndarray:
     """(22, T) whether another player's box covers more than ``limit`` of the smaller of the two."""
     crowded = np.zeros(present.shape, bool)
-    corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1).astype(np.float32)
+    corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1).astype(
+        np.float32
+    )
     area = (boxes[..., 2] * boxes[..., 3]).astype(np.float32)
     for a in range(len(boxes)):
         for b in range(a):

@@ -264,7 +264,7 @@ def _station(base: np.ndarray, ball: np.ndarray, team: np.ndarray, attack: np.nd
 def _plan(script: pd.DataFrame, vias: pd.DataFrame, base: np.ndarray, rng: np.random.Generator):
     """Point (K, 2) of every event."""
     count = len(script)
-    step, team, figure, cls = (script[c].to_numpy() for c in ("step", "team", "figure", "cls"))
+    step, team, figure = (script[c].to_numpy() for c in ("step", "team", "figure"))
     wait = np.diff(step, prepend=-2 * DEAD)
     pitch = np.array(PITCH)
     mine = base[figure, step // _STEP]
@@ -475,7 +475,7 @@ def _stoppage(start, end, wait: int, cls: int, after: int, team: int, rng) -> np
     if cls == Action.SHOT:
         out = _own(np.array([length + 1.0, width / 2 + rng.uniform(-5, 5)]), team)
     elif after == Action.THROW_IN:
-        out = end[:2] + [0, 1.5 if end[1] > width / 2 else -1.5]
+        out = end[:2] + np.array([0, 1.5 if end[1] > width / 2 else -1.5])
     elif after == Action.CROSS:
         out = np.array([length + 1 if end[0] > length / 2 else -1.0, rng.uniform(15, width - 15)])
     else:

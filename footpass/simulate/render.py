@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from footpass.pitch import markings
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_TEAMS, PITCH, Action, Role
 from footpass.simulate.camera import Shots
 from footpass.simulate.motion import N_PLACES, Motion
@@ -81,9 +82,9 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
     noise = rng.normal(0, 4, (8, *MODEL_SIZE, 3)).round().astype(np.int8)
     poses = _poses(motion, rng)
     backdrop = np.full((*MODEL_SIZE, 3), (52, 60, 66), np.uint8)
-    markings = _lines()
-    starts = np.cumsum([0] + [len(line) for line in markings[:-1]])
-    chalk = np.concatenate(markings)[:, None]  # (P, 1, 3)
+    chalk = markings()
+    starts = np.cumsum([0] + [len(line) for line in chalk[:-1]])
+    chalk = np.concatenate(chalk)[:, None]  # (P, 1, 3)
     for start in range(0, len(motion.ball), _CHUNK):
         frames = np.arange(start, min(start + _CHUNK, len(motion.ball)))
         joints, scale = _joints(motion, shots, poses, frames)
@@ -99,7 +100,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
             _draw_goals(picture, shots, frame)
             ball_drawn = False
             for figure in np.argsort(joints[i, :, 0, 1]):  # from the far side to the near one
-                if not ball_drawn and joints[i, figure, 0, 1] > shadow[i, 1]:
+                if not ball_drawn and joints[i, figure, 0, 1] > shadow[i, 1] + 0.3 * shadow[i, 2]:
                     _draw_ball(picture, ball[i], shadow[i])
                     ball_drawn = True
                 _draw_figure(picture, joints[i, figure], scale[i, figure], kits[figure])
@@ -117,31 +118,13 @@ def _grass(rng: np.random.Generator):
     mown = np.floor((np.arange(size[0]) / _TEXELS - _MARGIN) / (PITCH[0] / 18)).astype(int) % 2
     green = np.where(mown[:, None], (76, 138, 62), (66, 126, 54))
     flat = np.broadcast_to(green, (size[1], size[0], 3)).astype(float)
-    flat = flat + gaussian_filter1d(gaussian_filter1d(rng.normal(0, 20, flat.shape[:2]), 1, 0), 1, 1)[..., None]
+    flat = (
+        flat
+        + gaussian_filter1d(gaussian_filter1d(rng.normal(0, 20, flat.shape[:2]), 1, 0), 1, 1)[..., None]
+    )
     flat = np.clip(flat, 0, 255).astype(np.uint8)
     corner = np.array([-_MARGIN, -_MARGIN, 0.0])
     return flat, corner, np.array([1 / _TEXELS, 0, 0]), np.array([0, 1 / _TEXELS, 0])
-
-
-def _lines() -> list[np.ndarray]:
-    """Pitch markings as polylines (n, 3) in metres, in steps short enough to be cut at the picture's edge."""
-    length, width = PITCH
-    middle = width / 2
-    turn = np.linspace(0, 2 * np.pi, 60)
-    corners = [[(0, 0), (length, 0), (length, width), (0, width), (0, 0)]]
-    corners.append([(length / 2, 0), (length / 2, width)])
-    arcs = [np.column_stack([length / 2 + 9.15 * np.cos(turn), middle + 9.15 * np.sin(turn)])]
-    for goal, inwards in ((0.0, 1), (length, -1)):
-        for depth, half in ((16.5, 20.16), (5.5, 9.16)):  # penalty area and goal area
-            x = goal + inwards * depth
-            corners.append([(goal, middle - half), (x, middle - half), (x, middle + half), (goal, middle + half)])
-        bow = np.linspace(-0.926, 0.926, 20)  # the part of the circle outside the penalty area
-        arcs.append(np.column_stack([goal + inwards * (11 + 9.15 * np.cos(bow)), middle + 9.15 * np.sin(bow)]))
-        arcs.append(np.array([[goal + inwards * 11, middle], [goal + inwards * 11.2, middle]]))
-    for line in corners:
-        pieces = [np.linspace(a, b, 13) for a, b in zip(line, line[1:], strict=False)]
-        arcs.append(np.concatenate(pieces))
-    return [np.column_stack([line, np.zeros(len(line))]) for line in arcs]
 
 
 def _draw_lines(picture: np.ndarray, points: np.ndarray, starts: np.ndarray) -> None:
@@ -153,7 +136,7 @@ def _draw_lines(picture: np.ndarray, points: np.ndarray, starts: np.ndarray) -> 
     inside &= np.maximum(points[:-1, 2], points[1:, 2]) < 100
     inside[starts[1:] - 1] = False
     for thick in (1, 2):
-        chosen = pairs[inside & ((scale > 24) == (thick == 2))]
+        chosen = pairs[inside & ((scale > 40) == (thick == 2))]
         cv2.polylines(picture, chosen, False, (222, 228, 222), thick, cv2.LINE_AA, _SHIFT)
 
 
@@ -168,13 +151,22 @@ def _walls(rng: np.random.Generator) -> list:
     ):
         seats = rng.integers(20, 150, (high * 2, metres * 2, 3))
         dark = np.where(np.arange(high * 2) % 4 == 3, 0.45, 0.8)[:, None, None]
-        crowd = cv2.resize((seats * dark).astype(np.uint8), (metres * texels, high * texels), interpolation=cv2.INTER_LINEAR)
+        crowd = cv2.resize(
+            (seats * dark).astype(np.uint8),
+            (metres * texels, high * texels),
+            interpolation=cv2.INTER_LINEAR,
+        )
         for left in range(0, metres, 12):  # boards, a metre high, 12 m long
             colour = tuple(int(c) for c in rng.integers(30, 230, 3))
             low, top = (left * texels, (high - 1) * texels), ((left + 12) * texels - 1, high * texels)
             cv2.rectangle(crowd, low, top, colour, -1)
         walls.append(
-            (crowd, np.array([*corner, high]), np.array([*along, 0]) / texels, np.array([0, 0, -1 / texels]))
+            (
+                crowd,
+                np.array([*corner, high]),
+                np.array([*along, 0]) / texels,
+                np.array([0, 0, -1 / texels]),
+            )
         )
     return walls
 
@@ -189,8 +181,12 @@ def _hang(picture: np.ndarray, shots: Shots, frame: int, flat, corner, along, do
             return  # a wall that reaches behind the camera
         left, top, right, bottom = 0, 0, MODEL_SIZE[1], MODEL_SIZE[0]
     else:
-        left, right = (int(np.clip(v, 0, MODEL_SIZE[1])) for v in ((x / depth).min(), (x / depth).max() + 1))
-        top, bottom = (int(np.clip(v, 0, MODEL_SIZE[0])) for v in ((y / depth).min(), (y / depth).max() + 1))
+        left, right = (
+            int(np.clip(v, 0, MODEL_SIZE[1])) for v in ((x / depth).min(), (x / depth).max() + 1)
+        )
+        top, bottom = (
+            int(np.clip(v, 0, MODEL_SIZE[0])) for v in ((y / depth).min(), (y / depth).max() + 1)
+        )
     if right <= left or bottom <= top:
         return
     part = picture[top:bottom, left:right]
@@ -217,8 +213,12 @@ def _poses(motion: Motion, rng: np.random.Generator) -> dict[str, np.ndarray]:
     poses = {name: np.zeros(speed.shape, np.float32) for name in _CHANNELS}
     # Facing along the picture's x; who hardly moves keeps looking at the ball.
     looks = np.sign(motion.ball[None, :, 0] - motion.xy[..., 0])
-    poses["side"] = np.where(np.abs(velocity[..., 0]) > 1, np.sign(velocity[..., 0]), looks).astype(np.float32)
-    poses["along"] = np.clip(np.abs(velocity[..., 0]) / np.maximum(speed, 0.5), 0.3, 1).astype(np.float32)
+    poses["side"] = np.where(np.abs(velocity[..., 0]) > 1, np.sign(velocity[..., 0]), looks).astype(
+        np.float32
+    )
+    poses["along"] = np.clip(np.abs(velocity[..., 0]) / np.maximum(speed, 0.5), 0.3, 1).astype(
+        np.float32
+    )
     poses["swing"] = np.clip(speed / 6, 0.06, 1).astype(np.float32)
     poses["phase"] = np.cumsum(2 * np.pi * speed / (1.4 + 0.25 * speed) / FPS, axis=1)
     around = np.arange(-26, 19)
@@ -271,7 +271,10 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
         v[elbow] = v[2] - 0.05 - 0.28 * np.cos(turn)
         u[elbow + 1] = u[elbow] + 0.27 * np.sin(turn + 0.5 * swing)
         v[elbow + 1] = v[elbow] - 0.27 * np.cos(turn + 0.5 * swing)
-    u[1:], v[1:] = u[1:] * np.cos(lean) + v[1:] * np.sin(lean), v[1:] * np.cos(lean) - u[1:] * np.sin(lean)
+    u[1:], v[1:] = (
+        u[1:] * np.cos(lean) + v[1:] * np.sin(lean),
+        v[1:] * np.cos(lean) - u[1:] * np.sin(lean),
+    )
     v[1:] = np.maximum(v[1:], 0.06) + jump
     x = pixel[..., 0] + u * side * pixel[..., 2]
     y = pixel[..., 1] - v * pixel[..., 2] * (_SCALE[1] / _SCALE[0])
@@ -288,11 +291,28 @@ def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, kit: tup
     pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
     one = 2**_SHIFT
     shadow = (fixed[0] + [int(0.25 * scale * one), 0]).tolist()
-    cv2.ellipse(picture, shadow, (int(0.5 * scale * one), int(0.12 * scale * one)), 0, 0, 360, (46, 90, 40), -1, **pen)
+    cv2.ellipse(
+        picture,
+        shadow,
+        (int(0.5 * scale * one), int(0.12 * scale * one)),
+        0,
+        0,
+        360,
+        (46, 90, 40),
+        -1,
+        **pen,
+    )
     for leg in _LIMBS[:2]:
         cv2.polylines(picture, [fixed[leg]], False, skin, limb, **pen)
         cv2.line(picture, fixed[leg[1]].tolist(), fixed[leg[2]].tolist(), shirt, limb, **pen)  # socks
-        cv2.line(picture, fixed[leg[0]].tolist(), ((fixed[leg[0]] + fixed[leg[1]]) // 2).tolist(), shorts, limb + 2, **pen)
+        cv2.line(
+            picture,
+            fixed[leg[0]].tolist(),
+            ((fixed[leg[0]] + fixed[leg[1]]) // 2).tolist(),
+            shorts,
+            limb + 2,
+            **pen,
+        )
     cv2.line(picture, fixed[1].tolist(), fixed[2].tolist(), shirt, max(2, round(0.36 * scale)), **pen)
     for arm in _LIMBS[2:]:
         cv2.polylines(picture, [fixed[arm]], False, skin, max(1, limb - 1), **pen)
@@ -306,7 +326,17 @@ def _draw_ball(picture: np.ndarray, ball: np.ndarray, shadow: np.ndarray) -> Non
     pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
     if np.abs(shadow[:2]).max() < 2000 and np.abs(ball[:2]).max() < 2000:
         low = np.round(shadow[:2] * one).astype(int).tolist()
-        cv2.ellipse(picture, low, (int(radius * one), int(0.4 * radius * one)), 0, 0, 360, (40, 80, 36), -1, **pen)
+        cv2.ellipse(
+            picture,
+            low,
+            (int(radius * one), int(0.4 * radius * one)),
+            0,
+            0,
+            360,
+            (40, 80, 36),
+            -1,
+            **pen,
+        )
         at = np.round((ball[:2] - [0, radius]) * one).astype(int).tolist()
         cv2.circle(picture, at, int(radius * one), (250, 250, 245), -1, **pen)
 

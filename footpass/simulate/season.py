@@ -155,7 +155,9 @@ def _unread(motion: Motion) -> np.ndarray:
     """(22, T) whether a shirt number is not known: of a substitute, until he acts, at most 5 s."""
     unread = np.zeros(motion.jersey.shape, bool)
     for figure, step in np.argwhere(np.diff(motion.jersey, axis=1) != 0):
-        acts = motion.script["step"][(motion.script["figure"] == figure) & (motion.script["step"] > step)]
+        acts = motion.script["step"][
+            (motion.script["figure"] == figure) & (motion.script["step"] > step)
+        ]
         unread[figure, step + 1 : min(step + 1 + 5 * FPS, acts.min() if len(acts) else np.inf)] = True
     return unread
 
@@ -183,9 +185,13 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
     )
 
 
-def _pictures(motion: Motion, shots: Shots, before: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _pictures(
+    motion: Motion, shots: Shots, before: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
     card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)
-    cv2.putText(card, "footpass", (240, 185), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA)
+    cv2.putText(
+        card, "footpass", (240, 185), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
+    )
     for _ in range(before):
         yield card
     yield from render(motion, shots, rng)
