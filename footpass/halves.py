@@ -351,8 +351,8 @@ def open_halves(
     path = find(data_dir, tactical_path(split))
     if path is None:
         raise DataError(
-            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder: unpack "
-            f"tactical_data_{split.upper()}.zip, or simulate (python -m footpass simulate --help)"
+            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder; where to get it: "
+            f"python -m footpass check {data_dir}"
         )
     cache = Path(cache or Path(data_dir, "prepared"))
     halves = {name: _prepared(path, name, cache) for name in half_names(path)}

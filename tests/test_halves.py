@@ -465,7 +465,7 @@ def test_data_is_found_in_the_folders_of_the_archives_and_behind_links(season, t
 
 
 def test_a_missing_split_says_where_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"no train_tactical_data.h5 there .* tactical_data_TRAIN.zip"):
+    with pytest.raises(DataError, match=r"no train_tactical_data.h5 there .* footpass check"):
         open_halves(tmp_path, "train")
 
 
