@@ -105,7 +105,7 @@ def _check(args: argparse.Namespace) -> int:
     if not any(item.found for item in result.items):
         print("nothing there")
     else:
-        print("all fine" if result.fine else f"{len(result.problems):,} problems")
+        print("all fine" if result.fine else f"{len(result.problems):,} wrong")
     return 0 if result.fine else 1
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,8 @@ class _Split:
     def run(self) -> None:
         truth = self._truth()
         names = self._names(truth)
-        videos = self._videos({match_of(name) for name in names})
+        listed = names if truth is None else [*names, *halves_of(truth)]
+        videos = self._videos({match_of(name) for name in listed})
         n_rows = 0
         for name in tqdm(names, desc=f"checking {self.split}", unit="half", disable=not names):
             n_rows += self._half(name, truth, videos.get(match_of(name)))
@@ -110,8 +112,9 @@ class _Split:
             truth = read_ground_truth(path)
         except DataError as error:
             self._error(path, error)
-            return None
-        note = f"{len(halves_of(truth))} halves, {len(truth):,} events"
+            truth, note = None, "cannot be used"
+        else:
+            note = f"{len(halves_of(truth))} halves, {len(truth):,} events"
         self.items.append(Item(self._relative(path), True, note))
         return truth
 
@@ -148,7 +151,7 @@ class _Split:
         videos = {}
         for match, path in paths.items():
             if path is None:
-                self._add(video_path(match), None, f"missing, but in {self.tactical.name}")
+                self._add(video_path(match), None, "missing, while other matches have theirs")
                 continue
             try:
                 info = probe(path)
@@ -261,37 +264,33 @@ def _disagreements(
     label = rows[:, Tactical.LABEL].astype(np.int64) if labelled else np.zeros(len(rows), np.int64)
     near = np.flatnonzero(np.isin(frame, events["frame"], kind="table") | (label > 0))
     part = rows[near]
-    boxes = part[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]
-    players = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "frame": frame[near],
             "team": part[:, Tactical.TEAM].astype(np.int64),
             "jersey": np.nan_to_num(part[:, Tactical.JERSEY], nan=-1).astype(np.int64),
             "label": label[near],
-            "box": np.isfinite(boxes).all(axis=1),
+            "box": np.isfinite(part[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]).all(axis=1),
             "row": near,
         }
     )
-    players["anyone"] = players.groupby("frame")["box"].transform("any")
-    actor = ["frame", "team", "jersey"]
-    players = players.drop_duplicates(actor, keep="last").set_index(actor)
-    seen = set()
+    table["anyone"] = table.groupby("frame")["box"].transform("any")
+    players = {(p.frame, p.team, p.jersey): p for p in table.itertuples(index=False)}
     for index, event in enumerate(events.itertuples(index=False)):
-        key = event.frame, event.team, event.jersey
-        who = "team {1} jersey {2} at frame {0}".format(*key)
-        if key not in players.index:
-            yield index, None, f"{who} has no row in"
+        player = players.pop((event.frame, event.team, event.jersey), None)
+        if player is None:
+            yield index, None, f"{_who(event)} has no row in"
             continue
-        seen.add(key)
-        player = players.loc[key]
-        if labelled and player["label"] != event.cls:
-            yield None, player["row"], f"class {player['label']} for {who}, but {event.cls} in"
-        if event.box_visible != player["box"]:
-            yield index, None, f"box_visible {event.box_visible:d} for {who} does not agree with"
-        if event.replay == player["anyone"]:
+        if labelled and player.label != event.cls:
+            yield None, player.row, f"class {player.label} for {_who(player)}, but {event.cls} in"
+        if event.box_visible != player.box:
+            yield index, None, f"box_visible {event.box_visible:d} for {_who(event)} does not agree with"
+        if event.replay == player.anyone:
             yield index, None, f"replay {event.replay:d} at frame {event.frame} does not agree with"
-    for key, row in players.loc[players["label"] > 0, "row"].items():
-        if key not in seen:
-            label = rows[row, Tactical.LABEL]
-            who = "team {1} jersey {2} at frame {0}".format(*key)
-            yield None, row, f"class {label:.0f} for {who} is not in"
+    for player in players.values():
+        if player.label:
+            yield None, player.row, f"class {player.label} for {_who(player)} is not in"
+
+
+def _who(event: NamedTuple) -> str:
+    return f"team {event.team} jersey {event.jersey} at frame {event.frame}"

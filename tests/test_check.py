@@ -183,6 +183,18 @@ def test_boxes_across_the_border_are_no_problem(season):
     assert check(season).fine
 
 
+def test_a_half_without_any_usable_row(season):
+    change_rows(season, H1, lambda rows: np.full_like(rows, NAN))
+    problems = found(season)
+    assert [reason.split()[0] for file, _, _, reason in problems if file == TACTICAL] == [
+        "frame",
+        "team",
+        "role",
+        "label",
+    ]
+    assert [rows for file, _, rows, _ in problems if file == EVENTS] == [[0], [1], [2]]
+
+
 def test_one_half_can_have_several_problems(season):
     change_rows(season, H1, set_values((3, Tactical.ROLE, 99), (5, Tactical.BOX_X, 5000)))
     assert [(rows, reason[:10]) for _, _, rows, reason in found(season)] == [
@@ -299,7 +311,8 @@ def test_a_match_without_video_where_others_have_one(season):
             content["events"].update({"game_2_H1": content["events"][H1]}),
         ),
     )
-    assert found(season) == [("videos/game_2.mp4", None, [], f"missing, but in {TACTICAL}")]
+    reason = "missing, while other matches have theirs"
+    assert found(season) == [("videos/game_2.mp4", None, [], reason)]
 
 
 def test_frames_beyond_the_end_of_the_video(season):
@@ -320,7 +333,7 @@ def test_a_video_of_another_rate_or_size(season):
 
 
 def test_a_full_hd_video_is_fine(season):
-    pictures = [np.zeros((1080, 1920, 3), np.uint8)] * 90
+    pictures = [np.zeros((1080, 1920, 3), np.uint8)] * 85
     write_video(season / "videos" / "game_1.mp4", pictures)
     assert check(season).fine
 
@@ -330,6 +343,7 @@ def test_a_file_that_is_cut_off(season, name):
     os.truncate(season / name, os.path.getsize(season / name) // 2)
     ((file, half, rows, reason),) = found(season)
     assert (file, half, rows) == (name, None, []) and "cut off" in reason
+    assert {item.name for item in check(season).items if item.found} >= {TACTICAL, "videos of val"}
 
 
 def test_a_half_whose_rows_are_damaged(season):
@@ -361,7 +375,7 @@ def test_the_command_says_0_for_fine_1_for_wrong_2_for_cannot(season, tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         f"WRONG {TACTICAL}, half {H2}, row 8: {reason} (and 1 more rows)",
-        "1 problems",
+        "1 wrong",
     ]
 
     assert main(["check", str(tmp_path / "nowhere")]) == 2
