@@ -1,8 +1,17 @@
-"""Class weights from frequencies."""
+"""Losses of the models and class weights from frequencies.
+
+Every loss is a mean over what is not masked, as `torch.nn.functional.cross_entropy` takes it: weighted
+by the weights of the targets, so that weights move the emphasis and not the size. Where all is masked
+it is zero, with a gradient of zero.
+"""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from footpass.files import DataError
+from footpass.schema import ACTIONS, EOS, N_ACTION_TOKENS, PAD, SOS, Token
 
 # Weight of a class seen n times, before normalising. "effective" is the effective number of samples
 # of Cui et al. 2019 (arXiv 1901.05555), eq. 2; "sqrt" is the choice of arXiv 2606.09679.
@@ -48,3 +57,102 @@ def class_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
         raw = _SCHEMES[scheme](counts[seen])
         weights[seen] = raw / raw.mean()
     return weights
+
+
+def token_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
+    """Weights of the DST's action tokens: those of the classes, and for EOS that of an average event.
+
+    With a weight of 1, as the mean class has, EOS would outweigh the frequent classes several times, and
+    the model would learn to stop early.
+
+    Parameters
+    ----------
+    counts
+        ``(8,)`` training events per class, in the order of `schema.ACTIONS`.
+    scheme
+        One of `WEIGHTINGS`.
+
+    Returns
+    -------
+    np.ndarray
+        ``(10,)``; SOS, which is never a target, has 0.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    if counts.shape != (len(ACTIONS),):
+        raise DataError(f"class counts have shape {counts.shape}: expected one per action, 8")
+    weights = np.zeros(N_ACTION_TOKENS)
+    weights[:SOS] = class_weights(counts, scheme)
+    weights[EOS] = np.average(weights[:SOS], weights=counts if counts.any() else None)
+    return weights
+
+
+def masked_cross_entropy(
+    logits: Tensor, target: Tensor, mask: Tensor, weights: Tensor | None = None, gamma: float = 0.0
+) -> Tensor:
+    """Weighted cross-entropy where the mask is set; focal with ``gamma`` (Lin et al. 2017, eq. 5).
+
+    Parameters
+    ----------
+    logits
+        ``(B, C, ...)``.
+    target, mask
+        ``(B, ...)`` class ids and bool; what is masked may be anything, NaN too.
+    weights
+        ``(C,)``, by default all 1.
+    gamma
+        0 is cross-entropy; the more, the less a target counts that is already likely.
+    """
+    mask = mask.bool()
+    target = target[mask]  # (N,)
+    log_p = logits.movedim(1, -1)[mask].float().log_softmax(-1)  # (N, C)
+    log_p = log_p.gather(1, target[:, None])[:, 0]  # (N,)
+    weight = torch.ones_like(log_p) if weights is None else weights.to(log_p)[target]
+    # 1 - p, precise near p = 1, and kept off 0 where a power under 1 has no gradient.
+    doubt = (-log_p.expm1()).clamp(min=1e-8)
+    return _mean(-weight * doubt**gamma * log_p, weight)
+
+
+def token_losses(
+    logits: tuple[Tensor, Tensor, Tensor],
+    target: Tensor,
+    action_weights: Tensor | None = None,
+    smoothing: float = 0.05,
+) -> Tensor:
+    """Cross-entropies of the DST's heads, means over the tokens that are not padding.
+
+    Parameters
+    ----------
+    logits
+        Of actions, slots and frames, ``(B, L, ...)`` each (`models.dst.TokenLogits`).
+    target
+        ``(B, L, 3)`` the next tokens, `schema.PAD` where there is none.
+    action_weights
+        ``(10,)`` as of `token_weights`, for the action head only; by default all 1.
+    smoothing
+        Label smoothing of actions and slots. A frame's neighbours are as good as it is, and other frames
+        are not, so frames have none.
+
+    Returns
+    -------
+    Tensor
+        ``(3,)`` action, slot and frame; their sum is the loss.
+    """
+    losses = []
+    for part, head in zip(Token, logits, strict=True):
+        labels = target[..., part].flatten()  # (B*L,)
+        weights = action_weights if part is Token.ACTION else None
+        weights = torch.ones_like(head[0, 0]) if weights is None else weights.to(head)
+        total = F.cross_entropy(
+            head.flatten(0, 1).float(),
+            labels,
+            weights.float(),
+            ignore_index=PAD,
+            reduction="none",
+            label_smoothing=0.0 if part is Token.FRAME else smoothing,
+        )
+        losses.append(_mean(total, weights[labels.clamp(min=0)] * (labels != PAD)))
+    return torch.stack(losses)
+
+
+def _mean(loss: Tensor, weight: Tensor) -> Tensor:
+    return loss.sum() / weight.sum().clamp(min=torch.finfo(loss.dtype).tiny)

@@ -126,6 +126,21 @@ class State(IntEnum):
     VISIBLE = 4  # 1 where the player has a box
 
 
+class Token(IntEnum):
+    """Components of a decoder token: one event of a window, or the start or the end of its sequence."""
+
+    ACTION = 0  # class id - 1, SOS or EOS
+    SLOT = 1  # 0..25, NO_SLOT at the start and the end
+    FRAME = 2  # 1 is the window's first frame; 0 at the start, one past the longest window at the end
+
+
+SOS, EOS = len(ACTIONS), len(ACTIONS) + 1
+N_ACTION_TOKENS = len(ACTIONS) + 2
+NO_SLOT = N_SLOTS
+N_SLOT_TOKENS = N_SLOTS + 1
+PAD = -100  # fills up a batch of sequences; what `torch.nn.functional.cross_entropy` ignores
+
+
 # Rows of the play-by-play JSON files, and the columns of an event table.
 EVENT_COLUMNS = ("frame", "team", "jersey", "cls")
 GROUND_TRUTH_COLUMNS = (*EVENT_COLUMNS, "box_visible", "replay")
