@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass evaluate | submit | report``.
+"""Command line: ``python -m footpass check | prepare | evaluate | submit | report``.
 
 Any error is one line on stderr and exit code 2.
 """
