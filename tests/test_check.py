@@ -165,6 +165,11 @@ def test_a_season_without_videos_is_fine(season):
             "the box (900, -90, 40, 90) lies outside the 1920x1080 picture",
         ),
         ([(7, Tactical.BOX_WIDTH, 0)], [7], "the box (900, 500, 0, 90) has no area"),
+        (
+            [(7, Tactical.BOX_X, -5), (7, Tactical.BOX_WIDTH, 0)],  # once, though outside as well
+            [7],
+            "the box (-5, 500, 0, 90) has no area",
+        ),
         ([(7, Tactical.BOX_HEIGHT, NAN)], [7], "the box (900, 500, 40, nan) is not complete"),
         (
             [(11, Tactical.TEAM, 0), (33, Tactical.TEAM, 0)],
