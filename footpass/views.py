@@ -56,7 +56,7 @@ def overlay(
         for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]):
             x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
             colour = TEAM_COLOURS[slot // N_ROLES]
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
             number = _jersey(half, slot, frame)
             cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + 9 * len(number), y1), colour, -1)
             cv2.putText(canvas, number, (x1 + 3, y1 - 3), fontScale=0.42, color=TRUE, **_TEXT)

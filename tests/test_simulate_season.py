@@ -215,9 +215,9 @@ def test_the_camera_is_a_pinhole(played):
         assert right[0] > seen(target)[0]
         assert high[1] < seen(target)[1] < near[1]
         # The flat pictures are warped by the same camera.
-        plane = shots.plane(frame, np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
-        x, y, depth = plane @ [*motion.ball[frame, :2], 1]
-        np.testing.assert_allclose([x / depth, y / depth], seen([*motion.ball[frame, :2], 0])[:2])
+        ground = np.array([*motion.ball[frame, :2], 0])
+        x, y, depth = shots.lenses(np.array([frame]))[0] @ (ground - position)
+        np.testing.assert_allclose([x / depth, y / depth], seen(ground)[:2])
 
 
 def test_the_camera_has_the_ball_in_view_at_live_anchors(played):
