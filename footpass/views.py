@@ -194,6 +194,39 @@ def look(
     return figure
 
 
+def filmstrip(
+    half: HalfMatch,
+    reader: VideoReader,
+    events: pd.DataFrame,
+    steps: tuple[int, ...] = (-12, -6, -3, 0, 3, 6, 12),
+) -> Figure:
+    """What each class looks like: the actor, ``steps`` frames before and after his anchor.
+
+    One row a class of ``events`` (a table with ``box_visible``) that has an event with a box.
+    """
+    mine = _events_of(half, events)
+    lasting = mine["frame"].between(half.first_frame - min(steps), half.end_frame - 1 - max(steps))
+    chosen = mine[lasting & mine["box_visible"]].groupby("cls").first()
+    figure, axes = plt.subplots(
+        len(chosen), len(steps), figsize=(1.3 * len(steps), 1.35 * len(chosen)), squeeze=False
+    )
+    reach = 32  # pixels around the actor
+    for row, (cls, event) in zip(axes, chosen.iterrows(), strict=True):
+        index = event["frame"] - half.first_frame
+        event = event.copy()
+        event["cls"] = cls
+        box = half.boxes[_slot_of(half, event, index), index]
+        x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
+        pictures = reader.frames(event["frame"] + np.array(steps))
+        for ax, step, picture in zip(row, steps, pictures, strict=True):
+            wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)))
+            ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
+            ax.set(xticks=[], yticks=[], title=f"{step:+d}" if row is axes[0] else "")
+        row[0].set_ylabel(Action(cls).label)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
 def explore(
     half: HalfMatch,
     reader: VideoReader | None = None,
