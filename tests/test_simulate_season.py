@@ -363,6 +363,12 @@ def test_bad_arguments_write_nothing(option, reason, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_half_of_a_few_frames_is_refused(tmp_path, capsys):
+    arguments = ["simulate", "--out", str(tmp_path), "--matches", "1", "--workers", "1"]
+    assert main([*arguments, "--minutes", "0.005"]) == 2
+    assert "a half of 4 frames is too short" in capsys.readouterr().err
+
+
 def test_where_nothing_can_be_written(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert main(["simulate", "--out", str(tmp_path / "out"), "--minutes", "0.1", "--no-video"]) == 2

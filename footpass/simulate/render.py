@@ -150,7 +150,9 @@ def _walls(rng: np.random.Generator) -> list:
         ((-11.0, -7.0), (0.0, 1.0), 82),
         ((PITCH[0] + 11.0, -7.0), (0.0, 1.0), 82),
     ):
-        seats = rng.integers(20, 150, (high * 2, metres * 2, 3))
+        seats = rng.integers(45, 125, (high * 2, metres * 2, 1)) + rng.integers(
+            -40, 40, (high * 2, metres * 2, 3)
+        )
         dark = np.where(np.arange(high * 2) % 4 == 3, 0.45, 0.8)[:, None, None]
         crowd = cv2.resize(
             (seats * dark).astype(np.uint8),
