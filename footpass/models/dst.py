@@ -134,6 +134,11 @@ class DST(nn.Module):
 
     def memory(self, features: Tensor, frames: Tensor) -> Memory:
         """Read windows; the arguments are those of `forward`."""
+        x, mask = self.encode(features, frames)
+        return Memory([layer.cross.keys_values(x) for layer in self.decoder], mask)
+
+    def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``(B, T, width)`` of what was read, and the mask of `Memory`."""
         real = frames != PAD_FRAME
         mask = None if real.all() else real[:, None, None, :]
         x = self.read(features) + self.read_frame(frames.where(real, self.config.span + 1))
@@ -142,8 +147,7 @@ class DST(nn.Module):
             x = layer(x, layer.attention.keys_values(x), mask)
         # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
-        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
-        return Memory(keys_values, mask if self.config.mask_memory else None)
+        return x, mask if self.config.mask_memory else None
 
     def next_tokens(
         self, tokens: Tensor, memory: Memory, past: list[KeysValues] | None = None
