@@ -1,7 +1,7 @@
 """Training with the backbone recomputed in backward: memory at the published size, and time.
 
-Memory is counted on fake tensors, which have sizes and no values: 6 clips of 50 frames of 352 x 640 fit on
-any machine. (At a size that runs for real the counts agree to the byte; tests/test_models_x3d.py.)
+Memory is counted on fake tensors, which have sizes and no values: 6 clips of 50 frames of 352 x 640
+fit on any machine. (Where both can run, real tensors give the same count: tests/test_models_x3d.py.)
 """
 
 import json
@@ -48,9 +48,9 @@ def run() -> dict:
         "plain_s": plain,
         "ratio": peak / peak_plain,
         "target": "<= 0.4",
-        "what": f"peak bytes of a training step, 6 x 50 x 352 x 640, float32: {peak / gib:.1f} GiB against "
-        f"{peak_plain / gib:.1f}; kept by forward {kept / gib:.1f} against {kept_plain / gib:.1f}; a step "
-        f"takes {fast / plain:.2f} times as long (CPU, 1 x 16 x 96 x 160)",
+        "what": f"peak memory of a training step, 6 x 50 x 352 x 640, float32: {peak / gib:.1f} GiB "
+        f"against {peak_plain / gib:.1f}; kept for backward {kept / gib:.1f} against "
+        f"{kept_plain / gib:.1f}; time of a step {fast / plain:.2f} (CPU, 1 x 16 x 96 x 160)",
     }
 
 

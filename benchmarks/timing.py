@@ -24,8 +24,8 @@ def seconds(function: Callable[[], object], repeats: int = 5) -> float:
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors made inside that are alive, now and at most.
 
-    Unlike hooks on what autograd saves, it also sees what recomputation holds and what backward makes; and
-    it works on fake tensors, so sizes beyond the machine can be counted too.
+    Unlike hooks on what autograd saves, it also sees what recomputation holds and what backward makes;
+    and it works on fake tensors, so sizes beyond the machine can be counted too.
     """
 
     def __init__(self) -> None:
