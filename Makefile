@@ -16,7 +16,7 @@ lint: .venv/.installed
 	.venv/bin/ruff format --check .
 
 bench: .venv/.installed
-	for bench in benchmarks/bench_*.py; do .venv/bin/python $$bench || exit 1; done
+	for bench in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do .venv/bin/python -m benchmarks.$$bench || exit 1; done
 
 .venv/.installed: requirements.txt pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

@@ -100,6 +100,8 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
             reason = "it wrote no metrics.json (no run.finish() at its end?)"
     except papermill.PapermillExecutionError as error:
         reason = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
+        reason = f"{type(error).__name__}: {error}"
     if executed.is_file():
         with atomic_write(run_dir / "notebook.html") as stream:
             stream.write(notebook_html(executed))
@@ -174,9 +176,10 @@ def _load_run(path: Path) -> dict:
     run = json.loads(path.read_text(encoding="utf-8"))
     for figure in run["figures"]:
         figure["data"] = base64.b64encode((path.parent / figure["file"]).read_bytes()).decode()
-    run["link"] = f"{path.parent.name}/notebook.html"
-    executed = path.parent / f"{run['notebook']}.ipynb"
-    run["title"], run["question"] = _headline(executed) if executed.is_file() else (run["notebook"], "")
+    name = path.parent.name
+    run["link"] = f"{name}/notebook.html"
+    executed = path.parent / f"{name}.ipynb"
+    run["title"], run["question"] = _headline(executed) if executed.is_file() else (name, "")
     return run
 
 

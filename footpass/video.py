@@ -20,16 +20,22 @@ from footpass.schema import FPS, MODEL_SIZE
 
 # Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
 _WORTH_A_SEEK = 16
+_NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's headers say: size in pixels, frames a second, number of frames."""
+    """What a video's headers say: size in pixels, pictures a second, length in frames of 1/25 s."""
 
     height: int
     width: int
     fps: float
     n_frames: int
+
+    @property
+    def at_fps(self) -> bool:
+        """Whether it is at 25 frames a second, but for some that were dropped."""
+        return abs(self.fps - FPS) < 0.5
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -46,10 +52,13 @@ def probe(path: str | Path) -> VideoInfo:
         size = os.path.getsize(path)
         if last > size:
             raise DataError(f"{path}: cut off: {size} of at least {last} bytes; unpack it again")
-        duration = float((stream.duration or 0) * stream.time_base)
-        rate = float(stream.average_rate or 0)
-        n_frames = stream.frames or round(duration * rate)
-        return VideoInfo(stream.height, stream.width, rate, n_frames)
+        if stream.duration is None:  # Matroska: only the whole file has one, from time 0
+            seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
+        else:
+            seconds = float(stream.duration * stream.time_base)
+        # Not the number of pictures in the file: one that was dropped still has its time.
+        n_frames = round(seconds * FPS)
+        return VideoInfo(stream.height, stream.width, float(stream.average_rate or 0), n_frames)
 
 
 class VideoReader:
@@ -65,7 +74,8 @@ class VideoReader:
     Raises
     ------
     DataError
-        If the file is not a video, or not at 25 fps: its frames would not be those of the data.
+        If the file is not a video, is cut off, or is not at 25 fps: its frames would not be those
+        of the data.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE, threads: int = 1) -> None:
@@ -73,10 +83,10 @@ class VideoReader:
         self.size = size
         self._threads = threads
         self._resize = VideoReformatter()
+        info = probe(path)
+        if not info.at_fps:
+            raise DataError(f"{path}: {info.fps:.5g} frames a second instead of {FPS}")
         self._rewind()
-        rate = self._stream.average_rate
-        if rate is None or abs(rate - FPS) > 0.05:
-            raise DataError(f"{path}: {float(rate or 0):.5g} frames a second instead of {FPS}")
         # Keyframes by decoding time, which is a few frames early: good enough to choose when to seek.
         self._keyframes = np.array(
             [self._index(entry.timestamp) for entry in self._stream.index_entries if entry.is_keyframe]
@@ -137,6 +147,7 @@ class VideoReader:
         try:
             frame = self._decode_to(index)
         except av.FFmpegError as error:
+            self._position = _NOWHERE
             raise DataError(
                 f"{self.path}: frame {index} cannot be decoded: {error.strerror or error}"
             ) from error
@@ -168,9 +179,9 @@ class VideoReader:
     def _seek(self, index: int) -> None:
         """Decode the last keyframe that is not after ``index``, or an earlier one.
 
-        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``; what
-        an open group of pictures shows before its keyframe is not complete. Both need a seek further
-        back.
+        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``. And
+        what the container calls a keyframe may be where a gradual refresh begins, from which the
+        first pictures are not complete: only what the decoder calls one will do.
         """
         if index < 0:
             raise DataError(f"{self.path}: no frame {index}: the first is 0")
@@ -199,7 +210,7 @@ class VideoReader:
         self._stream.codec_context.thread_count = self._threads
         self._start = self._stream.start_time or 0
         self._decoded = self._container.decode(self._stream)
-        self._position = 2**62  # past every frame, so the first one asked for seeks
+        self._position = _NOWHERE
 
     def _index(self, pts: int) -> int:
         return round((pts - self._start) * self._stream.time_base * FPS)
@@ -240,15 +251,18 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) 
     Raises
     ------
     DataError
-        If there is no picture, or the file cannot be written.
+        If there is no picture, its sides are odd, or the file cannot be written.
     """
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         raise DataError(f"{path}: no pictures to write")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise DataError(f"{path}: pictures of {height} x {width}: H.264 needs even sides")
     with atomic_write(path, "w+b") as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
-        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.thread_count = 1
         # A keyframe every two seconds: a random clip of 50 frames decodes at most 100.
         stream.codec_context.gop_size = 2 * fps
