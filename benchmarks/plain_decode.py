@@ -49,12 +49,16 @@ class PlainDST(nn.Module):
         action, slot = self.action_and_roleid_output_projection(x).split(sizes[:2], dim=-1)
         return action, slot, self.timestamp_output_projection(x)
 
-    @torch.no_grad()
     def write(self, features: Tensor, frames: Tensor, max_events: int) -> list[Tensor]:
         """Tokens of each window, as `footpass.models.dst.DST.write` gives them with one beam."""
-        memory = self.encode(features, frames)
         padded = frames == PAD_FRAME if self.config.mask_memory else None
-        tokens = torch.tensor([SOS, NO_SLOT, 0]).repeat(len(features), 1, 1)
+        with torch.no_grad():
+            return self.write_from(self.encode(features, frames), padded, max_events)
+
+    @torch.no_grad()
+    def write_from(self, memory: Tensor, padded: Tensor | None, max_events: int) -> list[Tensor]:
+        """The same for windows that have been read."""
+        tokens = torch.tensor([SOS, NO_SLOT, 0]).repeat(len(memory), 1, 1)
         for _ in range(max_events + 1):
             last = [head[:, -1].softmax(-1) for head in self.logits(tokens, memory, padded)]
             following = [_most_likely(*heads) for heads in zip(*last, strict=True)]

@@ -197,9 +197,17 @@ class DST(nn.Module):
         beams
             1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
         """
-        memory = self.memory(features, frames)
-        shape, device = (len(features), beams), features.device
-        window = torch.arange(len(features), device=device)[:, None]
+        return self.write_from(self.memory(features, frames), max_events, beams)
+
+    @torch.no_grad()
+    def write_from(self, memory: Memory, max_events: int, beams: int) -> list[Written]:
+        """The same for windows that have been read."""
+        # Every step reads all of it, which is quicker where each head's frames lie side by side.
+        kept = [(keys.contiguous(), values.contiguous()) for keys, values in memory.keys_values]
+        memory = Memory(kept, memory.mask)
+        keys, _ = kept[0]
+        shape, device = (len(keys), beams), keys.device
+        window = torch.arange(len(keys), device=device)[:, None]
         last = torch.tensor([SOS, NO_SLOT, 0], device=device).expand(*shape, 1, 3)
         tokens, scores = last[:, :, :0], torch.zeros(*shape, 0, device=device)
         total = torch.full(shape, -torch.inf, device=device)

@@ -1,24 +1,10 @@
-"""What the benchmarks measure with: median time, and bytes alive."""
+"""Bytes alive: what a computation holds, now and at most."""
 
-import statistics
-import time
 import weakref
-from collections.abc import Callable
 
 from torch import Tensor, UntypedStorage
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-
-def seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """Median time of a call, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 class LiveBytes(TorchDispatchMode):
