@@ -21,17 +21,19 @@ def run() -> dict:
     plain.action_and_roleid_output_projection.bias[EOS] = -100.0
     load_reference(model, plain.state_dict())
     features = torch.randn(WINDOWS, config.span, config.inputs)
-    encoded, _ = model.encode(features, torch.arange(1, config.span + 1).repeat(WINDOWS, 1))
+    frames = torch.arange(1, config.span + 1).repeat(WINDOWS, 1)
+    encoded, _ = model.encode(features, frames)
 
     def fast() -> list[list]:
-        memory = Memory([layer.cross.keys_values(encoded) for layer in model.decoder], None)
-        return [window.tokens.tolist() for window in model.write_from(memory, EVENTS, beams=1)]
+        keys_values = [layer.cross.keys_values(encoded) for layer in model.decoder]
+        written = model.write_from(Memory(keys_values, None, frames[:, -1]), EVENTS, beams=1)
+        return [window.tokens.tolist() for window in written]
 
     return compare(
         "decode",
         f"{WINDOWS} windows x {config.span} frames x {EVENTS} events, published size, without encoder",
         fast,
-        plain=lambda: [tokens.tolist() for tokens in plain.write_from(encoded, None, EVENTS)],
+        plain=lambda: [tokens.tolist() for tokens in plain.write_from(encoded, frames, EVENTS)],
         target=8,
         repeats=3,
     )

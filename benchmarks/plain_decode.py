@@ -51,29 +51,31 @@ class PlainDST(nn.Module):
 
     def write(self, features: Tensor, frames: Tensor, max_events: int) -> list[Tensor]:
         """Tokens of each window, as `footpass.models.dst.DST.write` gives them with one beam."""
-        padded = frames == PAD_FRAME if self.config.mask_memory else None
         with torch.no_grad():
-            return self.write_from(self.encode(features, frames), padded, max_events)
+            return self.write_from(self.encode(features, frames), frames, max_events)
 
     @torch.no_grad()
-    def write_from(self, memory: Tensor, padded: Tensor | None, max_events: int) -> list[Tensor]:
+    def write_from(self, memory: Tensor, frames: Tensor, max_events: int) -> list[Tensor]:
         """The same for windows that have been read."""
+        padded = frames == PAD_FRAME
+        lengths = (~padded).sum(dim=1).tolist()
+        padded = padded if self.config.mask_memory else None
         tokens = torch.tensor([SOS, NO_SLOT, 0]).repeat(len(memory), 1, 1)
         for _ in range(max_events + 1):
             last = [head[:, -1].softmax(-1) for head in self.logits(tokens, memory, padded)]
-            following = [_most_likely(*heads) for heads in zip(*last, strict=True)]
+            following = [_most_likely(*heads) for heads in zip(*last, lengths, strict=True)]
             tokens = torch.cat((tokens, torch.tensor(following)[:, None]), dim=1)
             if (tokens[..., Token.ACTION] == EOS).any(dim=1).all():
                 break
         return [_until_end(row[1:])[:max_events] for row in tokens]
 
 
-def _most_likely(action: Tensor, slot: Tensor, frame: Tensor) -> tuple[int, int, int]:
+def _most_likely(action: Tensor, slot: Tensor, frame: Tensor, length: int) -> tuple[int, int, int]:
     who = slot[:NO_SLOT].argmax()
     what = action[:SOS].argmax()
     if action[EOS] * slot[NO_SLOT] > action[what] * slot[who]:
         return EOS, NO_SLOT, len(frame) - 1
-    return int(what), int(who), int(frame[1:-1].argmax()) + 1
+    return int(what), int(who), int(frame[1 : length + 1].argmax()) + 1
 
 
 def _until_end(tokens: Tensor) -> Tensor:

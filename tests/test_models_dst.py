@@ -143,7 +143,7 @@ def slow_beam_search(model: DST, features: Tensor, frames: Tensor, steps: int, b
                 continue
             logits = model.next_tokens(torch.tensor([tokens]), memory)[0]
             action, slot, frame = (head[0, -1].log_softmax(-1).tolist() for head in logits)
-            when = 1 + max(range(len(frame) - 2), key=lambda f: frame[f + 1])
+            when = max(range(1, int(frames.max()) + 1), key=frame.__getitem__)
             for a in range(SOS):
                 for s in range(NO_SLOT):
                     score = [*scores, np.exp(action[a])]
@@ -180,6 +180,17 @@ def test_padded_frames_may_be_anything_when_masked():
         torch.testing.assert_close(model(features, frames, tokens).frame, logits)
 
 
+def test_half_precision_stays_close():
+    model, _ = pair()
+    features, frames = windows()
+    tokens = START.expand(3, 1, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(features, frames, tokens)
+        model.write(features, frames, max_events=3, beams=2)
+    for one, two in zip(half, model(features, frames, tokens), strict=True):
+        torch.testing.assert_close(one.float(), two, rtol=0, atol=0.2)
+
+
 def test_padding_after_a_sentence_changes_nothing_before_it():
     model, _ = pair()
     features, frames = windows()
@@ -200,6 +211,16 @@ def test_a_sentence_without_an_end_is_kept_and_longer_ones_go_on():
             assert written.scores.shape == (n,)
             assert ((written.tokens >= 0) & (written.tokens < torch.tensor([SOS, NO_SLOT, 31]))).all()
             assert (written.tokens[:, 2] >= 1).all()
+
+
+def test_no_event_is_written_into_the_padding():
+    model, _ = pair()
+    with torch.no_grad():
+        model.heads.bias[EOS] = -100
+        model.heads.bias[-11:] += 50  # the frames that the second window does not have
+    first, second, _ = model.write(*windows(), max_events=5)
+    assert (first.tokens[:, 2] > 20).all()
+    assert second.tokens[:, 2].max() <= 20
 
 
 def test_eight_windows_are_learnt_by_heart():

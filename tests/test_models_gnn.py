@@ -185,6 +185,15 @@ def test_clips_without_any_edge(tiny):
     assert all(p.grad.isfinite().all() for p in tiny.parameters() if p.grad is not None)
 
 
+def test_half_precision_stays_close(tiny):
+    inputs = example()
+    wanted = tiny(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = tiny(*inputs)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), wanted, rtol=0, atol=0.05)
+
+
 def test_influence_is_a_share_of_the_neighbours_that_are_there(tiny):
     *inputs, present = example()
     nodes = inputs[3]

@@ -81,13 +81,21 @@ KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of a batch of windows: keys and values for each of its layers, made once.
+    """What the decoder reads of a batch of windows, made once.
 
-    ``mask`` is ``(B, 1, 1, T)``, True for frames to be read, or None for all.
+    Attributes
+    ----------
+    keys_values
+        For each of its layers.
+    mask
+        ``(B, 1, 1, T)`` bool, True for frames to be read; or None for all.
+    length
+        ``(B,)`` number of each window's last frame.
     """
 
     keys_values: list[KeysValues]
     mask: Tensor | None
+    length: Tensor
 
 
 class Written(NamedTuple):
@@ -135,7 +143,8 @@ class DST(nn.Module):
     def memory(self, features: Tensor, frames: Tensor) -> Memory:
         """Read windows; the arguments are those of `forward`."""
         x, mask = self.encode(features, frames)
-        return Memory([layer.cross.keys_values(x) for layer in self.decoder], mask)
+        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
+        return Memory(keys_values, mask, length=frames.amax(dim=1))
 
     def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """``(B, T, width)`` of what was read, and the mask of `Memory`."""
@@ -204,7 +213,7 @@ class DST(nn.Module):
         """The same for windows that have been read."""
         # Every step reads all of it, which is quicker where each head's frames lie side by side.
         kept = [(keys.contiguous(), values.contiguous()) for keys, values in memory.keys_values]
-        memory = Memory(kept, memory.mask)
+        memory = memory._replace(keys_values=kept)
         keys, _ = kept[0]
         shape, device = (len(keys), beams), keys.device
         window = torch.arange(len(keys), device=device)[:, None]
@@ -212,8 +221,10 @@ class DST(nn.Module):
         tokens, scores = last[:, :, :0], torch.zeros(*shape, 0, device=device)
         total = torch.full(shape, -torch.inf, device=device)
         total[:, 0] = 0.0  # all beams begin alike: only the first may have children
-        length = torch.zeros(shape, device=device)
+        length = torch.zeros(shape, device=device)  # tokens, EOS too
         done = torch.zeros(shape, dtype=torch.bool, device=device)
+        number = torch.arange(self.config.span + 2, device=device)
+        elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, span + 2)
         end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
         past = None
         for _ in range(max_events + 1):
@@ -233,7 +244,7 @@ class DST(nn.Module):
             total, length = total.gather(1, best), length.gather(1, parent)
             ends = choice == n - 1
             what = torch.where(ends, EOS, choice // beams)
-            when = frame[..., 1:-1].argmax(-1).gather(1, parent) + 1
+            when = frame.masked_fill(elsewhere, -torch.inf).argmax(-1).gather(1, parent)
             event = torch.stack((what, slots[window, parent, choice % beams], when), dim=-1)
             last = torch.where(ends[..., None], end, event)[:, :, None]  # (B, beams, 1, 3)
             tokens = torch.cat((tokens[window, parent], last), dim=2)
