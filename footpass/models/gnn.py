@@ -213,14 +213,14 @@ class TAADGNN(nn.Module):
         x = torch.cat((nodes.to(visual.dtype), visual), dim=-1)
         for i, edge_conv in enumerate(self.edge_convs):
             if i:
-                x = self.time_convs[i - 1](x) * there
+                x = self.time_convs[i - 1](x)
             x, winner = edge_conv(x, neighbours, sends)
             x = F.relu(x) * there  # (B, M, T, graph)
         slots = torch.arange(neighbours.index.shape[2], device=x.device)
         won = (winner[..., None] == slots) & (x > 0)[..., None]  # (B, M, T, graph, K)
         influence = won.float().mean(dim=3)
 
-        x = self.head(torch.cat((visual, x), dim=-1)) * there  # (B, M, T, head)
+        x = self.head(torch.cat((visual, x), dim=-1))  # (B, M, T, head)
         over_time, _ = self.rnn(x.flatten(0, 1))  # (B*M, T, head)
         x = x + self.dropout(over_time).view_as(x)
         return self.classify(x).movedim(-1, 1), influence  # (B, 9, M, T), (B, M, T, K)
