@@ -1,5 +1,22 @@
-# The first two are all one needs: each makes .venv by itself when it is missing.
+# `make report` and `make test` are all one needs: each makes .venv by itself when it is missing, and
+# installs again only when the requirements have changed.
 PYTHON ?= python3
+PROFILE ?= demo
+NAME ?= $(PROFILE)
+
+.PHONY: report test lint bench
+report: .venv/.installed
+	.venv/bin/python -m footpass report --profile $(PROFILE) --name $(NAME)
+
+test: .venv/.installed
+	.venv/bin/python -m pytest --nbmake
+
+lint: .venv/.installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+bench: .venv/.installed
+	for bench in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do .venv/bin/python -m benchmarks.$$bench || exit 1; done
 
 .venv/.installed: requirements.txt pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass evaluate | submit``.
+"""Command line: ``python -m footpass evaluate | submit | report``.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
@@ -61,6 +62,26 @@ def _submit(args: argparse.Namespace) -> None:
     print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
 
 
+def _report(args: argparse.Namespace) -> None:
+    from footpass.report import build_page, run_notebooks
+    from footpass.runs import PROJECT, resolve_profile
+
+    profile = resolve_profile(args.profile)
+    folder = PROJECT / "runs" / (args.name or profile)
+    failures = run_notebooks(folder, profile, args.notebooks)
+    print(f"report: {build_page(folder, failures)}")
+    if failures:
+        raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from footpass.halves import open_halves, present_splits
+
+    for split in present_splits(args.data_dir):
+        halves = open_halves(args.data_dir, split, args.out)
+        print(f"{split}: {len(halves)} halves")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -92,6 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--out", required=True, metavar="OUT.zip")
     submit.add_argument("--layout", choices=("official", "flat"), default="official")
     submit.set_defaults(run=_submit)
+
+    prepare = commands.add_parser("prepare", help="make halves fast to read, once")
+    prepare.add_argument("data_dir", metavar="DATA_DIR")
+    prepare.add_argument("--out", metavar="DIR", help="default: DATA_DIR/prepared")
+    prepare.set_defaults(run=_prepare)
+
+    report = commands.add_parser("report", help="run the notebooks and build the HTML report")
+    report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
+    report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    report.add_argument("--name", help="folder below runs/ (the profile's name)")
+    report.set_defaults(run=_report)
     return parser
 
 

@@ -1,10 +1,11 @@
-"""The vocabulary of FOOTPASS: classes, roles, slots, columns and file rows, each written once.
+"""The vocabulary of FOOTPASS: classes, roles, slots, columns, mirrors, each written once.
 
 The order of the class ids is the official evaluator's. (The public README's table swaps
 throw-in, shot and header; scoring with that order turns the released DST file's macro F1
 from 0.493 into 0.302.)
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -49,7 +50,10 @@ class Role(IntEnum):
     RB = 13
 
 
+SPLITS = ("train", "val", "challenge")
 FPS = 25
+FULL_HD = (1080, 1920)  # height, width of the picture that the boxes of the files refer to
+MODEL_SIZE = (352, 640)  # height, width of the pictures that the models see
 N_TEAMS = 2  # 0 attacks from the left, 1 from the right
 N_ROLES = len(Role)
 N_SLOTS = N_TEAMS * N_ROLES
@@ -59,6 +63,82 @@ N_CLASSES = len(Action)
 def slot(team: int, role: int) -> int:
     """Slot 0..25 of a role (1..13) in a team (0 or 1); works on arrays too."""
     return N_ROLES * team + (role - 1)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A symmetry of the pitch, to be applied to positions, velocities, slots and labels alike.
+
+    ``flip_x`` is x -> 1-x and vx -> -vx, ``flip_y`` likewise. Every mirror undoes itself.
+    """
+
+    flip_x: bool
+    flip_y: bool
+
+    @property
+    def swaps_teams(self) -> bool:
+        """Whether the team from the left becomes the team from the right."""
+        return self.flip_x
+
+    def role(self, role: int) -> Role:
+        """Role that a role becomes: left and right change places unless both axes are flipped."""
+        role = Role(role)
+        return role if self.flip_x and self.flip_y else _OTHER_SIDE.get(role, role)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Slot that each slot 0..25 becomes: ``mirrored = array[..., mirror.slots, :]``."""
+        teams = (1, 0) if self.swaps_teams else (0, 1)
+        return tuple(slot(team, self.role(role)) for team in teams for role in Role)
+
+
+_PAIRS = ((Role.LB, Role.RB), (Role.LCB, Role.RCB), (Role.LM, Role.RM), (Role.LW, Role.RW))
+_OTHER_SIDE = {a: b for left, right in _PAIRS for a, b in ((left, right), (right, left))}
+MIRRORS = {"X": Mirror(True, False), "Y": Mirror(False, True), "XY": Mirror(True, True)}
+
+
+class Tactical(IntEnum):
+    """Columns of the tactical HDF5 files, float32, one row per player and frame."""
+
+    FRAME = 0  # absolute in the match's video
+    PLAYER_ID = 1  # 1xx left squad, 2xx right squad
+    TEAM = 2
+    JERSEY = 3  # may be NaN
+    ROLE = 4
+    X = 5  # pitch, about 0..1
+    Y = 6
+    VX = 7
+    VY = 8
+    BOX_X = 9  # top-left corner and size, pixels of FULL_HD; NaN where the player has no box
+    BOX_Y = 10
+    BOX_WIDTH = 11
+    BOX_HEIGHT = 12
+    LABEL = 13  # class of the event whose anchor is this frame; challenge files lack this column
+
+
+class State(IntEnum):
+    """Components of the game state of a slot at a frame."""
+
+    X = 0
+    Y = 1
+    VX = 2
+    VY = 3
+    VISIBLE = 4  # 1 where the player has a box
+
+
+class Token(IntEnum):
+    """Components of a decoder token: one event of a window, or the start or the end of its sequence."""
+
+    ACTION = 0  # class id - 1, SOS or EOS
+    SLOT = 1  # 0..25, NO_SLOT at the start and the end
+    FRAME = 2  # 1 is the window's first frame; 0 at the start, one past the longest window at the end
+
+
+SOS, EOS = len(ACTIONS), len(ACTIONS) + 1
+N_ACTION_TOKENS = len(ACTIONS) + 2
+NO_SLOT = N_SLOTS
+N_SLOT_TOKENS = N_SLOTS + 1
+PAD = -100  # fills up a batch of sequences; what `torch.nn.functional.cross_entropy` ignores
 
 
 # Rows of the play-by-play JSON files, and the columns of an event table.

@@ -1,0 +1,354 @@
+"""DST, Denoising Sequence Transduction: the game as a language (FOOTPASS, Ochin 2025).
+
+An encoder reads the game state and the noisy logits of every frame of a window; a decoder writes the
+events as a sentence, one token (action, slot, frame) after the other, with a head for each of the three.
+The layers are those of `torch.nn.Transformer` (normalised after each step, ReLU), written out so that
+decoding can keep keys and values.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from footpass.files import DataError
+from footpass.schema import (
+    EOS,
+    N_ACTION_TOKENS,
+    N_CLASSES,
+    N_SLOT_TOKENS,
+    N_SLOTS,
+    NO_SLOT,
+    SOS,
+    State,
+    Token,
+)
+from footpass.tokens import PAD_FRAME
+
+FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
+CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
+
+
+@dataclass(frozen=True)
+class DSTConfig:
+    """Sizes of a DST; the defaults are the published ones.
+
+    Attributes
+    ----------
+    span
+        Frames of the longest window.
+    fusion
+        ``"none"`` reads TAAD's logits, ``"concat"`` those of TAAD + GNN beside them (arXiv 2606.09679).
+    mask_memory
+        Whether the decoder is kept from padded frames; the published one is not.
+    """
+
+    span: int = 750
+    fusion: str = "none"
+    width: int = 512
+    heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    feedforward: int = 2048
+    dropout: float = 0.1
+    mask_memory: bool = True
+
+    def __post_init__(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
+        if self.width % (2 * self.heads):
+            raise DataError(f"width {self.width} is not a multiple of 2 * {self.heads} heads")
+
+    @property
+    def inputs(self) -> int:
+        """Features of a frame: 364, or 598 with fusion."""
+        return N_SLOTS * (len(State) + FUSIONS[self.fusion] * N_CLASSES)
+
+
+class TokenLogits(NamedTuple):
+    """Logits of the three heads: ``(B, L, 10)``, ``(B, L, 27)`` and ``(B, L, span + 2)``."""
+
+    action: Tensor
+    slot: Tensor
+    frame: Tensor
+
+
+KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
+
+
+class Memory(NamedTuple):
+    """What the decoder reads of a batch of windows: keys and values for each of its layers, made once.
+
+    ``mask`` is ``(B, 1, 1, T)``, True for frames to be read, or None for all.
+    """
+
+    keys_values: list[KeysValues]
+    mask: Tensor | None
+
+
+class Written(NamedTuple):
+    """A decoded window: tokens ``(n, 3)`` without SOS and EOS, scores ``(n,)`` of their actions."""
+
+    tokens: Tensor
+    scores: Tensor
+
+
+class DST(nn.Module):
+    """Frames to events; `forward` for training, `write` for decoding."""
+
+    def __init__(self, config: DSTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.read = nn.Linear(config.inputs, width)
+        # A linear layer on one-hot numbers is a table: look the row up, build no one-hot.
+        self.read_frame = nn.Embedding(config.span + 2, width)  # the last for padding
+        self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
+        self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
+        self.write_frame = nn.Embedding(config.span + 2, width)  # 0 for SOS, the last for EOS
+        self.encoder = nn.ModuleList(_Layer(config, cross=False) for _ in range(config.encoder_layers))
+        self.encoder_norm = nn.LayerNorm(width)
+        self.decoder = nn.ModuleList(_Layer(config, cross=True) for _ in range(config.decoder_layers))
+        self.decoder_norm = nn.LayerNorm(width)
+        self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.span + 2)
+        for table in (self.read_frame, self.write_action, self.write_slot, self.write_frame):
+            nn.init.normal_(table.weight, std=0.02)  # not 1, which would drown the frame's code
+
+    def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> TokenLogits:
+        """Logits of the token after each of ``tokens``.
+
+        Parameters
+        ----------
+        features
+            ``(B, T, inputs)`` of each frame (`footpass.tokens.window_features`).
+        frames
+            ``(B, T)`` int, 1..span, `PAD_FRAME` for padding.
+        tokens
+            ``(B, L, 3)`` int, SOS first; padding after the last. What padding gives means nothing.
+        """
+        return self.next_tokens(tokens, self.memory(features, frames))[0]
+
+    def memory(self, features: Tensor, frames: Tensor) -> Memory:
+        """Read windows; the arguments are those of `forward`."""
+        real = frames != PAD_FRAME
+        mask = None if real.all() else real[:, None, None, :]
+        x = self.read(features) + self.read_frame(frames.where(real, self.config.span + 1))
+        x = x + frame_code(frames, self.config.width)  # (B, T, width)
+        for layer in self.encoder:
+            x = layer(x, layer.attention.keys_values(x), mask)
+        # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
+        x = self.encoder_norm(x.where(real[..., None], 0))
+        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
+        return Memory(keys_values, mask if self.config.mask_memory else None)
+
+    def next_tokens(
+        self, tokens: Tensor, memory: Memory, past: list[KeysValues] | None = None
+    ) -> tuple[TokenLogits, list[KeysValues]]:
+        """Logits after each token, and the decoder's keys and values up to here.
+
+        Parameters
+        ----------
+        tokens
+            ``(B, L, 3)``; ``(B, 1, 3)`` when there is a past. Of each window of the memory there may be
+            several sequences, one after the other: then B is a multiple of its windows.
+        past
+            What the last call gave.
+        """
+        action, slot, frame = tokens.clamp(min=0).unbind(-1)  # (B, L); padding is read by nobody
+        x = self.write_action(action) + self.write_slot(slot) + self.write_frame(frame)
+        x = x + frame_code(frame, self.config.width)  # (B, L, width)
+        present = []
+        for i, layer in enumerate(self.decoder):
+            keys_values = layer.attention.keys_values(x)
+            if past is not None:
+                keys_values = tuple(
+                    torch.cat(pair, dim=2) for pair in zip(past[i], keys_values, strict=True)
+                )
+            x = layer(x, keys_values, causal=past is None, memory=(memory.keys_values[i], memory.mask))
+            present.append(keys_values)
+        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.span + 2)
+        return TokenLogits(*self.heads(self.decoder_norm(x)).split(sizes, dim=-1)), present
+
+    @torch.no_grad()
+    def write(
+        self, features: Tensor, frames: Tensor, max_events: int = 50, beams: int = 1
+    ) -> list[Written]:
+        """Decode windows to events, all together, each until its EOS.
+
+        Each step takes the most likely token that means something: an event has a slot and a frame of
+        the window, the end has none. The most likely frame is taken without a choice, since its
+        probability is spread over neighbours that mean the same.
+
+        Parameters
+        ----------
+        features, frames
+            As in `forward`.
+        max_events
+            Where to cut a sequence that does not end; what was written until there is kept. (The
+            training halves have at most 31 events in 750 frames.)
+        beams
+            1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
+        """
+        memory = self.memory(features, frames)
+        shape, device = (len(features), beams), features.device
+        window = torch.arange(len(features), device=device)[:, None]
+        last = torch.tensor([SOS, NO_SLOT, 0], device=device).expand(*shape, 1, 3)
+        tokens, scores = last[:, :, :0], torch.zeros(*shape, 0, device=device)
+        total = torch.full(shape, -torch.inf, device=device)
+        total[:, 0] = 0.0  # all beams begin alike: only the first may have children
+        length = torch.zeros(shape, device=device)
+        done = torch.zeros(shape, dtype=torch.bool, device=device)
+        end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
+        past = None
+        for _ in range(max_events + 1):
+            logits, past = self.next_tokens(last.flatten(0, 1), memory, past)
+            action, slot, frame = (head.float().log_softmax(-1).view(*shape, -1) for head in logits)
+            who, slots = slot[..., :NO_SLOT].topk(beams)  # (B, beams, beams)
+            step = action[..., :SOS, None] + who[..., None, :]  # (B, beams, 8, beams)
+            stop = action[..., EOS] + slot[..., NO_SLOT]  # (B, beams)
+            step = torch.cat((step.flatten(2), stop[..., None]), dim=2)  # (B, beams, n)
+            n = step.shape[2]
+            # A finished sequence stays as it is: its only child costs nothing.
+            step[done] = F.one_hot(torch.tensor(n - 1, device=device), n).log()
+            length = length + ~done
+            total = (total[..., None] + step).flatten(1)  # (B, beams * n)
+            best = (total / length.repeat_interleave(n, dim=1)).topk(beams).indices  # (B, beams)
+            parent, choice = best // n, best % n
+            total, length = total.gather(1, best), length.gather(1, parent)
+            ends = choice == n - 1
+            what = torch.where(ends, EOS, choice // beams)
+            when = frame[..., 1:-1].argmax(-1).gather(1, parent) + 1
+            event = torch.stack((what, slots[window, parent, choice % beams], when), dim=-1)
+            last = torch.where(ends[..., None], end, event)[:, :, None]  # (B, beams, 1, 3)
+            tokens = torch.cat((tokens[window, parent], last), dim=2)
+            score = action[window, parent, what].exp()[..., None]
+            scores = torch.cat((scores[window, parent], score), dim=2)
+            done = done.gather(1, parent) | ends
+            if done.all():
+                break
+            if beams > 1:
+                rows = (window * beams + parent).flatten()
+                past = [(keys[rows], values[rows]) for keys, values in past]
+        events = (tokens[:, 0, :, Token.ACTION] != EOS).sum(dim=1).clamp(max=max_events)
+        return [Written(tokens[i, 0, :n], scores[i, 0, :n]) for i, n in enumerate(events.tolist())]
+
+    @staticmethod
+    def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Public tensors under our names, for `footpass.models.reference.load_reference`.
+
+        The public decoder embedding is one matrix on three one-hot vectors: its columns become the rows
+        of three tables, its bias goes into the first. The public EOS is written into the frame that also
+        means padding; here that frame means EOS only, as padding is masked.
+        """
+        state = dict(public)
+        ours = {}
+        table = state.pop("encoder_embedding.weight").T  # (inputs + span + 2, width)
+        frames = len(state["timestamp_output_projection.bias"])
+        ours["read.weight"], ours["read_frame.weight"] = table[:-frames].T, table[-frames:]
+        ours["read.bias"] = state.pop("encoder_embedding.bias")
+        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, frames)
+        action, slot, frame = state.pop("decoder_embedding.weight").T.split(sizes)
+        action = action + state.pop("decoder_embedding.bias")
+        for name, rows in (("action", action), ("slot", slot), ("frame", frame)):
+            ours[f"write_{name}.weight"] = rows
+        for part in ("weight", "bias"):
+            heads = ("action_and_roleid_output_projection", "timestamp_output_projection")
+            ours[f"heads.{part}"] = torch.cat([state.pop(f"{head}.{part}") for head in heads])
+        for name in [name for name in state if "in_proj_" in name]:
+            prefix, part = name.split("in_proj_")
+            packed = state.pop(name)  # query, key and value, one below the other
+            width = len(packed) // 3
+            state[f"{prefix}query.{part}"], state[f"{prefix}key_value.{part}"] = packed.split(
+                (width, 2 * width)
+            )
+        for name, tensor in state.items():
+            for theirs, our in _PUBLIC_NAMES.items():
+                name = name.replace(theirs, our)
+            ours[name] = tensor
+        return ours
+
+
+_PUBLIC_NAMES = {
+    "transformer.encoder.norm": "encoder_norm",
+    "transformer.decoder.norm": "decoder_norm",
+    "transformer.encoder.layers": "encoder",
+    "transformer.decoder.layers": "decoder",
+    "self_attn": "attention",
+    "multihead_attn": "cross",
+    "out_proj": "out",
+    "linear1": "feedforward.0",
+    "linear2": "feedforward.3",
+    "norm1": "norms.0",
+    "norm2": "norms.1",
+    "norm3": "norms.2",
+}
+
+
+def frame_code(frames: Tensor, width: int) -> Tensor:
+    """Sinusoidal code of frame numbers ``(...)``: sine and cosine by turns, ``(..., width)``."""
+    rates = torch.arange(0, width, 2, device=frames.device) * (-math.log(CODE_BASE) / width)
+    angles = frames[..., None] * rates.exp()
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: DSTConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        self.query = nn.Linear(config.width, config.width)
+        self.key_value = nn.Linear(config.width, 2 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def keys_values(self, x: Tensor) -> KeysValues:
+        return tuple(self._split(part) for part in self.key_value(x).chunk(2, dim=-1))
+
+    def forward(
+        self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        x = F.scaled_dot_product_attention(
+            self._split(self.query(x)),
+            *keys_values,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )  # (B, heads, L, width / heads)
+        return self.out(x.transpose(1, 2).flatten(2))  # (B, L, width)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, L, width / heads)
+
+
+class _Layer(nn.Module):
+    """Attention to the own sequence, in the decoder to the memory, then two linear layers."""
+
+    def __init__(self, config: DSTConfig, cross: bool) -> None:
+        super().__init__()
+        self.attention = _Attention(config)
+        self.cross = _Attention(config) if cross else None
+        self.feedforward = nn.Sequential(
+            nn.Linear(config.width, config.feedforward),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward, config.width),
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        keys_values: KeysValues,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        memory: tuple[KeysValues, Tensor | None] | None = None,
+    ) -> Tensor:
+        x = self.norms[0](x + self.dropout(self.attention(x, keys_values, mask, causal)))
+        if memory is not None:
+            # Several sequences of a window are read as one longer one, so the memory is not repeated.
+            by_window = x.reshape(len(memory[0][0]), -1, x.shape[-1])
+            x = self.norms[1](x + self.dropout(self.cross(by_window, *memory)).view_as(x))
+        return self.norms[-1](x + self.dropout(self.feedforward(x)))

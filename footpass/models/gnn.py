@@ -1,0 +1,245 @@
+"""TAAD + GNN: pixels and neighbours (FOOTPASS, Ochin 2025).
+
+A player is a node at every frame; three graph convolutions (EdgeConv, Wang et al. 2019, arXiv
+1801.07829) bring in the nearest players, convolutions over time go between them. The graph is dense:
+26 slots, K neighbours each, and masks, so a batch is a few gathers and no list of edges is ever built.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from footpass.models.reference import rename, take_alias
+from footpass.models.taad import PlayerFeatures, features_from_reference
+from footpass.models.x3d import X3DConfig
+from footpass.schema import N_CLASSES
+
+NODE_FEATURES = 5  # team, x, y, vx, vy
+
+
+@dataclass(frozen=True)
+class GNNConfig:
+    """Sizes of a TAAD + GNN; the defaults are the published ones.
+
+    Attributes
+    ----------
+    width
+        Channels of the top-down path.
+    visual, graph, head
+        Channels of a player's visual features, of the graph layers and of the head.
+    neighbours, radius
+        At most so many neighbours, within this distance (units of the pitch positions).
+    """
+
+    x3d: X3DConfig = field(default_factory=X3DConfig)
+    width: int = 192
+    visual: int = 64
+    graph: int = 128
+    head: int = 256
+    neighbours: int = 6
+    radius: float = 2.0
+    graph_dropout: float = 0.1
+    head_dropout: float = 0.2
+    checkpoint_backbone: bool = False
+
+
+class Neighbours(NamedTuple):
+    """Whom each node listens to.
+
+    Attributes
+    ----------
+    index
+        ``(B, M, K)`` nodes that send messages to node m.
+    exists
+        ``(B, M, K)`` bool; where False, the index means nothing.
+    """
+
+    index: Tensor
+    exists: Tensor
+
+
+def nearest_neighbours(positions: Tensor, present: Tensor, k: int, radius: float) -> Neighbours:
+    """Nearest others of each node by mean position over the clip, the nearest first.
+
+    Parameters
+    ----------
+    positions
+        ``(B, M, T, 2)``; anything, NaN too, where not present.
+    present
+        ``(B, M, T)`` bool.
+    k, radius
+        At most ``k`` neighbours, no farther than ``radius``. Of two as near, the lower slot comes first.
+    """
+    frames = present.sum(dim=2)[..., None]  # (B, M, 1)
+    total = positions.where(present[..., None], 0).sum(dim=2)
+    mean = total / frames.clamp(min=1)  # (B, M, 2)
+    distance = (mean[:, :, None] - mean[:, None]).norm(dim=-1)  # (B, M, M)
+    somewhere = frames > 0  # (B, M, 1)
+    possible = somewhere & somewhere.transpose(1, 2) & (distance <= radius)
+    possible.diagonal(dim1=1, dim2=2).fill_(False)
+    distance, index = distance.masked_fill(~possible, torch.inf).sort(dim=-1, stable=True)
+    return Neighbours(index[..., :k], distance[..., :k].isfinite())
+
+
+class EdgeConv(nn.Module):
+    """Each node takes, channel by channel, the largest message of its neighbours.
+
+    The message from j to i is ``linear([x_i, x_j - x_i])``. Split into what depends on i and on j, it is
+    ``A x_i + B x_j``: two products per node and none per edge, and A x_i can be added after the maximum.
+    """
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * width_in, width)
+
+    def forward(self, x: Tensor, neighbours: Neighbours, sends: Tensor) -> tuple[Tensor, Tensor]:
+        """Send one round of messages.
+
+        Parameters
+        ----------
+        x
+            ``(B, M, T, F)``.
+        sends
+            ``(B, M, K, T)`` bool, whether neighbour k of node m sends at frame t.
+
+        Returns
+        -------
+        Tensor, Tensor
+            ``(B, M, T, width)``, zero where nobody sends; and which of the K neighbours won, same shape.
+        """
+        own, difference = self.linear.weight.chunk(2, dim=1)
+        theirs = F.linear(x, difference)  # (B, M, T, width)
+        own = F.linear(x, own - difference, self.linear.bias)
+        clip = torch.arange(len(x), device=x.device)[:, None, None]
+        messages = theirs[clip, neighbours.index]  # (B, M, K, T, width)
+        messages = messages.masked_fill(~sends[..., None], -torch.inf)
+        largest, winner = messages.max(dim=2)  # (B, M, T, width)
+        heard = sends.any(dim=2)[..., None]  # (B, M, T, 1)
+        return (own + largest.masked_fill(~heard, 0)).where(heard, 0), winner
+
+
+class _TimeConv(nn.Module):
+    """Convolution over the frames of each node, then layer norm and GELU."""
+
+    def __init__(self, width_in: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width_in, width, 5, padding=2, bias=False)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes = x.shape[:2]
+        x = self.conv(x.flatten(0, 1).transpose(1, 2)).transpose(1, 2)  # (B*M, T, width)
+        return self.dropout(F.gelu(self.norm(x))).unflatten(0, nodes)  # (B, M, T, width)
+
+
+class TAADGNN(nn.Module):
+    """Logits of each class for each slot and frame, from pixels, positions and neighbours.
+
+    What is not present reaches nobody: its values, whatever they are, never change another output.
+    """
+
+    def __init__(self, config: GNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        visual, graph, head = config.visual, config.graph, config.head
+        self.features = PlayerFeatures(config.x3d, config.width, config.checkpoint_backbone)
+        self.visual = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, visual), nn.ReLU()
+        )
+        self.edge_convs = nn.ModuleList(
+            EdgeConv(width, graph) for width in (NODE_FEATURES + visual, graph, graph)
+        )
+        self.time_convs = nn.ModuleList(_TimeConv(graph, graph, config.graph_dropout) for _ in range(2))
+        self.head = _TimeConv(visual + graph, head, config.head_dropout)
+        self.rnn = nn.GRU(head, head // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classify = nn.Linear(head, N_CLASSES)
+
+    def forward(
+        self,
+        clip: Tensor,
+        boxes: Tensor,
+        visible: Tensor,
+        nodes: Tensor,
+        present: Tensor,
+        neighbours: Neighbours | None = None,
+    ) -> Tensor:
+        """``(B, 9, M, T)`` logits; the arguments are those of `explain`."""
+        return self.explain(clip, boxes, visible, nodes, present, neighbours)[0]
+
+    def explain(
+        self,
+        clip: Tensor,
+        boxes: Tensor,
+        visible: Tensor,
+        nodes: Tensor,
+        present: Tensor,
+        neighbours: Neighbours | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Classify every slot at every frame and say which neighbours had a part in it.
+
+        Parameters
+        ----------
+        clip, boxes, visible
+            As in `PlayerFeatures.forward`, for all M = 26 slots.
+        nodes
+            ``(B, M, T, 5)`` team, x, y, vx, vy; anything, NaN too, where not present.
+        present
+            ``(B, M, T)`` bool, whether the slot has a player.
+        neighbours
+            By default those of `nearest_neighbours`.
+
+        Returns
+        -------
+        Tensor, Tensor
+            Logits ``(B, 9, M, T)``; and influence ``(B, M, T, K)``, the share of channels of the last
+            graph layer in which a neighbour's message won and was not cut by the ReLU.
+        """
+        present = present.bool()
+        there = present[..., None]  # (B, M, T, 1)
+        nodes = nodes.where(there, 0)
+        if neighbours is None:
+            positions = nodes[..., 1:3]
+            config = self.config
+            neighbours = nearest_neighbours(positions, present, config.neighbours, config.radius)
+        batch = torch.arange(len(clip), device=clip.device)[:, None, None]
+        sends = present[batch, neighbours.index] & neighbours.exists[..., None]  # (B, M, K, T)
+
+        visual = self.visual(self.features(clip, boxes, visible & present)) * there  # (B, M, T, visual)
+        x = torch.cat((nodes.to(visual.dtype), visual), dim=-1)
+        for i, edge_conv in enumerate(self.edge_convs):
+            if i:
+                x = self.time_convs[i - 1](x) * there
+            x, winner = edge_conv(x, neighbours, sends)
+            x = F.relu(x) * there  # (B, M, T, graph)
+        slots = torch.arange(neighbours.index.shape[2], device=x.device)
+        won = (winner[..., None] == slots) & (x > 0)[..., None]  # (B, M, T, graph, K)
+        influence = won.float().mean(dim=3)
+
+        x = self.head(torch.cat((visual, x), dim=-1)) * there  # (B, M, T, head)
+        over_time, _ = self.rnn(x.flatten(0, 1))  # (B*M, T, head)
+        x = x + self.dropout(over_time).view_as(x)
+        return self.classify(x).movedim(-1, 1), influence  # (B, 9, M, T), (B, M, T, K)
+
+    @staticmethod
+    def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Public tensors under our names, for `footpass.models.reference.load_reference`."""
+        state = features_from_reference(public)
+        names = {
+            "MLP_to_graph_1.": "visual.0.",
+            "MLP_to_graph_2.": "visual.2.",
+            "conv_T.": "head.conv.",
+            "head_ln.ln.": "head.norm.",
+            "fc1.": "classify.",
+        }
+        for i in (1, 2, 3):
+            take_alias(state, f"EdgeMLP{i}.", f"conv{i}.nn.")
+            names[f"conv{i}.nn."] = f"edge_convs.{i - 1}.linear."
+            names[f"edge_temporal{i}."] = f"time_convs.{i - 1}.conv."
+            names[f"edge_ln{i}.ln."] = f"time_convs.{i - 1}.norm."
+        return rename(state, names)

@@ -1,0 +1,195 @@
+"""TAAD, the Track-Aware Action Detector: what each player does, from pixels (FOOTPASS, Ochin 2025).
+
+A video backbone, a top-down path to stride 8, the mean of the features inside each player's box at
+each frame, and a small head over time. What comes before the head is shared with the graph model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from footpass.models.reference import rename, take_alias
+from footpass.models.x3d import X3D, X3DConfig
+from footpass.schema import N_CLASSES
+
+STRIDE = 8  # of the features that boxes are pooled from
+ROI_CELLS = (4, 2)  # rows and columns of the RoI-align that the mean is taken of
+
+
+@dataclass(frozen=True)
+class TAADConfig:
+    """Sizes of a TAAD; the defaults are the published ones.
+
+    Attributes
+    ----------
+    width
+        Channels of the top-down path, so of a player's features.
+    head
+        Channels of the head.
+    checkpoint_backbone
+        Recompute the backbone in backward rather than keep its activations: less memory, more time.
+    """
+
+    x3d: X3DConfig = field(default_factory=X3DConfig)
+    width: int = 192
+    head: int = 512
+    checkpoint_backbone: bool = False
+
+
+class PlayerFeatures(nn.Module):
+    """Backbone, top-down path and box pooling: one vector per tracklet and frame.
+
+    Parameters
+    ----------
+    x3d
+        Sizes of the backbone.
+    width
+        Channels of the result.
+    recompute
+        See `X3D`.
+    """
+
+    def __init__(self, x3d: X3DConfig, width: int, recompute: bool = False) -> None:
+        super().__init__()
+        _, stride8, stride16, stride32 = x3d.widths
+        self.x3d = X3D(x3d, recompute)
+        self.merge16 = _Merge(stride32 + stride16, width)
+        self.merge8 = _Merge(width + stride8, width)
+
+    def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+        """Pool the features of every box.
+
+        Parameters
+        ----------
+        clip
+            ``(B, 3, T, H, W)`` normalised pixels.
+        boxes
+            ``(B, M, T, 4)`` x1, y1, x2, y2 in pixels of the clip; anything, NaN too, where not visible.
+        visible
+            ``(B, M, T)`` bool, whether there is a box.
+
+        Returns
+        -------
+        Tensor
+            ``(B, M, T, width)``, zero where not visible.
+        """
+        stride8, stride16, stride32 = self.x3d(clip)
+        x = self.merge16(stride32, stride16)  # (B, width, T, H/16, W/16)
+        x = self.merge8(x, stride8)  # (B, width, T, H/8, W/8)
+        return roi_mean(x, boxes / STRIDE, visible)
+
+
+class _Merge(nn.Module):
+    """A coarse map joins a map of twice its size."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(width_in, width, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.norm = nn.BatchNorm3d(width)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        height, width = fine.shape[-2:]
+        # Odd sizes are halved upwards, so the doubled map may be one row or column too large.
+        coarse = F.interpolate(coarse, scale_factor=(1, 2, 2))[..., :height, :width]
+        return F.gelu(self.norm(self.conv(torch.cat((coarse, fine), dim=1))))
+
+
+def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+    """RoI-align over 4x2 cells, then the mean over the cells, for all boxes of a batch of clips.
+
+    The sampling points of RoI-align are a grid, each cell has as many, and bilinear interpolation is a
+    product of one weight per row and one per column. So the mean over all points is
+    ``w_y^T F w_x``, with the mean weight of each row and column, and no point is ever sampled.
+
+    Parameters
+    ----------
+    features
+        ``(B, C, T, H, W)``.
+    boxes
+        ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the feature map; ignored where not visible.
+    visible
+        ``(B, M, T)`` bool.
+
+    Returns
+    -------
+    Tensor
+        ``(B, M, T, C)``, zero where not visible. Equal to ``torchvision.ops.roi_align`` as called by
+        default (adaptive sampling, not aligned), then the mean. Points outside the map take the value
+        at its border, as in torchvision's Python version; its compiled one takes points further out as
+        zero, which differs only for boxes that leave the picture.
+    """
+    height, width = features.shape[-2:]
+    visible = visible.bool()
+    # Coordinates stay in float32: half precision is a quarter of a cell off at 640 pixels.
+    boxes = boxes.float().where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    rows = _mean_weights(y1, y2, ROI_CELLS[0], height)  # (B, T, M, H)
+    columns = _mean_weights(x1, x2, ROI_CELLS[1], width)  # (B, T, M, W)
+    weights = rows[..., :, None] * columns[..., None, :]  # (B, T, M, H, W)
+    weights = weights * visible.transpose(1, 2)[..., None, None]
+    flat = features.transpose(1, 2).flatten(3)  # (B, T, C, H*W)
+    pooled = weights.flatten(3).to(flat.dtype) @ flat.transpose(2, 3)  # (B, T, M, C)
+    return pooled.transpose(1, 2)
+
+
+def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
+    """Mean weight that the sampling points of boxes give to each of ``size`` rows: ``(..., size)``.
+
+    ``start`` and ``end`` are the boxes' extent along one axis, of the same shape ``(...)``.
+    """
+    extent = (end - start).clamp(min=1.0)
+    count = cells * (extent / cells).ceil()  # points along this axis
+    k = torch.arange(int(count.max()), device=start.device)  # (K,)
+    point = start[..., None] + (k + 0.5) * (extent / count)[..., None]  # (..., K)
+    share = (k < count[..., None]) / count[..., None]
+    point = point.clamp(0, size - 1)  # outside the map, the value at its border
+    low = point.long()
+    weights = torch.zeros(*start.shape, size, device=start.device)
+    weights.scatter_add_(-1, low, share * (1 - (point - low)))
+    weights.scatter_add_(-1, (low + 1).clamp(max=size - 1), share * (point - low))
+    return weights
+
+
+class TAAD(nn.Module):
+    """Logits of each class for each tracklet and frame, from pixels alone."""
+
+    def __init__(self, config: TAADConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = PlayerFeatures(config.x3d, config.width, config.checkpoint_backbone)
+        self.conv = nn.Conv1d(config.width, config.head, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm1d(config.head)
+        self.classify = nn.Linear(config.head, N_CLASSES)
+
+    def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+        """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`."""
+        x = self.features(clip, boxes, visible)  # (B, M, T, width)
+        clips, players = x.shape[:2]
+        x = x.flatten(0, 1).transpose(1, 2)  # (B*M, width, T)
+        x = F.gelu(self.norm(self.conv(x)))  # (B*M, head, T)
+        x = self.classify(x.transpose(1, 2))  # (B*M, T, 9)
+        return x.unflatten(0, (clips, players)).movedim(-1, 1)  # (B, 9, M, T)
+
+    @staticmethod
+    def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Public tensors under our names, for `footpass.models.reference.load_reference`."""
+        names = {"conv1.": "conv.", "bn1.": "norm.", "fc1.": "classify."}
+        return rename(features_from_reference(public), names)
+
+
+def features_from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `PlayerFeatures` under our names; all others keep theirs."""
+    state = {k: v for k, v in public.items() if not k.startswith("x3d.blocks.5.")}  # Kinetics classes
+    for alias in ("x3d_L4.", "x3d_L8."):
+        take_alias(state, alias, "x3d.blocks.")
+    names = {
+        "x3d.": "features.x3d.",
+        "conv_L16_32.": "features.merge16.conv.",
+        "bn_L16_32.": "features.merge16.norm.",
+        "conv_L8_16.": "features.merge8.conv.",
+        "bn_L8_16.": "features.merge8.norm.",
+    }
+    return rename(state, names)

@@ -1,0 +1,220 @@
+"""X3D-S, the video backbone (Feichtenhofer 2020, arXiv 2004.04730), with features at three strides.
+
+Parameter names are those of the public pytorchvideo checkpoint, so Kinetics weights load as they are.
+Two of its names mislead and are kept: the stem's ``conv_t`` is the spatial convolution and ``conv_xy``
+the temporal one.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from footpass.files import DataError
+
+PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of the Kinetics weights, pixels as 0..1, the same for R, G and B
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixels 0..255 of any shape to what the backbone expects."""
+    return (pixels.float() / 255 - PIXEL_MEAN) / PIXEL_STD
+
+
+@dataclass(frozen=True)
+class X3DConfig:
+    """Sizes of the backbone; the defaults are X3D-S.
+
+    Attributes
+    ----------
+    stem
+        Channels of the stem, at stride 2.
+    widths, depths
+        Channels and residual blocks of the four stages, at strides 4, 8, 16 and 32.
+    expansion
+        Inner channels of a block per outer channel.
+    """
+
+    stem: int = 24
+    widths: tuple[int, int, int, int] = (24, 48, 96, 192)
+    depths: tuple[int, int, int, int] = (3, 5, 11, 7)
+    expansion: float = 2.25
+
+
+class X3D(nn.Module):
+    """Stem and four stages: ``(B, 3, T, H, W)`` to features at strides 8, 16 and 32; time is kept.
+
+    Parameters
+    ----------
+    recompute
+        Keep only the input of each residual block for backward and compute the rest again: the same
+        gradients for much less memory and one more forward.
+    """
+
+    def __init__(self, config: X3DConfig, recompute: bool = False) -> None:
+        super().__init__()
+        self.recompute = recompute
+        self.frozen = 0
+        self.blocks = nn.ModuleList([_Stem(config.stem)])
+        previous = config.stem
+        for width, depth in zip(config.widths, config.depths, strict=True):
+            inner = int(width * config.expansion)
+            self.blocks.append(_Stage(previous, inner, width, depth))
+            previous = width
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = clip  # (B, 3, T, H, W)
+        features = []
+        for block in self.blocks:
+            for layer in block.layers():
+                x = _recomputed(layer, x) if self.recompute and torch.is_grad_enabled() else layer(x)
+            features.append(x)
+        return tuple(features[2:])  # (B, C, T, H/8, W/8), (.., H/16, W/16), (.., H/32, W/32)
+
+    def freeze(self, blocks: int) -> None:
+        """Freeze the first ``blocks`` of the five (0 none, 5 all) and let the others train.
+
+        A frozen block learns nothing at all: the statistics of its batch norms stay too, also after
+        `train()`.
+        """
+        self.frozen = blocks
+        for i, block in enumerate(self.blocks):
+            block.requires_grad_(i >= blocks)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "X3D":
+        super().train(mode)
+        for block in self.blocks[: self.frozen]:
+            block.eval()
+        return self
+
+    def load_kinetics(self, path: str | Path) -> None:
+        """Load a pytorchvideo X3D checkpoint from a file; its classification head is left out.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read or its weights are not those of this size of backbone.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("model_state", state)
+            self.load_state_dict({k: v for k, v in state.items() if not k.startswith("blocks.5.")})
+        except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise DataError(f"{path}: no weights for this backbone: {' '.join(reason[:2])}") from error
+
+
+class _Stem(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Module()
+        self.conv.conv_t = nn.Conv3d(3, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.conv.conv_xy = nn.Conv3d(
+            width, width, (5, 1, 1), padding=(2, 0, 0), groups=width, bias=False
+        )
+        self.norm = nn.BatchNorm3d(width)
+
+    def layers(self) -> list[nn.Module]:
+        return [self]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv.conv_xy(self.conv.conv_t(x))))
+
+
+class _Stage(nn.Module):
+    def __init__(self, width_in: int, inner: int, width: int, depth: int) -> None:
+        super().__init__()
+        first = _ResBlock(width_in, inner, width, stride=2, excite=True)
+        rest = [_ResBlock(width, inner, width, 1, excite=i % 2 == 0) for i in range(1, depth)]
+        self.res_blocks = nn.ModuleList([first, *rest])
+
+    def layers(self) -> nn.ModuleList:
+        return self.res_blocks
+
+
+class _ResBlock(nn.Module):
+    def __init__(self, width_in: int, inner: int, width: int, stride: int, excite: bool) -> None:
+        super().__init__()
+        strides = (1, stride, stride)
+        if width_in != width or stride > 1:
+            self.branch1_conv = nn.Conv3d(width_in, width, 1, strides, bias=False)
+        if width_in != width:
+            self.branch1_norm = nn.BatchNorm3d(width)
+        self.branch2 = _Bottleneck(width_in, inner, width, strides, excite)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.branch1_conv(x) if hasattr(self, "branch1_conv") else x
+        shortcut = self.branch1_norm(shortcut) if hasattr(self, "branch1_norm") else shortcut
+        return F.relu(shortcut + self.branch2(x))
+
+
+class _Bottleneck(nn.Module):
+    def __init__(
+        self, width_in: int, inner: int, width: int, strides: tuple[int, int, int], excite: bool
+    ) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv3d(width_in, inner, 1, bias=False)
+        self.norm_a = nn.BatchNorm3d(inner)
+        self.conv_b = nn.Conv3d(inner, inner, 3, strides, 1, groups=inner, bias=False)
+        excitation = _SqueezeExcitation(inner) if excite else nn.Identity()
+        self.norm_b = nn.Sequential(nn.BatchNorm3d(inner), excitation)
+        self.conv_c = nn.Conv3d(inner, width, 1, bias=False)
+        self.norm_c = nn.BatchNorm3d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm_a(self.conv_a(x)))
+        x = F.silu(self.norm_b(self.conv_b(x)))
+        return self.norm_c(self.conv_c(x))
+
+
+class _SqueezeExcitation(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        squeezed = _round_to_8(width / 16)
+        self.block = nn.Sequential(
+            nn.Conv3d(width, squeezed, 1), nn.ReLU(), nn.Conv3d(squeezed, width, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.block(x.mean(dim=(2, 3, 4), keepdim=True))
+
+
+def _round_to_8(width: float) -> int:
+    """Nearest multiple of 8, at least 8 and not under 0.9 of the width: the rule of the X3D paper."""
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * width else rounded + 8
+
+
+def _recomputed(layer: nn.Module, x: Tensor) -> Tensor:
+    # No dropout inside, so there is no random state to restore.
+    context = partial(_first_and_second_pass, layer)
+    return checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False, context_fn=context)
+
+
+def _first_and_second_pass(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), _statistics_kept(layer)
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Batch norms inside use the batch's statistics but leave the running ones as they are.
+
+    Without it each training step would count twice. (Momentum 0, not ``track_running_stats``: the
+    second pass must save the same tensors as the first.)
+    """
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -1,0 +1,78 @@
+"""The public FOOTPASS release, or simulated tables in its place where there is none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from footpass.events import read_ground_truth, read_predictions, select_halves
+from footpass.files import DataError, release_dir
+from footpass.simulate.detections import released_detectors, simulate_detections
+from footpass.simulate.events import simulate_season
+
+TRUTH_FILES = {split: Path("playbyplay_GT", f"playbyplay_{split}.json") for split in ("train", "val")}
+PREDICTION_FILES = {
+    model: Path("playbyplay_PRED", f"playbyplay_{model}_val.json") for model in ("TAAD", "DST")
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """Public event tables: ground truth of train and val, and two models' predictions on val.
+
+    Attributes
+    ----------
+    predictions
+        Model name (``TAAD``, ``DST``) -> prediction table of the val halves.
+    files
+        What was read; empty where the tables are simulated.
+    """
+
+    train: pd.DataFrame
+    val: pd.DataFrame
+    predictions: dict[str, pd.DataFrame]
+    files: tuple[Path, ...]
+
+    @property
+    def simulated(self) -> bool:
+        return not self.files
+
+    @property
+    def source(self) -> str:
+        """What it is, in words, for captions."""
+        return "simulated play-by-play" if self.simulated else "public FOOTPASS release"
+
+
+def read_release(folder: str | Path) -> Release:
+    """Read a clone of the public repository.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or not valid.
+    """
+    folder = Path(folder)
+    truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
+    predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
+    files = [*TRUTH_FILES.values(), *PREDICTION_FILES.values()]
+    return Release(**truth, predictions=predictions, files=tuple(folder / file for file in files))
+
+
+def simulate_release(matches: int, seed: int = 0) -> Release:
+    """Simulated stand-in: ``matches`` to train on, 3 to validate on, and two noisy detectors."""
+    if matches < 1:
+        raise DataError(f"{matches} matches to train on: at least 1")
+    truth = simulate_season(matches + 3, seed=seed)
+    halves = list(truth["half"].cat.categories)
+    train, val = (select_halves(truth, part) for part in (halves[:-6], halves[-6:]))
+    predictions = simulate_detections(val, released_detectors(), seed)
+    return Release(train=train, val=val, predictions=predictions, files=())
+
+
+def load_release(folder: str | Path | None = None, matches: int = 48, seed: int = 0) -> Release:
+    """The release in ``folder``, else where `footpass.files.release_dir` finds it, else a simulated one.
+
+    ``matches`` and ``seed`` are those of the simulated one.
+    """
+    found = Path(folder) if folder else release_dir()
+    return read_release(found) if found else simulate_release(matches, seed)

@@ -1,0 +1,43 @@
+import os
+
+import pytest
+
+from footpass.files import DataError, atomic_write, fingerprint, release_dir
+
+
+def test_a_writer_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError), atomic_write(path) as stream:
+        stream.write("half of it")
+        raise RuntimeError
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_no_space_on_the_device_is_a_data_error_and_the_earlier_file_stays(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("earlier")
+    with pytest.raises(DataError, match="No space left"), atomic_write(path):
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_written_files_have_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    with atomic_write(tmp_path / "ours") as stream:
+        stream.write("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_fingerprint_depends_on_content_and_order(tmp_path):
+    a, b, c = (tmp_path / name for name in "abc")
+    a.write_text("1"), b.write_text("2"), c.write_text("1")
+    assert fingerprint(a, b) == fingerprint(c, b) != fingerprint(b, a)
+
+
+def test_a_release_that_is_named_and_not_there_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTPASS_RELEASE", str(tmp_path))
+    with pytest.raises(DataError, match="FOOTPASS_RELEASE"):
+        release_dir()
+    (tmp_path / "playbyplay_GT").mkdir()
+    assert release_dir() == tmp_path
