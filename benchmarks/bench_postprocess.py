@@ -8,9 +8,9 @@ from footpass.postprocess import NMS, Gate, PostprocessConfig, Reassign, Refine,
 from footpass.release import load_release
 
 CONFIG = PostprocessConfig(
+    reassign=Reassign(0.2, window=12),
     gate=Gate((0.35,) * 8, window=12, own=0.5),
     refine=Refine((-1,) * 8, window=6, least=0.5),
-    reassign=Reassign(0.2, window=12),
     nms=NMS(12),
 )
 

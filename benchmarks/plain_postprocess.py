@@ -84,7 +84,7 @@ def nms(events: list[Event], config: NMS) -> list[Event]:
 
 
 def postprocess(events: list[Event], evidence: PlainEvidence, config: PostprocessConfig) -> list[Event]:
+    events = reassign(events, evidence, config.reassign)
     events = gate(events, evidence, config.gate)
     events = refine(events, evidence, config.refine)
-    events = reassign(events, evidence, config.reassign)
     return nms(events, config.nms)

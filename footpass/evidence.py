@@ -7,6 +7,7 @@ Both answer the same question, so post-processing does not care which it is give
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -77,7 +78,8 @@ class Evidence(ABC):
         near = self.near(events, window)
         jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
         near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
-        strength = np.where(events["half"].isin(self.halves), 0.0, np.nan)
+        covered = np.array([half in self.halves for half in halves_of(events)], dtype=bool)
+        strength = np.where(covered[events["half"].cat.codes], 0.0, np.nan)
         if len(near.event):
             starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
             highest = np.maximum.reduceat(near.strength, starts)
@@ -108,22 +110,30 @@ class EventEvidence(Evidence):
     def near(self, events: pd.DataFrame, window: int) -> Near:
         if not len(events) or not len(self.table):
             return NOTHING
-        # One integer per (half, team, class, frame); frames of different groups are far apart.
-        span = max(events["frame"].max(), self.table["frame"].max()) + window + 1
-        place, own = self._place(events, span), self._place(self.table, span)
-        order = np.argsort(own, kind="stable")
-        first = np.searchsorted(own[order], place - window, side="left")
-        count = np.searchsorted(own[order], place + window, side="right") - first
+        place, (order, own) = self._place(events), self._sorted
+        first = np.searchsorted(own, place - window, side="left")
+        count = np.searchsorted(own, place + window, side="right") - first
         event = np.repeat(np.arange(len(events)), count)
         offset = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
         rows = order[first[event] + offset]
         return Near(event, *(self.table[name].to_numpy()[rows] for name in ("jersey", "frame", "score")))
 
-    def _place(self, table: pd.DataFrame, span: int) -> np.ndarray:
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        place = self._place(self.table)
+        order = np.argsort(place, kind="stable")
+        return order, place[order]
+
+    def _place(self, table: pd.DataFrame) -> np.ndarray:
+        """One integer per (half, team, class, frame); frames of different groups are far apart."""
         code = {half: number for number, half in enumerate(self.halves)}
-        half = np.array([code.get(name, -1) for name in halves_of(table)])[table["half"].cat.codes]
-        group = (half * N_TEAMS + table["team"].to_numpy()) * N_CLASSES + table["cls"].to_numpy()
-        return group * span + table["frame"].to_numpy()
+        codes = np.array([code.get(name, -1) for name in halves_of(table)], dtype=np.int64)
+        half, team, cls = (
+            codes[table["half"].cat.codes],
+            table["team"].to_numpy(),
+            table["cls"].to_numpy(),
+        )
+        return ((half * N_TEAMS + team) * N_CLASSES + cls) * 2**32 + table["frame"].to_numpy()
 
 
 @dataclass(frozen=True)
