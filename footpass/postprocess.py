@@ -8,7 +8,7 @@ Source: the steps of arXiv 2606.09679, which tuned them on the matches it report
 first; here re-assignment does, since an event of the wrong player has no evidence and would be dropped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -124,7 +124,7 @@ def reassign(table: pd.DataFrame, evidence: Evidence, config: Reassign) -> Proce
     lead = strength - own
     given = lead > config.margin  # False where nothing is known
     changed = table.assign(jersey=np.where(given, mate, table["jersey"]))
-    return _processed("reassign", table, changed, REASONS[1], strength=lead)
+    return _processed("reassign", table, changed, 1, strength=lead)
 
 
 def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
@@ -133,7 +133,7 @@ def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
     strength = (1 - config.own) * strength + config.own * table["score"].to_numpy()
     threshold = np.array(config.thresholds)[table["cls"].to_numpy() - ACTIONS[0]]
     weak = strength < threshold  # False where nothing is known
-    return _processed("gate", table, table, REASONS[2], ~weak, strength)
+    return _processed("gate", table, table, 2, ~weak, strength)
 
 
 def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed:
@@ -143,7 +143,7 @@ def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed
     strength, peak = evidence.peak(shifted, config.window)
     follow = (strength > 0) & (strength >= config.least)
     moved = shifted.assign(frame=np.where(follow, peak, shifted["frame"]))
-    return _processed("refine", table, moved, np.where(follow, *REASONS[3:5]), strength=strength)
+    return _processed("refine", table, moved, np.where(follow, 3, 4), strength=strength)
 
 
 def nms(table: pd.DataFrame, config: NMS) -> Processed:
@@ -176,14 +176,14 @@ def nms(table: pd.DataFrame, config: NMS) -> Processed:
         kept &= ~gone
         rest = ~gone[winner] & ~gone[loser]
         winner, loser = winner[rest], loser[rest]
-    return _processed("nms", table, table, REASONS[5], kept)
+    return _processed("nms", table, table, 5, kept)
 
 
 def _processed(
     step: str,
     before: pd.DataFrame,
     after: pd.DataFrame,
-    reason: str | np.ndarray,
+    reason: int | np.ndarray,
     kept: np.ndarray | None = None,
     strength: np.ndarray | float = np.nan,
 ) -> Processed:
@@ -192,16 +192,20 @@ def _processed(
         part[name].to_numpy() for name in ("frame", "jersey") for part in (before, after)
     )
     changes = [frame != to_frame, jersey != to_jersey, ~kept]
-    fate = np.select(changes[::-1], FATES[:0:-1], FATES[0])
+    fate = np.max([number * change for number, change in enumerate(changes, 1)], axis=0)
     audit = {
-        "step": pd.Categorical.from_codes(np.full(len(before), list(STEPS).index(step)), list(STEPS)),
-        "fate": pd.Categorical(fate, FATES),
+        "step": _named(np.full(len(before), list(STEPS).index(step)), STEPS),
+        "fate": _named(fate, FATES),
         **{name: before[name] for name in ("half", "team", "cls", "score")},
         **{"frame": frame, "to_frame": to_frame, "jersey": jersey, "to_jersey": to_jersey},
         "strength": strength,
-        "reason": pd.Categorical(np.where(fate == FATES[0], "", reason), REASONS),
+        "reason": _named(np.where(fate == 0, 0, reason), REASONS),
     }
     return Processed(after[kept], pd.DataFrame(audit, index=before.index))
+
+
+def _named(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=list(names))
 
 
 def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConfig) -> Processed:

@@ -168,8 +168,8 @@ def test_a_half_without_evidence_is_left_as_it_is():
     config = PostprocessConfig(Reassign(0.0), Gate(by_class(0.5)), Refine(window=5))
     table, audit = postprocess(events, source, config)
     assert table["half"].tolist() == ["a_H1"] and halves_of(table) == list(halves)
-    known = audit.loc[1, "strength"]
-    assert audit.loc[0, "strength"].isna().all() and known == 0
+    assert audit.loc[0, "fate"].tolist() == ["kept"] * 3 and audit.loc[0, "strength"].isna().all()
+    assert audit.loc[1, "fate"].tolist() == ["kept", "dropped"]
 
 
 def test_empty_tables():
