@@ -19,8 +19,8 @@ import pandas as pd
 from footpass.crossfit import Apply, Fit, Inputs
 from footpass.evidence import Evidence, as_evidence
 from footpass.files import DataError
-from footpass.metrics import Evaluation, bootstrap, evaluate
-from footpass.schema import ACTIONS
+from footpass.metrics import Evaluation, bootstrap, evaluate, match_events
+from footpass.schema import ACTIONS, TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,27 @@ def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConf
     return Processed(table.reset_index(drop=True), pd.concat(audits) if audits else pd.DataFrame())
 
 
+def judge(audit: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE) -> pd.DataFrame:
+    """An audit with column ``verdict``: did a change help, hurt, or neither?
+
+    A change helps if it turns a miss into a hit or drops a false positive. Each step is judged by the
+    events that came into it, matched as the metric matches them.
+    """
+    verdict = pd.Series("neither", index=range(len(audit)))
+    audit = audit.reset_index(names="event")
+    for _, rows in audit.groupby("step", observed=True):
+        stays = rows[rows["fate"] != "dropped"]
+        after = stays.assign(frame=stays["to_frame"], jersey=stays["to_jersey"])
+        was_hit = pd.Series(match_events(rows, truth, tolerance) >= 0, rows.index)
+        is_hit = pd.Series(match_events(after, truth, tolerance) >= 0, after.index)
+        gone = rows.index.difference(stays.index)
+        verdict[gone[~was_hit[gone]]], verdict[gone[was_hit[gone]]] = "helped", "hurt"
+        changed = stays.index[stays["fate"] != "kept"]
+        verdict[changed[is_hit[changed] & ~was_hit[changed]]] = "helped"
+        verdict[changed[was_hit[changed] & ~is_hit[changed]]] = "hurt"
+    return audit.assign(verdict=verdict)
+
+
 STEPS = {
     "reassign": reassign,
     "gate": gate,
@@ -273,14 +294,14 @@ GRIDS = {
 MAX_ROUNDS = 5
 
 
-def recipe(search: Search, base: str = "DST", evidence: str = "TAAD") -> tuple[Fit, Apply]:
-    """``fit`` and ``apply`` for `footpass.crossfit`: events of one input, evidence from another."""
+def recipe(search: Search) -> tuple[Fit, Apply]:
+    """``fit`` and ``apply`` for `footpass.crossfit`, of the inputs ``events`` and ``evidence``."""
 
     def fit(inputs: Inputs, truth: pd.DataFrame) -> PostprocessConfig:
-        return fit_postprocess(inputs[base], as_evidence(inputs[evidence]), truth, search)
+        return fit_postprocess(inputs["events"], as_evidence(inputs["evidence"]), truth, search)
 
     def apply(config: PostprocessConfig, inputs: Inputs) -> pd.DataFrame:
-        return postprocess(inputs[base], as_evidence(inputs[evidence]), config).table
+        return postprocess(inputs["events"], as_evidence(inputs["evidence"]), config).table
 
     return fit, apply
 

@@ -21,6 +21,7 @@ from footpass.postprocess import (
     Search,
     fit_postprocess,
     gate,
+    judge,
     nms,
     postprocess,
     reassign,
@@ -35,6 +36,10 @@ PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 EVERYTHING = PostprocessConfig(
     Reassign(0.2, 12), Gate((0.35,) * 8, 12, own=0.5), Refine((-1,) * 8, 6, 0.5), NMS(12)
 )
+
+
+def inputs_of(release):
+    return {"events": release.predictions["DST"], "evidence": release.predictions["TAAD"]}
 
 
 def by_class(value, **others):
@@ -269,6 +274,46 @@ def test_bad_configurations(make, reason):
         make()
 
 
+# -- the judge ------------------------------------------------------------------------------------------
+
+
+def test_what_helped_and_what_hurt():
+    labels = truth((100, 0, 7, PASS), (200, 0, 8, PASS), (300, 0, 7, PASS), (400, 0, 7, PASS))
+    events = predictions(
+        (100, 0, 7, PASS, 0.9),  # right, becomes 8's: hurt
+        (200, 0, 7, PASS, 0.9),  # 8's, becomes so: helped
+        (300, 0, 7, PASS, 0.1),  # right, dropped: hurt
+        (350, 0, 7, PASS, 0.1),  # wrong, dropped: helped
+        (389, 0, 7, PASS, 0.9),  # right, moves nearer: neither
+        (900, 0, 7, PASS, 0.9),  # wrong, stays so: neither
+    )
+    seen = EventEvidence(
+        predictions(
+            *((frame, 0, 8, PASS, 0.9) for frame in (100, 200)),
+            (400, 0, 7, PASS, 0.9),
+            (900, 0, 7, PASS, 0.9),
+        )
+    )
+    config = PostprocessConfig(Reassign(0.5), Gate(by_class(0.3)), Refine(window=12))
+    audit = judge(postprocess(events, seen, config).audit, labels)
+    changed = audit[audit["fate"] != "kept"]
+    assert changed[["event", "step", "verdict"]].values.tolist() == [
+        [0, "reassign", "hurt"],
+        [1, "reassign", "helped"],
+        [2, "gate", "hurt"],
+        [3, "gate", "helped"],
+        [4, "refine", "neither"],
+    ]
+    assert (audit.loc[audit["fate"] == "kept", "verdict"] == "neither").all()
+
+
+def test_dropping_the_worse_of_two_detections_of_one_event_helps():
+    labels = truth((100, 0, 7, PASS))
+    events = predictions((98, 0, 7, PASS, 0.8), (101, 0, 7, PASS, 0.9))
+    audit = judge(nms(events, NMS(5)).audit, labels)
+    assert audit["verdict"].tolist() == ["helped", "neither"]
+
+
 # -- fitting --------------------------------------------------------------------------------------------
 
 
@@ -319,9 +364,7 @@ def test_a_match_is_processed_without_its_truth():
     shuffled = release.val.assign(
         frame=release.val["frame"].where(~mine, release.val["frame"][noise].values)
     )
-    before, after = (
-        cross_fit(fit, apply, release.predictions, t).table for t in (release.val, shuffled)
-    )
+    before, after = (cross_fit(fit, apply, inputs_of(release), t).table for t in (release.val, shuffled))
     pd.testing.assert_frame_equal(select_halves(before, first), select_halves(after, first))
 
 
@@ -333,7 +376,7 @@ def test_what_tuning_is_worth_on_the_release(release):
     scores = {}
     for name, search in {"published": Search(), "robust": Search(per_class=False, own=0.5)}.items():
         fit, apply = recipe(search)
-        held_out = cross_fit(fit, apply, tables.predictions, tables.val).table
+        held_out = cross_fit(fit, apply, inputs_of(tables), tables.val).table
         scores[name] = evaluate(held_out, tables.val).macro_f1
     assert scores["published"] < base + 0.01 and scores["robust"] > base + 0.02
 
