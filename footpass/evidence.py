@@ -100,6 +100,10 @@ class EventEvidence(Evidence):
 
     table: pd.DataFrame
 
+    def __post_init__(self) -> None:
+        if "score" not in self.table:
+            raise DataError("evidence is made of predictions: the table has no score")
+
     @property
     def halves(self) -> tuple[str, ...]:
         return tuple(halves_of(self.table))

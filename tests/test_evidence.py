@@ -11,7 +11,7 @@ from footpass.evidence import EventEvidence, LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.schema import N_CLASSES, N_SLOTS, Action, slot
-from tests.tables import predictions
+from tests.tables import predictions, truth
 
 PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 HALF = "game_1_H1"
@@ -82,6 +82,11 @@ def test_empty_tables():
     assert len(EventEvidence(one).peak(none, 5)[0]) == 0
     logits = LogitEvidence({HALF: volume(9)}, {HALF: lineup(0, np.zeros((N_SLOTS, 9), np.int16))})
     assert len(logits.peak(none, 5)[0]) == 0
+
+
+def test_ground_truth_is_no_evidence():
+    with pytest.raises(DataError, match="the table has no score"):
+        EventEvidence(truth((100, 0, 7, PASS)))
 
 
 def test_halves_can_be_cut_out():
