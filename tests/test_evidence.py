@@ -122,6 +122,22 @@ def test_events_as_a_loop_has_it(detected, asked, window):
         assert found == [getattr(oracle, name)(event, window) for event in asked]
 
 
+def test_own_evidence_is_a_part_of_all():
+    jersey = np.random.default_rng(0).integers(-1, 4, size=(N_SLOTS, 30))
+    logits = np.random.default_rng(1).normal(size=(N_CLASSES, N_SLOTS, 30))
+    query = predictions((10, 0, 1, PASS, 0.5), (12, 1, 2, DRIVE, 0.5), (12, 1, -1, DRIVE, 0.5))
+    hits = ((f, t, j, PASS, 0.5) for f in range(8, 14) for t in (0, 1) for j in (1, 2))
+    for source in (
+        LogitEvidence({HALF: logits}, {HALF: lineup(0, jersey)}),
+        EventEvidence(predictions(*hits)),
+    ):
+        everybody = source.near(query, 3)
+        mine = everybody.jersey == query["jersey"].to_numpy()[everybody.event]
+        assert 0 < mine.sum() < len(mine)
+        for part, whole in zip(source.near(query, 3, own=True), everybody, strict=True):
+            np.testing.assert_array_equal(part, whole[mine])
+
+
 # -- logits ---------------------------------------------------------------------------------------------
 
 
