@@ -365,16 +365,19 @@ def test_a_match_is_processed_without_its_truth():
 
 
 def test_what_tuning_is_worth_on_the_release(release):
-    """The published recipe shines in sample; a few shared parameters hold on matches not fitted on."""
+    """The paper's gate does harm on matches it was not fitted on; a few shared parameters hold."""
     tables = read_release(release)
-    base = evaluate(tables.predictions["DST"], tables.val).macro_f1
-    assert base == pytest.approx(0.4926, abs=5e-5)
     scores = {}
-    for name, search in {"published": Search(), "robust": Search(per_class=False, own=0.5)}.items():
+    for name, search in {
+        "paper": Search(("gate",)),
+        "few numbers": Search(("reassign", "gate"), per_class=False, own=0.5),
+    }.items():
         fit, apply = recipe(search)
         held_out = cross_fit(fit, apply, inputs_of(tables), tables.val).table
         scores[name] = evaluate(held_out, tables.val).macro_f1
-    assert scores["published"] < base + 0.01 and scores["robust"] > base + 0.02
+    # Measured: 0.4862 and 0.5148, against 0.4926 untouched.
+    base = evaluate(tables.predictions["DST"], tables.val).macro_f1
+    assert scores["paper"] < base and scores["few numbers"] > base + 0.02
 
 
 def test_a_constant_offset_on_the_release(release):
