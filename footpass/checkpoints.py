@@ -22,7 +22,7 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
     Returns
     -------
     dict
-        ``model`` (weights), ``config``, and ``row`` (figures of the best epoch) or what it takes to go on.
+        ``model`` (weights), ``config``, and ``row`` (figures of the best epoch) or what going on takes.
         The config is ``{"kind": "TAAD", "model": {...}, "train": {...}, "samples": n, "about": {...}}``,
         with values for `configs.build`.
 
