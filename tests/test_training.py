@@ -275,9 +275,10 @@ def test_best_checkpoint_has_the_highest_macro_f1(tmp_path):
     assert log == rows
 
 
-def test_validation_without_macro_f1_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no macro_f1"):
-        train(linear(), TrainConfig(), points, squares, tmp_path, lambda model: {"f1": 1.0})
+@pytest.mark.parametrize("figures", [{"f1": 1.0}, {"macro_f1": 1.0, "loss": 2.0}])
+def test_validation_gives_macro_f1_and_does_not_hide_the_loss(tmp_path, figures):
+    with pytest.raises(DataError, match=r"needs macro_f1, and none of \['epoch', 'step', 'loss'"):
+        train(linear(), TrainConfig(), points, squares, tmp_path, lambda model: figures)
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(tmp_path):
@@ -432,6 +433,14 @@ def test_checkpoint_of_another_config(tmp_path):
     with pytest.raises(DataError, match=r"samples is 12 there, not 13"):
         train(perceptron(), PERCEPTRON, lambda e: points(e, 13), squares, tmp_path, about={"clip": 50})
     assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_checkpoint_that_cannot_go_on(tmp_path):
+    config = TrainConfig(epochs=1)
+    train(linear(), config, points, squares, tmp_path)
+    (tmp_path / "best.pt").rename(tmp_path / "last.pt")
+    with pytest.raises(DataError, match=r"last.pt: no run to go on with: 'optimizer': delete it"):
+        train(linear(), config, points, squares, tmp_path)
 
 
 def test_weights_of_another_model(tmp_path):
