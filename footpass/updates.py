@@ -88,7 +88,9 @@ class Updates:
         self.model, self.config, self.per_epoch = model, config, per_epoch
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.rates, config.weight_decay))
         device = next(model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
+        # Losses are sums, larger than the means that the default scale is made for.
+        enabled = config.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device, init_scale=2.0**10, enabled=enabled)
         average = get_ema_multi_avg_fn(config.ema) if config.ema else None
         self.ema = AveragedModel(model, multi_avg_fn=average) if average else None
         self.step = 0

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import random
 import resource
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from torch.utils.data import Dataset, TensorDataset
 from footpass.checkpoints import load_checkpoint, load_weights
 from footpass.files import DataError
 from footpass.training import TrainConfig, run_epoch, train, turns
-from footpass.updates import learning_rate, parameter_groups
+from footpass.updates import Updates, learning_rate, parameter_groups
 
 TINY_RUN = Path(tiny_run.__file__)
 
@@ -290,6 +292,27 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(tmp_path):
     assert seen == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
+
+
+def test_fp16_skips_steps_that_overflow_and_takes_the_others_as_fp32_does():
+    """`train` allows it on CUDA only; the arithmetic is the same on the CPU."""
+    traces = {}
+    for precision in ("fp32", "fp16"):
+        model = linear()
+        config = TrainConfig(batch=12, rates={"": 0.03}, precision=precision, clip=5.0)
+        updates = Updates(model, config, per_epoch=1)
+        if precision == "fp16":
+            updates.scaler.load_state_dict(updates.scaler.state_dict() | {"scale": 2.0**18})
+        updates.turns = turns(12, config, epoch=0)
+        trace = traces[precision] = [model[0].weight.detach().clone()]
+        for _ in range(15):
+            run_epoch(model, [points(0).tensors], squares, precision, updates)
+            trace.append(model[0].weight.detach().clone())
+    fp32, fp16 = traces["fp32"], traces["fp16"]
+    skipped = sum(torch.equal(one, two) for one, two in pairwise(fp16))
+    assert 1 <= skipped == 18 - math.log2(updates.scaler.get_scale()) <= 10
+    torch.testing.assert_close(fp16[skipped:], fp32[: 16 - skipped], rtol=0, atol=0.01)
+    assert float((fp32[15 - skipped] - fp32[0]).abs().max()) > 0.05
 
 
 def test_workers_change_nothing(tmp_path):
