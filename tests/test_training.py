@@ -141,6 +141,7 @@ def test_each_parameter_has_a_rate_and_each_rate_parameters(rates, message):
 # -- Micro-batches
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 60),
     batch=st.integers(1, 9),
@@ -530,6 +531,16 @@ def test_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(DataError, match="optimizer step 2: the loss is nan"):
         train(linear(), config, lambda epoch: points(epoch, 11), loss, tmp_path)  # 4, 4 and 3 samples
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 2
+
+
+def test_gradient_that_is_not_finite_reaches_no_weights(tmp_path):
+    def loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        return squares(model, batch)[0] + (0 * model[0].weight).sqrt().sum()  # 0, slope NaN
+
+    model, before = linear(), linear()
+    with pytest.raises(DataError, match="optimizer step 0: the gradient is nan"):
+        train(model, TrainConfig(), points, loss, tmp_path)
+    assert same(dict(model.state_dict()), dict(before.state_dict()))
 
 
 class Short(Dataset):
