@@ -1,8 +1,8 @@
 """Candidates for re-scoring: the union of several models' events, and what speaks for each.
 
-A *candidate* is one player doing one thing at one moment, seen by one model or more. Tables of candidates
-are event tables sorted by half and frame with a column ``score_0, score_1, ...`` per model, 0 where that
-model has no such event.
+A *candidate* is one player doing one thing at one moment, seen by one model or more. Tables of
+candidates are event tables sorted by half and frame with a column ``score_0, score_1, ...`` per model,
+0 where that model has no such event.
 """
 
 from collections.abc import Iterator, Sequence

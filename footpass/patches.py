@@ -7,8 +7,8 @@ next, some other team-mate or opponent). Onto every event of the latter goes the
 it: same class, visibility, neighbours and gaps as far as there are such.
 """
 
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
