@@ -1,4 +1,4 @@
-"""Ensembling by rule: weighted fusion of several models' events, and what any choice among them can reach."""
+"""Ensembling by rule: weighted fusion of several models' events, and what any choice can reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
