@@ -65,6 +65,7 @@ def _row(rows: list[dict], i: int, half: list[int], p: np.ndarray, ratios: np.nd
 
     for side, (name, chain) in enumerate((("before", past), ("after", future))):
         _chain(out, name, me, [rows[j] for j in chain[:CHAIN]], chain, p, ratios[side])
+    for name, chain in (("before", past), ("after", future)):
         out[f"own_{name}_gap"], out[f"own_{name}_class"] = 5000, 0
         for j in chain:
             if _relation(me, rows[j]) == "same" and 1 - p[j, 0] > SURE:

@@ -74,17 +74,17 @@ def _fused(union: pd.DataFrame, config: FusionConfig) -> pd.DataFrame:
 def fit_fusion(inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> FusionConfig:
     """Weights, agreement and threshold of the highest macro F1 on some halves, from a coarse grid.
 
-    The first model's weight is 1, the others share one; tackles and blocks, which few models find, may
-    be excepted from the agreement.
+    The first model's weight is 1, the others share one; tackles, which few models find, may be
+    excepted from the agreement.
     """
     tables = list(inputs.values())
     union = merge(tables)
     best, best_f1 = FusionConfig((1.0,) * len(tables)), -1.0
     for weight, agreement, threshold, exceptions in product(
-        (0.25, 0.5, 0.75, 1.0),
+        (0.5, 1.0),
         range(1, len(tables) + 1),
-        np.arange(0.0, 0.85, 0.05),
-        ((), (Action.TACKLE,), (Action.TACKLE, Action.BLOCK)),
+        np.arange(0.0, 0.8, 0.1),
+        ((), (Action.TACKLE,)),
     ):
         if agreement == 1 and exceptions:
             continue
