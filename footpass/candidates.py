@@ -270,8 +270,7 @@ def _own_chain(line: Timeline, p: np.ndarray) -> Iterator[tuple[str, np.ndarray]
 
 def _clock(line: Timeline) -> Iterator[tuple[str, np.ndarray]]:
     """Frames since the half's first candidate and to its last."""
-    starts = np.flatnonzero(np.diff(line.half, prepend=-1))
-    ends = np.r_[starts[1:], len(line.half)] - 1
-    group = np.cumsum(np.isin(np.arange(len(line.half)), starts)) - 1
-    yield "since_start", line.place - line.place[starts][group]
-    yield "to_end", line.place[ends][group] - line.place
+    first, last = np.diff(line.half, prepend=-1) != 0, np.diff(line.half, append=-1) != 0
+    half = np.cumsum(first) - 1
+    yield "since_start", line.place - line.place[first][half]
+    yield "to_end", line.place[last][half] - line.place

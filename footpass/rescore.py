@@ -68,8 +68,8 @@ class RescoreConfig:
     """
 
     train_matches: int | None = None
-    repeats: int = 2
-    stages: int = 2
+    repeats: int = 3
+    stages: int = 3
     averaged: int = 2
     real_weight: float = 8.0
     without: tuple[str, ...] = ()
