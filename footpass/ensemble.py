@@ -96,6 +96,11 @@ def fit_fusion(inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> Fusio
     return best
 
 
+def apply_fusion(config: FusionConfig, inputs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`fuse`, as `footpass.crossfit.cross_fit` calls it."""
+    return fuse(list(inputs.values()), config)
+
+
 def perfect_choice(tables: Sequence[pd.DataFrame], truth: pd.DataFrame) -> pd.DataFrame:
     """The events of the union that are true: what accepting and rejecting alone could reach."""
     union = merge(tables).assign(score=1.0)

@@ -162,6 +162,7 @@ def test_shift_removes_a_constant_factor_of_the_odds():
     assert shift[1] == 0
 
 
+@settings(max_examples=30, deadline=None)
 @given(hnp.arrays(float, st.integers(1, 12), elements=st.floats(0.01, 1)), st.floats(0.3, 1))
 def test_decoding_keeps_the_best_of_all_numbers(p, recall):
     table = merge([predictions(*((100 * i, 0, 7, 5, 0.5) for i in range(len(p))))])
