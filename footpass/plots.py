@@ -5,6 +5,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import beta
 
 from footpass.events import match_of
 from footpass.evidence import Evidence
@@ -420,3 +421,59 @@ def _transition_shares(statistics: Statistics) -> np.ndarray:
 
 def _clean(axes: plt.Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
+    """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.25)
+    axes.scatter(scores["macro F1"], y, color="#0072B2", zorder=2)
+    for row, value in zip(y, scores["macro F1"], strict=True):
+        axes.annotate(
+            f"{value:.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    for name, value in ceilings.items():
+        axes.axvline(value, color="#8A8A8A", lw=0.8, ls=":")
+        axes.annotate(name, (value, len(scores) - 0.4), size=8, color="#555555", ha="right", rotation=0)
+    axes.set_yticks(y, scores.index)
+    axes.set(xlabel="macro F1", ylim=(-0.6, len(scores) - 0.1))
+    _clean(axes)
+    return figure
+
+
+def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
+    """Share of true events against their predicted probability, a panel a class.
+
+    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
+    with its 90 % binomial interval.
+    """
+    figure, panels = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    for action, axes in zip(ACTIONS, panels.flat, strict=True):
+        rows = np.flatnonzero(p[:, action] > 0)
+        rows = rows[np.argsort(p[rows, action], kind="stable")]
+        parts = [part for part in np.array_split(rows, bins) if len(part)]
+        said = np.array([p[part, action].mean() for part in parts])
+        hits = np.array([(labels[part] == action).sum() for part in parts])
+        misses = np.array([len(part) for part in parts]) - hits
+        low, high = beta.ppf(0.05, hits + 0.5, misses + 0.5), beta.ppf(0.95, hits + 0.5, misses + 0.5)
+        axes.plot((0, 1), (0, 1), color="#8A8A8A", lw=0.8, ls=":")
+        colour = CLASS_COLOURS[action.label]
+        axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)
+        axes.plot(said, hits / np.maximum(hits + misses, 1), color=colour, marker="o", ms=4, lw=1)
+        axes.set_title(f"{action.label} ({hits.sum()} of {len(rows)})", fontsize=9)
+        _clean(axes)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("share that is true", fontsize=9)
+    return figure
+
+
+def importance(shares: pd.Series, most: int = 25) -> Figure:
+    """Share of each feature in what the trees gain, the largest first."""
+    top = shares.head(most)[::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.22 * len(top)), layout="constrained")
+    axes.barh(top.index, top.to_numpy(), color="#0072B2")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel("share of the gain of all splits")
+    _clean(axes)
+    return figure
