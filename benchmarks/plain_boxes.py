@@ -1,4 +1,4 @@
-"""Boxes and labels of a clip's tracklets as the public scripts gather them: slot by slot, frame by frame."""
+"""Boxes and labels of a clip's tracklets as the public scripts have them: by slot, by frame."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def gather(
     rows: np.ndarray, slots: np.ndarray, start: int, stop: int, grow: float, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes ``(M, T, 4)`` in pixels of pictures of this size, NaN where there is none; labels ``(M, T)``.
+    """Boxes ``(M, T, 4)`` in pixels of pictures of this size, NaN where none; labels ``(M, T)``.
 
     ``rows`` are the half's tactical rows; those of the window are selected first.
     """
@@ -28,7 +28,7 @@ def gather(
 
 
 def random_rows(rng: np.random.Generator, frames: int, players: int) -> np.ndarray:
-    """Rows of a short half from frame 75,000 on: players in slots of their own, half of them with boxes."""
+    """Rows of a half from frame 75,000 on: players in slots of their own, half of them with boxes."""
     rows = np.full((frames * players, 14), np.nan, np.float32)
     slot = np.tile(rng.permutation(26)[:players], frames)
     rows[:, 0] = 75_000 + np.repeat(np.arange(frames), players)

@@ -195,8 +195,8 @@ class Clip(NamedTuple):
     pixels
         uint8 ``(T, H, W, 3)``.
     boxes
-        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. Tracklet
-        0 is the one that acts.
+        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. The
+        first tracklet is the one that acts.
     labels
         int8 ``(M, T)`` class ids.
     slots
@@ -297,7 +297,7 @@ class ClipDataset(Dataset):
 
 
 def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Generator) -> np.ndarray:
-    """The actor's slot, then ``others`` more: random ones that have a box in the window, then the rest."""
+    """The actor's slot, then ``others`` more: first, at random, those with a box in the window."""
     seen = (window.state[State.VISIBLE] > 0).any(axis=1)
     order = np.lexsort((rng.random(N_SLOTS), ~seen))
     return np.r_[actor, order[order != actor][:others]]

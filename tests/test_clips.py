@@ -1,4 +1,4 @@
-"""Clips: what is drawn, where windows lie, boxes and labels against loops, pictures that follow boxes."""
+"""Clips: what is drawn, where windows lie, boxes and labels against loops, pictures follow boxes."""
 
 import logging
 
