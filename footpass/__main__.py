@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass evaluate | submit | report``.
+"""Command line: ``python -m footpass evaluate | submit | simulate | view | report``.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
+from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -82,6 +82,53 @@ def _prepare(args: argparse.Namespace) -> None:
         print(f"{split}: {len(halves)} halves")
 
 
+def _simulate(args: argparse.Namespace) -> None:
+    from footpass.simulate.season import write_season
+
+    halves = write_season(
+        args.out, args.matches, args.minutes, args.seed, args.split, args.video, args.workers
+    )
+    print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
+
+
+def _view(args: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from footpass import views
+    from footpass.events import match_of, read_ground_truth, read_predictions
+    from footpass.files import find, play_by_play_path, tactical_path, video_path
+    from footpass.halves import events_of, half_names, load_half, present_splits
+    from footpass.video import video_reader, write_video
+
+    for split in present_splits(args.data_dir):
+        path = find(args.data_dir, tactical_path(split))
+        if args.half in half_names(path):
+            break
+    else:
+        raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")
+    half = load_half(path, args.half, Path(args.data_dir, "prepared"))
+    labels = find(args.data_dir, play_by_play_path(split))
+    truth = read_ground_truth(labels) if labels else None
+    if half.labels is not None:
+        truth = events_of(half)
+    predictions = read_predictions(args.predictions) if args.predictions else None
+    reader = None
+    if args.view == "overlay":
+        video = find(args.data_dir, video_path(match_of(args.half)))
+        if video is None:
+            raise DataError(f"{args.data_dir}: no {video_path(match_of(args.half))}; try --view radar")
+        reader = video_reader(video)
+    first = half.first_frame if args.start is None else args.start
+    still = args.out.suffix == ".png"
+    stop = first + 1 if still else min(first + round(args.seconds * FPS), half.end_frame)
+    pictures = views.frames(args.view, half, range(first, stop), reader, truth, predictions)
+    if still:
+        views.save_picture(next(pictures), args.out)
+    else:
+        write_video(args.out, tqdm(pictures, total=stop - first, unit="frame"))
+    print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -118,6 +165,26 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("data_dir", metavar="DATA_DIR")
     prepare.add_argument("--out", metavar="DIR", help="default: DATA_DIR/prepared")
     prepare.set_defaults(run=_prepare)
+
+    simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
+    simulate.add_argument("--out", required=True, metavar="DIR")
+    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
+    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
+    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
+    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
+    simulate.add_argument("--no-video", dest="video", action="store_false")
+    simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    simulate.set_defaults(run=_simulate)
+
+    view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
+    view.add_argument("data_dir", metavar="DATA_DIR")
+    view.add_argument("half", metavar="HALF", help="such as game_18_H1")
+    view.add_argument("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
+    view.add_argument("--view", choices=("overlay", "radar"), default="overlay")
+    view.add_argument("--predictions", metavar="P.json")
+    view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
+    view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
+    view.set_defaults(run=_view)
 
     report = commands.add_parser("report", help="run the notebooks and build the HTML report")
     report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
