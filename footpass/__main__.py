@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass evaluate | submit | simulate | view | report``.
+"""Command line: ``python -m footpass check | prepare | simulate | view | evaluate | submit | report``.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
+
+_SHOWN = 50  # problems of a data check
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -129,6 +131,31 @@ def _view(args: argparse.Namespace) -> None:
     print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")
 
 
+def _check(args: argparse.Namespace) -> int:
+    from footpass.check import check
+
+    result = check(args.data_dir)
+    if args.json:
+        with atomic_write(args.json) as stream:
+            json.dump(result.as_dict(), stream, indent=2)
+    width = max(len(item.name) for item in result.items)
+    for item in result.items:
+        note = item.note if item.found else f"not there: {item.note}"
+        print(f"{item.name:{width}}  {note}")
+    for problem in result.problems[:_SHOWN]:
+        half = f", half {problem.half}" if problem.half else ""
+        row = f", row {problem.rows[0]}" if problem.rows else ""
+        more = f" (and {len(problem.rows) - 1:,} more rows)" if len(problem.rows) > 1 else ""
+        print(f"WRONG {problem.file}{half}{row}: {problem.reason}{more}")
+    if len(result.problems) > _SHOWN:
+        print(f"... and {len(result.problems) - _SHOWN:,} more: see them all with --json FILE")
+    if not any(item.found for item in result.items):
+        print("nothing there")
+    else:
+        print("all fine" if result.fine else f"{len(result.problems):,} wrong")
+    return 0 if result.fine else 1
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -160,6 +187,11 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--out", required=True, metavar="OUT.zip")
     submit.add_argument("--layout", choices=("official", "flat"), default="official")
     submit.set_defaults(run=_submit)
+
+    check = commands.add_parser("check", help="is the data complete, and does it agree?")
+    check.add_argument("data_dir", metavar="DATA_DIR")
+    check.add_argument("--json", metavar="OUT.json", help="write everything that was found here")
+    check.set_defaults(run=_check)
 
     prepare = commands.add_parser("prepare", help="make halves fast to read, once")
     prepare.add_argument("data_dir", metavar="DATA_DIR")
@@ -198,14 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         args = _parser().parse_args(argv)
-        args.run(args)
+        return args.run(args) or 0
     except DataError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -400,16 +400,17 @@ def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
     A box becomes the smallest one around its warped corners. A player who is warped out of the picture
     is no longer visible.
     """
-    pixels = batch.pixels.to(device, non_blocking=True).movedim(-1, 1)  # (B, 3, T, H, W)
+    pixels = batch.pixels.to(device, non_blocking=True).movedim(-1, 1)
+    pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
     boxes = batch.boxes.to(device, non_blocking=True)
     visible = boxes.isfinite().all(-1)  # (B, M, T)
     if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
         warp = batch.warp.to(device)
-        pixels, boxes = warp_pixels(pixels.float(), warp), warp_boxes(boxes, warp)
+        pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
         size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
         visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
     if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
-        pixels = recolour(pixels.float(), batch.colour.to(device))
+        pixels = recolour(pixels, batch.colour.to(device))
     return Inputs(normalise(pixels), boxes, visible)
 
 

@@ -241,9 +241,11 @@ def row_faults(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
                 name, value = column.name.lower(), values[wrong[0]]
                 yield f"{name} {value:.8g} is not a whole number of {low}..{high}", wrong
     frames = rows[:, Tactical.FRAME]
-    far = np.flatnonzero(np.abs(frames - np.nanmedian(frames)) > _LONGEST)
-    if len(far):
-        yield f"frame {frames[far[0]]:.8g} is hours away from the half's other frames", far
+    possible = (frames >= 0) & (frames <= _RANGES[Tactical.FRAME][1])
+    if possible.any():
+        far = np.flatnonzero(possible & (np.abs(frames - np.median(frames[possible])) > _LONGEST))
+        if len(far):
+            yield f"frame {frames[far[0]]:.8g} is hours away from the half's other frames", far
 
 
 def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
@@ -351,8 +353,8 @@ def open_halves(
     path = find(data_dir, tactical_path(split))
     if path is None:
         raise DataError(
-            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder: unpack "
-            f"tactical_data_{split.upper()}.zip, or simulate (python -m footpass simulate --help)"
+            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder; where to get it: "
+            f"python -m footpass check {data_dir}"
         )
     cache = Path(cache or Path(data_dir, "prepared"))
     halves = {name: _prepared(path, name, cache) for name in half_names(path)}

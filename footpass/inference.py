@@ -4,8 +4,6 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,16 +22,20 @@ from footpass.halves import HalfMatch
 from footpass.models.x3d import normalise
 from footpass.postprocess import NMS, nms
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
+from footpass.processes import rank_and_world, shard, wait_for_all
+from footpass.training import DTYPES
 from footpass.video import VideoReader
-
-log = logging.getLogger(__name__)
 
 STRIDE = 25  # frames between windows; half their published length, so each frame is seen twice
 NMS_WINDOW = 25  # frames
 
 
 def half_logits(
-    model: nn.Module, footage: Footage, config: ClipConfig, stride: int = STRIDE
+    model: nn.Module,
+    footage: Footage,
+    config: ClipConfig,
+    stride: int = STRIDE,
+    precision: str = "fp32",
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Logits of all slots at all frames of a half, averaged over overlapping windows.
 
@@ -46,6 +48,8 @@ def half_logits(
         Takes clip, boxes and visibility, on the device that it is on; it is put into evaluation mode.
     config
         What the model was trained on: length and size of clips, growth of boxes.
+    precision
+        fp32, bf16 or fp16.
 
     Yields
     ------
@@ -75,9 +79,10 @@ def half_logits(
                 total, passes, begin = total[..., ready:], passes[ready:], start
             window = half.window(start, start + len(pixels))
             boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
-            clip = torch.from_numpy(pixels).to(device).movedim(-1, 0)  # (3, T, H, W)
+            clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
             visible = boxes.isfinite().all(-1)  # (26, T)
-            logits = model(normalise(clip)[None], boxes[None], visible[None])[0]  # (9, 26, T)
+            with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+                logits = model(normalise(clip)[None], boxes[None], visible[None])[0]  # (9, 26, T)
             fresh = len(pixels) - len(passes)
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
@@ -93,8 +98,9 @@ def write_logits(
     footage: Mapping[str, Footage],
     path: str | Path,
     config: ClipConfig,
+    mark: str,
     stride: int = STRIDE,
-    mark: str = "",
+    precision: str = "fp32",
 ) -> Path:
     """Write the logits of some halves to a store; one that was broken off goes on where it stopped.
 
@@ -114,7 +120,7 @@ def write_logits(
     """
     path = Path(path)
     # Everything that the logits depend on.
-    mark = f"{mark} {config.frames} {config.size} {config.grow} {stride}"
+    mark = f"{mark} {config.frames} {config.size} {config.grow} {stride} {precision}"
     if _is_complete(path, footage, mark):
         return path
     parts = path.with_name(f"{path.name}.parts")
@@ -122,8 +128,8 @@ def write_logits(
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{parts}: cannot be made: {error.strerror or error}") from error
-    rank, processes = _rank_and_processes()
-    mine = list(footage)[rank::processes]
+    rank, world = rank_and_world()
+    mine = shard(list(footage), rank, world)
     frames = sum(footage[name].half.n_frames for name in mine)
     with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
         for name in mine:
@@ -134,11 +140,10 @@ def write_logits(
                 continue
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
                 stored = _dataset(file, half, mark)
-                for start, logits in half_logits(model, footage[name], config, stride):
+                for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
-    if processes > 1:
-        torch.distributed.barrier()
+    wait_for_all()
     if rank == 0:
         with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
             for name in footage:
@@ -148,8 +153,7 @@ def write_logits(
             (parts / f"{name}.h5").unlink()
         with suppress(OSError):  # other halves' parts may be in it
             parts.rmdir()
-    if processes > 1:
-        torch.distributed.barrier()
+    wait_for_all()
     return path
 
 
@@ -183,12 +187,6 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
         return False
 
 
-def _rank_and_processes() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
 
@@ -210,7 +208,7 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
             return stored[:, :, half.first_frame : half.end_frame]
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read or is cut off: {os.strerror(error.errno) if error.errno else error}"
+            f"{path}: cannot be read or is cut off: {error}"
         ) from error
 
 
@@ -218,22 +216,55 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
 # Events
 
 
+def spot(
+    logits: np.ndarray, visible: np.ndarray, window: int = NMS_WINDOW
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where a tracklet's likeliest class is an action, and no better such frame is near.
+
+    Parameters
+    ----------
+    logits, visible
+        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a player is not visible: the model was
+        never taught what to say there.
+    window
+        Of two finds of one tracklet and class at most so many frames apart, the better one stays, of
+        equals the earlier.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Tracklet, frame, class and score (the class's probability), ``(N,)`` each, by frame.
+
+    Raises
+    ------
+    DataError
+        If a logit is not finite: the model has diverged.
+    """
+    best = logits.argmax(axis=0)  # (M, T)
+    frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & visible).T)
+    x = logits[:, tracklet, frame].astype(np.float32)  # (9, N)
+    if not np.isfinite(x).all():
+        raise DataError("logits that are not finite: the model has diverged")
+    cls, score = best[tracklet, frame], 1 / np.exp(x - x.max(axis=0)).sum(axis=0)
+    half = pd.Categorical.from_codes(np.zeros(len(frame), int), categories=["any"])
+    table = dict(half=half, team=0, jersey=tracklet, frame=frame, cls=cls, score=score)
+    kept = nms(pd.DataFrame(table), NMS(window)).table.index
+    return tracklet[kept], frame[kept], cls[kept], score[kept]
+
+
 def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WINDOW) -> pd.DataFrame:
-    """Events of a half: where a player's likeliest class is an action, and no better such is near.
+    """Events of a half, as of `spot`.
 
     Parameters
     ----------
     logits
         ``(9, 26, T)`` of the half's frames.
-    window
-        Of two events of a slot and a class at most so many frames apart, the better one stays.
 
     Returns
     -------
     pd.DataFrame
-        ``half, frame, team, jersey, cls, score``, by frame; the score is the class's probability, the
-        jersey that of the slot at the frame, -1 where it is never known. There are none where
-        a player is not visible: the model was never taught what to say there.
+        ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame, -1
+        where it is never known.
 
     Raises
     ------
@@ -243,25 +274,21 @@ def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WI
     expected = (N_CLASSES, *half.jersey.shape)
     if logits.shape != expected:
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
-    best = logits.argmax(axis=0)  # (26, T)
-    at, slots = np.nonzero(((best != Action.BACKGROUND) & (half.state[State.VISIBLE] > 0)).T)
-    x = logits[:, slots, at].astype(np.float32)  # (9, N)
-    if not np.isfinite(x).all():
-        raise DataError(f"half {half.name}: logits that are not finite: the model has diverged")
-    score = 1 / np.exp(x - x.max(axis=0)).sum(axis=0)
-    table = pd.DataFrame(
+    try:
+        slots, at, cls, score = spot(logits, half.state[State.VISIBLE] > 0, window)
+    except DataError as error:
+        raise DataError(f"half {half.name}: {error}") from error
+    frames = at + half.first_frame
+    return pd.DataFrame(
         {
             "half": pd.Categorical.from_codes(np.zeros(len(at), int), categories=[half.name]),
-            "frame": at + half.first_frame,
+            "frame": frames,
             "team": slots // N_ROLES,
-            "jersey": slots,  # for now: the slot is the player
-            "cls": best[slots, at].astype(np.int64),
+            "jersey": half.jersey_at(slots, frames).astype(np.int64),
+            "cls": cls.astype(np.int64),
             "score": score.astype(np.float64),
         }
     )
-    kept = nms(table, NMS(window)).table.reset_index(drop=True)
-    jerseys = half.jersey_at(kept["jersey"].to_numpy(), kept["frame"].to_numpy())
-    return kept.assign(jersey=jerseys.astype(np.int64))
 
 
 def events_from_store(path: str | Path, halves: Mapping[str, HalfMatch]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from footpass.schema import FPS, MODEL_SIZE
 
 # Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
 _WORTH_A_SEEK = 16
+_NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class VideoReader:
         try:
             frame = self._decode_to(index)
         except av.FFmpegError as error:
+            self._position = _NOWHERE
             raise DataError(
                 f"{self.path}: frame {index} cannot be decoded: {error.strerror or error}"
             ) from error
@@ -208,7 +210,7 @@ class VideoReader:
         self._stream.codec_context.thread_count = self._threads
         self._start = self._stream.start_time or 0
         self._decoded = self._container.decode(self._stream)
-        self._position = 2**62  # past every frame, so the first one asked for seeks
+        self._position = _NOWHERE
 
     def _index(self, pts: int) -> int:
         return round((pts - self._start) * self._stream.time_base * FPS)

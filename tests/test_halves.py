@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import plain_window
 from benchmarks.bench_window import half_rows
+from footpass import files
 from footpass import halves as halves_module
 from footpass.__main__ import main
 from footpass.events import read_ground_truth
@@ -465,7 +466,7 @@ def test_data_is_found_in_the_folders_of_the_archives_and_behind_links(season, t
 
 
 def test_a_missing_split_says_where_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"no train_tactical_data.h5 there .* tactical_data_TRAIN.zip"):
+    with pytest.raises(DataError, match=r"no train_tactical_data.h5 there .* footpass check"):
         open_halves(tmp_path, "train")
 
 
@@ -475,6 +476,16 @@ def test_the_data_folder_is_the_named_one_or_data_if_it_holds_something(season, 
     monkeypatch.setenv("FOOTPASS_DATA", str(season / "nowhere"))
     with pytest.raises(DataError, match=r"FOOTPASS_DATA=.*nowhere: no such folder"):
         data_dir()
+
+
+def test_without_a_name_the_data_folder_is_the_one_beside_the_package(tmp_path, monkeypatch):
+    monkeypatch.delenv("FOOTPASS_DATA", raising=False)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "footpass" / "files.py"))
+    assert data_dir() is None
+    (tmp_path / "data" / "tactical_data_VAL").mkdir(parents=True)
+    assert data_dir() is None  # a folder without tactical data
+    write_tactical(tmp_path / "data" / "tactical_data_VAL" / "val_tactical_data.h5", {})
+    assert data_dir() == (tmp_path / "data").resolve()
 
 
 # --- the command
