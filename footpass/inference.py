@@ -21,8 +21,8 @@ from footpass.files import DataError, atomic_write
 from footpass.halves import HalfMatch
 from footpass.models.x3d import normalise
 from footpass.postprocess import NMS, nms
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
 from footpass.processes import rank_and_world, shard, wait_for_all
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
 from footpass.training import DTYPES
 from footpass.video import VideoReader
 
@@ -162,7 +162,7 @@ def _dataset(file: h5py.File, half: HalfMatch, mark: str) -> h5py.Dataset:
         half.name,
         (N_CLASSES, N_SLOTS, half.end_frame),
         "f2",
-        chunks=(N_CLASSES, N_SLOTS, 250),
+        chunks=(N_CLASSES, N_SLOTS, min(250, half.end_frame)),
         compression="gzip",
         compression_opts=1,
         shuffle=True,
@@ -207,9 +207,7 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
                 )
             return stored[:, :, half.first_frame : half.end_frame]
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read or is cut off: {error}"
-        ) from error
+        raise DataError(f"{path}: cannot be read or is cut off: {error}") from error
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -263,8 +261,8 @@ def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WI
     Returns
     -------
     pd.DataFrame
-        ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame, -1
-        where it is never known.
+        ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame,
+        -1 where it is never known.
 
     Raises
     ------
