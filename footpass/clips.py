@@ -172,7 +172,7 @@ def visible_events(halves: Sequence[HalfMatch], frames: int) -> Events:
         raise DataError(f"{names}: no event whose player has a box: nothing to learn from")
     absent = [action.label for action in ACTIONS if action not in events.cls]
     if absent:
-        log.warning("no event with a box of class %s: it cannot be learned", ", ".join(absent))
+        log.warning("no event with a box of class %s in these halves", ", ".join(absent))
     return events
 
 

@@ -26,7 +26,6 @@ from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
 from footpass.training import DTYPES
 from footpass.video import VideoReader
 
-STRIDE = 25  # frames between windows; half their published length, so each frame is seen twice
 NMS_WINDOW = 25  # frames
 
 
@@ -34,7 +33,7 @@ def half_logits(
     model: nn.Module,
     footage: Footage,
     config: ClipConfig,
-    stride: int = STRIDE,
+    stride: int | None = None,
     precision: str = "fp32",
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Logits of all slots at all frames of a half, averaged over overlapping windows.
@@ -48,6 +47,8 @@ def half_logits(
         Takes clip, boxes and visibility, on the device that it is on; it is put into evaluation mode.
     config
         What the model was trained on: length and size of clips, growth of boxes.
+    stride
+        Frames from window to window; None: half a window, so that each frame is seen twice.
     precision
         fp32, bf16 or fp16.
 
@@ -62,6 +63,7 @@ def half_logits(
     DataError
         If the stride is longer than a window, or a frame of the half cannot be read.
     """
+    stride = config.frames // 2 if stride is None else stride
     if not 1 <= stride <= config.frames:
         raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
     half, slots = footage.half, np.arange(N_SLOTS)
@@ -99,7 +101,7 @@ def write_logits(
     path: str | Path,
     config: ClipConfig,
     mark: str,
-    stride: int = STRIDE,
+    stride: int | None = None,
     precision: str = "fp32",
 ) -> Path:
     """Write the logits of some halves to a store; one that was broken off goes on where it stopped.

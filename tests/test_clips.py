@@ -90,7 +90,7 @@ def test_only_events_with_a_box_are_drawn_from(footage):
 def test_classes_without_events_are_said_aloud(footage, caplog):
     with caplog.at_level(logging.WARNING):
         visible_events([f.half for f in footage], 30)
-    assert "of class throw-in, tackle: it cannot" in caplog.text
+    assert "of class throw-in, tackle in these halves" in caplog.text
 
 
 @settings(max_examples=50, deadline=None)
