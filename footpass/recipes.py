@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from footpass.checkpoints import load_checkpoint, load_weights
 from footpass.clips import Augmentation, Clip, ClipConfig, ClipDataset, Footage, model_inputs
 from footpass.configs import build, plain
-from footpass.events import write_events
+from footpass.events import concat, write_events
 from footpass.files import DataError, fingerprint
+from footpass.halves import events_of
 from footpass.inference import events_from_store, spot, write_logits
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
@@ -23,7 +24,7 @@ from footpass.models.reference import load_reference
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.processes import rank_and_world
-from footpass.schema import N_CLASSES, Action
+from footpass.schema import N_CLASSES, N_ROLES, Action, State
 from footpass.training import BEST, DTYPES, TrainConfig, train
 
 log = logging.getLogger(__name__)
@@ -269,3 +270,29 @@ def predict_taad(
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events
+
+
+def guessed_events(
+    train: Mapping[str, Footage], val: Mapping[str, Footage], seed: int = 0
+) -> pd.DataFrame:
+    """What the class prior alone gives: as many events a minute as in training, of whomever is visible.
+
+    Each is of a random visible player at a random moment, with score 1.
+    """
+    rng = np.random.default_rng(seed)
+    tables = [events_of(entry.half) for entry in train.values()]
+    frames = sum(entry.half.n_frames for entry in train.values())
+    rates = np.bincount(pd.concat(tables)["cls"], minlength=N_CLASSES) / frames
+    guesses = []
+    for name, entry in val.items():
+        half = entry.half
+        slots, at = np.nonzero(half.state[State.VISIBLE] > 0)
+        cls = np.repeat(np.arange(N_CLASSES), rng.poisson(rates * half.n_frames))
+        chosen = rng.choice(len(at), len(cls))
+        place = {"frame": half.first_frame + at[chosen], "team": slots[chosen] // N_ROLES}
+        jersey = half.jersey_at(slots[chosen], place["frame"]).astype(np.int64)
+        column = pd.Categorical.from_codes(np.zeros(len(cls), int), categories=[name])
+        guesses.append(
+            pd.DataFrame({"half": column, **place, "jersey": jersey, "cls": cls, "score": 1.0})
+        )
+    return concat(guesses)

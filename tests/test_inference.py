@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import seasons
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from footpass.inference import (
 )
 from footpass.schema import Action
 from footpass.video import VideoReader
-from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
 CONFIG = ClipConfig(frames=50, size=(32, 48), earliest=15, latest=35)
