@@ -84,6 +84,8 @@ def write_season(
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers: at least 1 is needed")
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
     out = Path(out)
@@ -178,11 +180,54 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
             previous = simulate_match(job.game, job.minutes, job.seed).lineup
             before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
         write_video(job.part(".mp4"), _pictures(motion, shots, before, rng))
+    return _realised(motion, shots)
+
+
+def _realised(motion: Motion, shots: Shots) -> pd.DataFrame:
+    """The script, with the flags of what the rows show."""
     has_box = np.isfinite(shots.boxes[..., 0])  # (22, T)
     step, figure = motion.script["step"], motion.script["figure"]
     return motion.script.drop(columns=["step", "figure"]).assign(
         box_visible=has_box[figure, step], replay=~has_box[:, step].any(axis=0)
     )
+
+
+def survey(
+    matches: int, minutes: float = 90.0, seed: int = 0, workers: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a season of the same arguments is like, without writing it.
+
+    Returns
+    -------
+    events
+        Its ground truth.
+    halves
+        One row per half: mean number of boxes outside replays, shares of all rows with a box and of
+        frames in replays, speeds in m/s (from positions), and how far the farthest actor was from
+        the ball at his anchor, in metres.
+    """
+    games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
+    jobs = [_Job(game, half, minutes, seed, False, Path()) for game in games for half in range(2)]
+    parts = list(tqdm(_in_parallel(_survey_half, jobs, workers), total=len(jobs), unit="half"))
+    events, rows = zip(*parts, strict=True)
+    return concat(events), pd.DataFrame(rows)
+
+
+def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
+    motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
+    has_box = np.isfinite(shots.boxes[..., 0])
+    speed = np.linalg.norm(np.diff(motion.xy, axis=1), axis=2) * FPS
+    step, figure = motion.script["step"], motion.script["figure"]
+    to_ball = np.linalg.norm(motion.xy[figure, step] - motion.ball[step, :2], axis=1)
+    return _realised(motion, shots), {
+        "half": job.name,
+        "players with a box": has_box.sum(axis=0)[has_box.any(axis=0)].mean(),
+        "rows with a box": has_box.mean(),
+        "frames in replays": shots.replay.mean(),
+        "mean speed": speed.mean(),
+        "top speed": speed.max(),
+        "actor to ball": to_ball.max(initial=0),
+    }
 
 
 def _pictures(
@@ -215,7 +260,7 @@ def _join(path: Path, parts: list[Path]) -> None:
                 offset += source.frames
 
 
-def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[pd.DataFrame]:
+def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator:
     """Results in the order of the jobs; in this process if there is one worker only."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers == 1:
