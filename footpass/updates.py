@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,7 +95,7 @@ class Updates:
         self.total = [0.0, 0.0]  # of this epoch: loss times weight, and weight
         self.best = -inf
         self.rows: list[dict] = []
-        self.turns: list[Turn] = []
+        self.turns: list[Turn] = []  # of the epoch at hand
 
     def apply(self, loss_sum: float, weight: float) -> None:
         """Take an optimizer step; the gradients are those of the sum over a step, so is the loss."""
@@ -159,12 +160,21 @@ class Updates:
             "rows": self.rows,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self.model.load_state_dict(state["model"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        for name in ("step", "total", "best", "rows"):
-            setattr(self, name, state[name])
+    def load_state_dict(self, state: Mapping[str, Any], path: Path) -> None:
+        """Go on from `state_dict`, as read from ``path``.
+
+        Raises
+        ------
+        DataError
+            If something is missing or of another shape, as after a change of the model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            for name in ("step", "total", "best", "rows"):
+                setattr(self, name, state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: no run to go on with: {error}: delete it to train anew") from error
