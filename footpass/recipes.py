@@ -52,7 +52,7 @@ class TAADRecipe:
 
 # Two CPU cores have no time for the published sizes: a batch of 6 clips would take them a minute.
 _SMALL = X3DConfig(stem=8, widths=(8, 24, 32, 48), depths=(1, 2, 2, 1))
-_SHORT = ClipConfig(frames=24, earliest=8, latest=15, size=(128, 224))
+_SHORT = ClipConfig(frames=16, size=(128, 224), earliest=5, latest=10, others=8)
 TAAD_RECIPES: dict[str, TAADRecipe] = {
     "smoke": TAADRecipe(
         model=TAADConfig(X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)), width=8, head=16),
@@ -63,22 +63,22 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
     "demo": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
         clips=replace(_SHORT, per_class=40),
-        train=TrainConfig(epochs=8, batch=4, rates={"": 3e-3}, warmup=10, clip=1.0),
-        validation=20,
+        train=TrainConfig(epochs=10, batch=2, rates={"": 2e-3}, warmup=20, clip=1.0),
+        validation=10,
     ),
     "study": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
-        clips=replace(_SHORT, per_class=200),
+        clips=replace(_SHORT, per_class=150),
         train=TrainConfig(
-            epochs=20, batch=8, rates={"": 3e-3}, warmup=50, milestones=(12, 17), clip=1.0, ema=0.998
+            epochs=20, batch=4, rates={"": 2e-3}, warmup=100, milestones=(13, 18), clip=1.0, ema=0.998
         ),
-        validation=50,
+        validation=25,
     ),
     "paper": TAADRecipe(
         model=TAADConfig(),
         clips=ClipConfig(),
         train=TrainConfig(
-            epochs=20,
+            epochs=25,
             batch=6,
             accumulate=8,
             rates={"": 1e-3, "features.x3d.": 5e-5},
