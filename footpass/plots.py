@@ -471,9 +471,7 @@ def clips_as_seen(rows: dict[str, Inputs], frames: Iterable[int]) -> Figure:
         len(rows), len(frames), figsize=size, layout="constrained", squeeze=False
     )
     for line, (name, inputs) in zip(panels, rows.items(), strict=True):
-        pixels = (
-            (inputs.clip[0] * PIXEL_STD + PIXEL_MEAN).clamp(0, 1).permute(1, 2, 3, 0)
-        )  # (T, H, W, 3)
+        pixels = (inputs.clip[0] * PIXEL_STD + PIXEL_MEAN).clamp(0, 1)  # (3, T, H, W)
         for axes, frame in zip(line, frames, strict=True):
             axes.imshow(pixels[:, frame].permute(1, 2, 0).cpu().numpy())
             for tracklet in inputs.visible[0, :, frame].nonzero()[:, 0].tolist():

@@ -70,7 +70,7 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
         model=TAADConfig(_SMALL, width=48, head=64),
         clips=replace(_SHORT, per_class=150),
         train=TrainConfig(
-            epochs=20, batch=4, rates={"": 2e-3}, warmup=100, milestones=(13, 18), clip=1.0, ema=0.998
+            epochs=30, batch=4, rates={"": 2e-3}, warmup=100, milestones=(20, 26), clip=1.0, ema=0.998
         ),
         validation=25,
     ),
