@@ -1,5 +1,6 @@
 """What is trained, on what and how: one recipe per profile, and where its results lie."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from footpass.checkpoints import load_checkpoint, load_weights
-from footpass.clips import Augmentation, Clip, ClipConfig, ClipDataset, Footage, model_inputs
+from footpass.clips import (
+    Augmentation,
+    Clip,
+    ClipConfig,
+    ClipDataset,
+    Events,
+    Footage,
+    model_inputs,
+)
 from footpass.configs import build, plain
 from footpass.events import concat, write_events
 from footpass.files import DataError, fingerprint
@@ -152,8 +161,13 @@ def train_taad(
             "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
             "background": recipe.background,
             "kinetics": str(kinetics) if kinetics else None,
+            "events": _mark(clips.events),  # a run must not go on with another season
         },
     )
+
+
+def _mark(events: Events) -> str:
+    return hashlib.sha256(np.stack(events).astype("<i8").tobytes()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,15 @@ def test_a_run_of_another_recipe_is_not_continued(data, tmp_path):
     assert (tmp_path / LAST).read_bytes() == before
 
 
+def test_a_run_on_another_season_is_not_continued(data, tmp_path):
+    footage = open_footage(data, "train")
+    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    train_taad(recipe, footage, footage, tmp_path / "run")
+    other = seasons.write(tmp_path, {H1: EVENTS["train"][H1], H2: {(341, 20): 4, (390, 2): 2}})
+    with pytest.raises(DataError, match=r"of another config: about.events"):
+        train_taad(recipe, open_footage(other, "train"), footage, tmp_path / "run")
+
+
 def test_kinetics_weights_that_do_not_fit_are_an_error(data, tmp_path):
     footage = open_footage(data, "train")
     torch.save({"model_state": {"blocks.0.conv": torch.ones(1)}}, tmp_path / "x3d.pyth")
