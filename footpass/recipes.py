@@ -46,7 +46,7 @@ class TAADRecipe:
     Attributes
     ----------
     background
-        Weight of the background class in the loss; the actions share the rest, each 1 minus it.
+        Weight of the background class in the loss; each action has 1 minus it.
     validation
         Validation clips per class, the same in all epochs.
     """

@@ -118,6 +118,7 @@ def test_only_a_window_is_held_at_a_time(footage):
     stream = half_logits(model, footage[H1], CONFIG)
     for number, (_, logits) in enumerate(stream):
         assert logits.shape[-1] <= CONFIG.frames
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()  # here, in the caller
         assert len(model.calls) <= number + 2
 
 
