@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.harness import main
 from footpass.schema import FPS
-from footpass.simulate.render import render
+from footpass.simulate.render import choose_kits, render
 from footpass.simulate.season import simulate_half, tactical_rows
 from footpass.video import write_video
 
@@ -29,9 +29,10 @@ def run() -> dict:
     """Drawing and encoding 20 s of play, in this process, with one thread."""
     cv2.setNumThreads(1)
     motion, shots = simulate_half(game=1, half=0, minutes=40 / 60, seed=0)
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        write_video(Path(folder, "half.mp4"), render(motion, shots, np.random.default_rng(0)))
+        write_video(Path(folder, "half.mp4"), render(motion, shots, choose_kits(rng), rng))
         took = time.process_time() - start
     return _against_play("simulate_video", "drawing and encoding", took, len(motion.ball), 4)
 

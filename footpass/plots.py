@@ -273,20 +273,6 @@ def real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
     return figure
 
 
-def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
-    """Time to the next event, by who acts next: real (full) and simulated (dashed)."""
-    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for relation, (name, colour) in enumerate(zip(RELATIONS, _BY_CLASS, strict=False)):
-        axes.plot(*_gap_shares(real, relation), color=colour, label=name)
-        axes.plot(*_gap_shares(simulated, relation), color=colour, ls="--", label=f"{name}, simulated")
-    axes.set_xscale("log")
-    axes.set_xlabel("seconds to the next event")
-    axes.set_ylabel("share of events (%)")
-    axes.legend(frameon=False)
-    _clean(axes)
-    return figure
-
-
 def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
     """Macro F1 of variants, one row each, fitted on the scored matches and held out.
 
@@ -403,6 +389,20 @@ def _draw_change(
     text = f"{label} by {row['jersey']}: {became}"
     axes.set_title(text, fontsize=9, loc="right")
     axes.set(xlim=(-window / FPS, window / FPS), ylim=(-0.1, 1.2))
+
+
+def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
+    """Time to the next event, by who acts next: real (full) and simulated (dashed)."""
+    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+    for relation, (name, colour) in enumerate(zip(RELATIONS, _BY_CLASS, strict=False)):
+        axes.plot(*_gap_shares(real, relation), color=colour, label=name)
+        axes.plot(*_gap_shares(simulated, relation), color=colour, ls="--", label=f"{name}, simulated")
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds to the next event")
+    axes.set_ylabel("share of events (%)")
+    axes.legend(frameon=False)
+    _clean(axes)
+    return figure
 
 
 def learning_curves(rows: list[dict]) -> Figure:

@@ -61,8 +61,8 @@ class TAADRecipe:
 
 # Two CPU cores have no time for the published sizes: a batch of 6 clips would take them a minute.
 _SMALL = X3DConfig(stem=8, widths=(8, 24, 32, 48), depths=(1, 2, 2, 1))
-# Where all events lie in the middle of short clips, a model learns the place in the clip (the padding of its
-# convolutions tells it) before it looks at the players: here they may lie almost anywhere.
+# Where all events lie in the middle of short clips, a model learns the place in the clip (the padding of
+# its convolutions tells it) before it looks at the players: here they may lie almost anywhere.
 _SHORT = ClipConfig(frames=16, size=(128, 224), earliest=1, latest=14, others=8)
 TAAD_RECIPES: dict[str, TAADRecipe] = {
     "smoke": TAADRecipe(

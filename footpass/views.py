@@ -211,6 +211,8 @@ def filmstrip(
         len(chosen), len(steps), figsize=(1.3 * len(steps), 1.35 * len(chosen)), squeeze=False
     )
     reach = 32  # pixels around the actor
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
     for row, (cls, event) in zip(axes, chosen.iterrows(), strict=True):
         index = event["frame"] - half.first_frame
         event = event.copy()
@@ -218,10 +220,10 @@ def filmstrip(
         box = half.boxes[_slot_of(half, event, index), index]
         x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
         pictures = reader.frames(event["frame"] + np.array(steps))
-        for ax, step, picture in zip(row, steps, pictures, strict=True):
+        for ax, picture in zip(row, pictures, strict=True):
             wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)))
             ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
-            ax.set(xticks=[], yticks=[], title=f"{step:+d}" if row is axes[0] else "")
+            ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(Action(cls).label)
     figure.tight_layout(pad=0.3)
     return figure

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footpass.configs import build, check_types, plain
@@ -45,6 +45,7 @@ outers = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(outers)
 def test_plain_values_and_back(config):
     assert build(Outer, plain(config)) == config

@@ -21,7 +21,9 @@ _TEXELS = 5  # a metre of grass
 _MARGIN = 14.0  # metres of grass around the pitch
 _SHIFT = 4  # cv2 draws at 1/16 pixel
 _CHUNK = 250  # frames posed at once
-_KITS = [  # shirt, shorts
+_Kit = tuple[tuple[int, int, int], tuple[int, int, int]]  # shirt, shorts
+Kits = tuple[_Kit, _Kit]  # of the field players, of the keeper
+_KITS: list[_Kit] = [
     ((200, 30, 40), (240, 240, 240)),
     ((235, 235, 240), (30, 30, 60)),
     ((30, 70, 190), (30, 70, 190)),
@@ -70,15 +72,19 @@ _MOVES: dict[Action, dict[str, tuple[tuple[float, float], ...]]] = {
     },
 }
 _CHANNELS = ("kick", "arms", "jump", "lean")
-
-
 _LIMBS = np.array([[1, 4, 5], [1, 6, 7], [2, 8, 9], [2, 10, 11]])  # joints of legs and arms
 
 
-def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Pictures of every frame, uint8 (352, 640, 3) RGB."""
+def render(
+    motion: Motion, shots: Shots, kits: list[Kits], rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Pictures of every frame, uint8 (352, 640, 3) RGB; ``kits`` are those of team 0 and team 1."""
     grass, walls = _grass(rng), _walls(rng)
-    kits = _dress(motion, rng)
+    skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
+    clothes = [
+        (*kits[figure // N_PLACES][int(role == Role.GK)], _SKIN[skins[figure]])
+        for figure, role in enumerate(motion.role[:, 0])
+    ]
     noise = rng.normal(0, 4, (8, *MODEL_SIZE, 3)).round().astype(np.int8)
     poses = _poses(motion, rng)
     backdrop = np.full((*MODEL_SIZE, 3), (52, 60, 66), np.uint8)
@@ -104,7 +110,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
                 if not ball_drawn and joints[i, figure, 0, 1] > shadow[i, 1] + 0.3 * shadow[i, 2]:
                     _draw_ball(picture, ball[i], shadow[i])
                     ball_drawn = True
-                _draw_figure(picture, joints[i, figure], scale[i, figure], kits[figure])
+                _draw_figure(picture, joints[i, figure], scale[i, figure], clothes[figure])
             if not ball_drawn:
                 _draw_ball(picture, ball[i], shadow[i])
             picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
@@ -193,15 +199,10 @@ def _hang(picture: np.ndarray, lens: np.ndarray, position: np.ndarray, flat, cor
     cv2.warpPerspective(flat, view, part.shape[1::-1], part, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
 
 
-def _dress(motion: Motion, rng: np.random.Generator) -> list[tuple]:
-    """Shirt, shorts and skin of every figure."""
-    kits = [_KITS[i] for i in rng.choice(len(_KITS), N_TEAMS, replace=False)]
-    skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
-    keepers = motion.role[:, 0] == Role.GK
-    return [
-        (*(_KEEPERS if keepers[figure] else kits)[figure // N_PLACES], _SKIN[skin])
-        for figure, skin in enumerate(skins)
-    ]
+def choose_kits(rng: np.random.Generator) -> list[Kits]:
+    """Kits of the two teams of a match."""
+    chosen = rng.choice(len(_KITS), N_TEAMS, replace=False)
+    return [(_KITS[i], keeper) for i, keeper in zip(chosen, _KEEPERS, strict=True)]
 
 
 def _poses(motion: Motion, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -280,11 +281,11 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
     return np.stack([x, y], axis=-1).transpose(2, 1, 0, 3), pixel[..., 2].T
 
 
-def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, kit: tuple) -> None:
+def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, clothes: tuple) -> None:
     height, width = MODEL_SIZE
     if not (-20 < joints[0, 0] < width + 20 and 0 < joints[0, 1] < height + 3 * scale):
         return
-    shirt, shorts, skin = kit
+    shirt, shorts, skin = clothes
     fixed = np.round(joints * 2**_SHIFT).astype(np.int32)
     limb = max(1, round(0.13 * scale))
     pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}

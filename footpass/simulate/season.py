@@ -1,6 +1,7 @@
 """A synthetic season in the official files: tactical data, play-by-play and videos."""
 
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
 from footpass.simulate.motion import N_PLACES, Motion, move
-from footpass.simulate.render import render
+from footpass.simulate.render import choose_kits, render
 from footpass.video import write_video
 
 # Ids of the first games: no two splits of a folder share one, and none is that of a real match.
@@ -174,12 +175,14 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
             np.save(stream, rows)
     if job.video and not job.part(".mp4").exists():
         rng = np.random.default_rng([job.seed, job.game, job.half, 1])
+        kits = choose_kits(np.random.default_rng([job.seed, job.game]))
+        pictures = render(motion, shots, kits[:: -1 if job.half else 1], rng)  # they change sides
         # The first half's part starts with the video, the second's where the first ends.
         before = motion.first_frame
         if job.half == 1:
             previous = simulate_match(job.game, job.minutes, job.seed).lineup
             before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
-        write_video(job.part(".mp4"), _pictures(motion, shots, before, rng))
+        write_video(job.part(".mp4"), itertools.chain(_cards(before), pictures))
     return _realised(motion, shots)
 
 
@@ -230,16 +233,12 @@ def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
     }
 
 
-def _pictures(
-    motion: Motion, shots: Shots, before: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _cards(count: int) -> Iterator[np.ndarray]:
+    """What is on before the kick-off."""
     card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)
-    cv2.putText(
-        card, "footpass", (240, 185), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
-    )
-    for _ in range(before):
-        yield card
-    yield from render(motion, shots, rng)
+    style = cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
+    cv2.putText(card, "footpass", (240, 185), *style)
+    return itertools.repeat(card, count)
 
 
 def _join(path: Path, parts: list[Path]) -> None:
