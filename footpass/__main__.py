@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass simulate | check | prepare | view | evaluate | submit | report``.
+"""Command line: ``python -m footpass simulate | check | train | predict | evaluate ...``.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -129,6 +129,47 @@ def _view(args: argparse.Namespace) -> None:
     else:
         write_video(args.out, tqdm(pictures, total=stop - first, unit="frame"))
     print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")
+
+
+def _train_taad(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.clips import open_footage
+    from footpass.processes import join_processes, rank_and_world
+    from footpass.recipes import TAAD_RECIPES, checkpoint_path, train_taad
+    from footpass.runs import resolve_profile
+
+    device = join_processes()
+    recipe = TAAD_RECIPES[resolve_profile(args.profile)]
+    changes = {
+        name: getattr(args, name)
+        for name in ("epochs", "batch", "accumulate", "precision", "workers", "seed")
+        if getattr(args, name) is not None
+    }
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    if args.checkpoint_backbone:
+        recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
+    splits = {split: open_footage(args.data, split) for split in ("train", "val")}
+    rows = train_taad(recipe, splits["train"], splits["val"], args.out, device, args.kinetics)
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
+        print(f"{checkpoint_path(args.out)}: {figures}")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from footpass.clips import open_footage
+    from footpass.processes import join_processes, rank_and_world
+    from footpass.recipes import logits_path, predict_taad, predictions_path
+
+    device = join_processes()
+    footage = open_footage(args.data, args.split)
+    events = predict_taad(
+        args.checkpoint, footage, args.out, args.split, device, args.precision, args.public
+    )
+    if rank_and_world()[0] == 0:
+        print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
+        print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -279,6 +320,28 @@ def _parser() -> argparse.ArgumentParser:
         "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
     )
     rescore.set_defaults(run=_rescore)
+
+    train = commands.add_parser("train", help="train a model")
+    models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    taad = models.add_parser("taad", help="what each player does, from pixels")
+    taad.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
+    taad.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+    taad.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    taad.add_argument("--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)")
+    taad.add_argument("--checkpoint-backbone", action="store_true", help="less memory, more time")
+    taad.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    for name in ("epochs", "batch", "accumulate", "workers", "seed"):
+        taad.add_argument(f"--{name}", type=int, help="the profile's by default")
+    taad.set_defaults(run=_train_taad)
+
+    predict = commands.add_parser("predict", help="logits and events of all halves of a split")
+    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
+    predict.add_argument("--public", action="store_true", help="of the public repository")
+    predict.add_argument("--data", required=True, metavar="DATA_DIR")
+    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    predict.add_argument("--out", required=True, metavar="DIR")
+    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    predict.set_defaults(run=_predict)
 
     report = commands.add_parser("report", help="run the notebooks and build the HTML report")
     report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
