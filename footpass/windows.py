@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from footpass.events import halves_of, select_halves
+from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.schema import MIRRORS, N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, Mirror, State, slot
-from footpass.tokens import PAD_FRAME, Window, encode, pad, window_features, window_frames, windows
+from footpass.tokens import PAD_FRAME, Window, encode, pad, window_features, windows
 
 
 class Excerpt(NamedTuple):
@@ -218,8 +218,7 @@ class Detected:
 
     def cut(self, start: int, stop: int) -> Excerpt:
         length = stop - start
-        # Zero, not `tokens.MISSING`: with nothing else to tell, 130 times -15 would drown the peaks.
-        state = np.broadcast_to(np.float32(0), (len(State), N_SLOTS, length))
+        state = np.broadcast_to(np.float32(np.nan), (len(State), N_SLOTS, length))
         logits = []
         for rows in self._peaks:
             volume = np.zeros((N_CLASSES, N_SLOTS, length), np.float32)
@@ -359,8 +358,9 @@ class WindowDataset(Dataset):
         half = self.halves[self.order[index]]
         start = int(rng.integers(half.first_frame, half.end_frame - self.config.span, endpoint=True))
         excerpt = half.cut(start, start + self.config.span)
-        excerpt = _AUGMENTATIONS[self.config.augment](excerpt, rng)
-        return sample(excerpt, self.config.span, self.config.sparse, half.name)
+        if excerpt.labels is None:
+            raise DataError(f"half {half.name}: no labels to learn from")
+        return sample(_AUGMENTATIONS[self.config.augment](excerpt, rng), self.config)
 
 
 class FixedWindows(Dataset):
@@ -387,40 +387,28 @@ class FixedWindows(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         half, window = self.places[index]
-        excerpt = half.cut(window.start, window.stop)
-        return sample(excerpt, self.config.span, self.config.sparse)
+        return sample(half.cut(window.start, window.stop), self.config)
 
 
-def sample(excerpt: Excerpt, span: int, sparse: bool = False, half: str | None = None) -> Sample:
-    """Features and tokens of an excerpt that begins at its window's first frame.
+def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
+    """What the model reads and writes of an excerpt that begins where its window does.
 
-    Parameters
-    ----------
-    half
-        Its name, where labels are needed: without them there are no tokens.
-
-    Raises
-    ------
-    DataError
-        If labels are needed and not there.
+    Without labels there are no tokens but SOS and EOS.
     """
-    length = excerpt.state.shape[-1]
-    frames = window_frames(Window(0, length, 0, length), span)
-    features = np.zeros((span, 0), np.float32)
-    if excerpt.labels is None and half is not None:
-        raise DataError(f"half {half}: no labels to learn from")
+    state, logits, labels = excerpt
+    frames = np.arange(1, state.shape[-1] + 1)
     events = np.zeros((0, 3), np.int64)
-    if excerpt.labels is not None:
-        frame, slots = np.nonzero(excerpt.labels.T)
-        events = np.stack([frame, slots, excerpt.labels[slots, frame]], axis=1)  # (N, 3)
-    tokens = encode(events, 0, span)
-    if sparse:
-        kept = np.flatnonzero(np.any([volume.any(axis=(0, 1)) for volume in excerpt.logits], axis=0))
+    if labels is not None:
+        frame, slots = np.nonzero(labels.T)
+        events = np.stack([frame, slots, labels[slots, frame]], axis=1)  # (N, 3)
+    if np.isnan(state[State.X]).all():
+        # Nothing is known of anybody: 130 times `tokens.MISSING` would only drown the logits.
+        state = np.zeros_like(state)
+    if config.sparse:
+        kept = np.flatnonzero(np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0))
         kept = kept if len(kept) else np.zeros(1, int)  # attention needs something to look at
-        part = Excerpt(excerpt.state[..., kept], tuple(v[..., kept] for v in excerpt.logits), None)
-        return Sample(window_features(part.state, *part.logits), frames[kept], tokens)
-    features = window_features(excerpt.state, *excerpt.logits)
-    return Sample(features, frames[:length], tokens)
+        state, logits, frames = state[..., kept], [volume[..., kept] for volume in logits], frames[kept]
+    return Sample(window_features(state, *logits), frames, encode(events, 0, config.span))
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
