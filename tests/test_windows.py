@@ -212,7 +212,7 @@ def test_detections_are_peaks_at_their_player():
 
 
 def test_a_player_keeps_a_slot_and_a_substitute_gets_a_free_one():
-    """Thirteen players fill the slots of team 0; the fourteenth gets that of who was seen last long ago."""
+    """Thirteen fill the slots of a team; the next gets that of whoever has not been seen for longest."""
     rows = [(10 * i, 0, i, Action.PASS, 0.5) for i in range(1, 14)]
     rows += [(500, 0, i, Action.PASS, 0.5) for i in range(1, 14) if i != 5]
     half = Detected("game_1_H1", [predictions(*rows, (600, 0, 99, Action.PASS, 0.5))])
