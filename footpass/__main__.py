@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass check | prepare | evaluate | submit | report``.
+"""Command line: ``python -m footpass check | prepare | simulate | view | evaluate | submit | report``.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
+from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
 _SHOWN = 50  # problems of a data check
 
@@ -84,6 +84,94 @@ def _prepare(args: argparse.Namespace) -> None:
         print(f"{split}: {len(halves)} halves")
 
 
+def _simulate(args: argparse.Namespace) -> None:
+    from footpass.simulate.season import write_season
+
+    halves = write_season(
+        args.out, args.matches, args.minutes, args.seed, args.split, args.video, args.workers
+    )
+    print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
+
+
+def _view(args: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from footpass import views
+    from footpass.events import match_of, read_ground_truth, read_predictions
+    from footpass.files import find, play_by_play_path, tactical_path, video_path
+    from footpass.halves import events_of, half_names, load_half, present_splits
+    from footpass.video import video_reader, write_video
+
+    for split in present_splits(args.data_dir):
+        path = find(args.data_dir, tactical_path(split))
+        if args.half in half_names(path):
+            break
+    else:
+        raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")
+    half = load_half(path, args.half, Path(args.data_dir, "prepared"))
+    labels = find(args.data_dir, play_by_play_path(split))
+    truth = read_ground_truth(labels) if labels else None
+    if half.labels is not None:
+        truth = events_of(half)
+    predictions = read_predictions(args.predictions) if args.predictions else None
+    reader = None
+    if args.view == "overlay":
+        video = find(args.data_dir, video_path(match_of(args.half)))
+        if video is None:
+            raise DataError(f"{args.data_dir}: no {video_path(match_of(args.half))}; try --view radar")
+        reader = video_reader(video)
+    first = half.first_frame if args.start is None else args.start
+    still = args.out.suffix == ".png"
+    stop = first + 1 if still else min(first + round(args.seconds * FPS), half.end_frame)
+    pictures = views.frames(args.view, half, range(first, stop), reader, truth, predictions)
+    if still:
+        views.save_picture(next(pictures), args.out)
+    else:
+        write_video(args.out, tqdm(pictures, total=stop - first, unit="frame"))
+    print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")
+
+
+def _train_taad(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.clips import open_footage
+    from footpass.processes import join_processes, rank_and_world
+    from footpass.recipes import TAAD_RECIPES, checkpoint_path, train_taad
+    from footpass.runs import resolve_profile
+
+    device = join_processes()
+    recipe = TAAD_RECIPES[resolve_profile(args.profile)]
+    changes = {
+        name: getattr(args, name)
+        for name in ("epochs", "batch", "accumulate", "precision", "workers", "seed")
+        if getattr(args, name) is not None
+    }
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    if args.checkpoint_backbone:
+        recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
+    splits = {split: open_footage(args.data, split) for split in ("train", "val")}
+    rows = train_taad(recipe, splits["train"], splits["val"], args.out, device, args.kinetics)
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
+        print(f"{checkpoint_path(args.out)}: {figures}")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from footpass.clips import open_footage
+    from footpass.processes import join_processes, rank_and_world
+    from footpass.recipes import logits_path, predict_taad, predictions_path
+
+    device = join_processes()
+    footage = open_footage(args.data, args.split)
+    events = predict_taad(
+        args.checkpoint, footage, args.out, args.split, device, args.precision, args.public
+    )
+    if rank_and_world()[0] == 0:
+        print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
+        print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
+
+
 def _check(args: argparse.Namespace) -> int:
     from footpass.check import check
 
@@ -150,6 +238,48 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("data_dir", metavar="DATA_DIR")
     prepare.add_argument("--out", metavar="DIR", help="default: DATA_DIR/prepared")
     prepare.set_defaults(run=_prepare)
+
+    simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
+    simulate.add_argument("--out", required=True, metavar="DIR")
+    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
+    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
+    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
+    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
+    simulate.add_argument("--no-video", dest="video", action="store_false")
+    simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    simulate.set_defaults(run=_simulate)
+
+    view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
+    view.add_argument("data_dir", metavar="DATA_DIR")
+    view.add_argument("half", metavar="HALF", help="such as game_18_H1")
+    view.add_argument("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
+    view.add_argument("--view", choices=("overlay", "radar"), default="overlay")
+    view.add_argument("--predictions", metavar="P.json")
+    view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
+    view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
+    view.set_defaults(run=_view)
+
+    train = commands.add_parser("train", help="train a model")
+    models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    taad = models.add_parser("taad", help="what each player does, from pixels")
+    taad.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
+    taad.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+    taad.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    taad.add_argument("--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)")
+    taad.add_argument("--checkpoint-backbone", action="store_true", help="less memory, more time")
+    taad.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    for name in ("epochs", "batch", "accumulate", "workers", "seed"):
+        taad.add_argument(f"--{name}", type=int, help="the profile's by default")
+    taad.set_defaults(run=_train_taad)
+
+    predict = commands.add_parser("predict", help="logits and events of all halves of a split")
+    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
+    predict.add_argument("--public", action="store_true", help="of the public repository")
+    predict.add_argument("--data", required=True, metavar="DATA_DIR")
+    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    predict.add_argument("--out", required=True, metavar="DIR")
+    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    predict.set_defaults(run=_predict)
 
     report = commands.add_parser("report", help="run the notebooks and build the HTML report")
     report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")

@@ -52,6 +52,7 @@ class Role(IntEnum):
 
 SPLITS = ("train", "val", "challenge")
 FPS = 25
+PITCH = (105.0, 68.0)  # length, width in metres; the files have positions as fractions of it
 FULL_HD = (1080, 1920)  # height, width of the picture that the boxes of the files refer to
 MODEL_SIZE = (352, 640)  # height, width of the pictures that the models see
 N_TEAMS = 2  # 0 attacks from the left, 1 from the right

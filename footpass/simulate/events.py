@@ -87,9 +87,9 @@ def simulate_match(game: int, minutes: float = 90.0, seed: int = 0) -> Simulated
         stints = []
         for team in range(N_TEAMS):
             rows, line[team] = _stints(rng, line[team], start, stop, substitute=number == 2)
-            stints += [(half, team, *row) for row in rows]
-        # Sides change at half-time, so the other team attacks from the left: not modelled, since every
-        # half stands for itself in the data (team 0 is whoever attacks from the left).
+            # At half-time the teams change sides, and team 0 is whoever attacks from the left.
+            side = team if number == 1 else 1 - team
+            stints += [(half, side, *row) for row in rows]
         lineup = pd.DataFrame(stints, columns=["half", "team", "jersey", "role", "start", "stop"])
         lineups.append(lineup)
         events.append(_chain(rng, half, lineup, start, stop))

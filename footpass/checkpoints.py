@@ -1,0 +1,88 @@
+"""Checkpoints: weights with the config they are of, whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from footpass.configs import plain
+from footpass.files import DataError, atomic_write
+
+
+def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `training.train` saved, on the CPU.
+
+    Parameters
+    ----------
+    expected
+        What its config must agree with, as far as it is given here.
+
+    Returns
+    -------
+    dict
+        ``model`` (weights), ``config``, and ``row`` (figures of the best epoch) or what going on takes.
+        The config is ``{"kind": "TAAD", "model": {...}, "train": {...}, "samples": n, "about": {...}}``,
+        with values for `configs.build`.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, no checkpoint, or of another config.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        config = content["config"]
+        content["model"].keys(), config.keys()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such checkpoint") from error
+    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
+        raise DataError(
+            f"{path}: damaged, or no checkpoint of this project ({type(error).__name__}): delete it"
+        ) from error
+    for section, wanted in (expected or {}).items():
+        parts = wanted if isinstance(wanted, Mapping) else {None: wanted}
+        for name, value in parts.items():
+            found = config.get(section)
+            found = found.get(name) if name is not None else found
+            if found != value:
+                place = section if name is None else f"{section}.{name}"
+                raise DataError(f"{path}: of another config: {place} is {found!r} there, not {value!r}")
+    return content
+
+
+def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Fill a model from a checkpoint of the same kind and ``model.config``; returns the checkpoint.
+
+    Raises
+    ------
+    DataError
+        As in `load_checkpoint`.
+    """
+    expected = {"kind": type(model).__name__}
+    if hasattr(model, "config"):
+        expected["model"] = plain(model.config)
+    content = load_checkpoint(path, expected)
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: its weights are not of this {type(model).__name__}: {error}"
+        ) from error
+    return content
+
+
+def save_checkpoint(path: Path, config: Mapping, content: Mapping) -> None:
+    """Write a checkpoint, or leave the one that is there.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written: no space, no permission.
+    """
+    with atomic_write(path, "wb") as stream:
+        try:
+            torch.save({"config": config, **content}, stream)
+        except RuntimeError as error:  # torch's own, raised over the one that says why
+            raise (error.__context__ or error) from None

@@ -1,0 +1,441 @@
+"""Clips for the models that see pixels: drawn around events, decoded, augmented on the device.
+
+A clip is a window of a half with an event in it, and a few tracklets: the slot that acts, then others.
+What a clip is depends only on the seed, the epoch and its place in the epoch, so batches are the same
+with any number of loading workers. Workers decode pictures and gather boxes; everything else happens
+to whole batches on the device.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from footpass.events import match_of
+from footpass.files import DataError, find, video_path
+from footpass.halves import HalfMatch, open_halves
+from footpass.models.x3d import PIXEL_MEAN, normalise
+from footpass.schema import ACTIONS, MODEL_SIZE, N_SLOTS, State
+from footpass.video import probe, video_reader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What a clip is; the defaults are the published ones.
+
+    Attributes
+    ----------
+    frames, size
+        Length, and height and width of the pictures in pixels.
+    earliest, latest
+        The event lies this many frames after the clip's first, both inclusive, unless the half's border
+        is in the way.
+    others
+        Tracklets beside the one that acts; 25 takes all slots.
+    per_class
+        At most so many events of a class in an epoch.
+    dilation
+        Frames before and after an event that have its label too.
+    grow
+        Factor by which boxes are grown about their centre.
+    """
+
+    frames: int = 50
+    size: tuple[int, int] = MODEL_SIZE
+    earliest: int = 15
+    latest: int = 35
+    others: int = 4
+    per_class: int = 500
+    dilation: int = 1
+    grow: float = 1.125
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.earliest <= self.latest < self.frames:
+            raise DataError(
+                f"clips of {self.frames} frames: no event can lie {self.earliest} to {self.latest} in"
+            )
+        if not 0 <= self.others < N_SLOTS or self.per_class < 1 or self.dilation < 0 or self.grow <= 0:
+            raise DataError(f"not a clip: {self}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much a training clip is changed at random; the defaults are the published ones.
+
+    Attributes
+    ----------
+    translate, scale
+        Largest shift as a share of width and height, and largest change of size.
+    rotate
+        Largest angle in degrees.
+    flip
+        Probability of a horizontal flip.
+    jitter, hue
+        Largest change of brightness, contrast and saturation, and of the hue in turns.
+    grow
+        Range of `ClipConfig.grow`, drawn for each tracklet.
+    """
+
+    translate: float = 0.1
+    scale: float = 0.1
+    rotate: float = 1.5
+    flip: float = 0.5
+    jitter: float = 0.2
+    hue: float = 0.1
+    grow: tuple[float, float] = (1.0, 1.25)
+
+
+# ---------------------------------------------------------------------------------------------------
+# What there is: halves with their videos, and the events in them
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """A half and the video of its match."""
+
+    half: HalfMatch
+    video: Path
+
+
+def open_footage(
+    data_dir: str | Path, split: str, cache: str | Path | None = None
+) -> dict[str, Footage]:
+    """Halves of a split by name, each with its video; the arguments are those of `open_halves`.
+
+    Raises
+    ------
+    DataError
+        If a video is missing or ends before its half does, or as in `open_halves`.
+    """
+    footage = {}
+    for name, half in open_halves(data_dir, split, cache).items():
+        wanted = video_path(match_of(name))
+        path = find(data_dir, wanted)
+        if path is None:
+            raise DataError(
+                f"{data_dir}: half {name}: no video {wanted.name} there or in a sub-folder: unpack "
+                f"videos_352x640_{split.upper()}.zip"
+            )
+        length = probe(path).n_frames
+        if half.end_frame > length:
+            raise DataError(
+                f"{path}: half {name}: its last frame is {half.end_frame - 1} and the video has "
+                f"{length} frames: it is cut off, or another match's"
+            )
+        footage[name] = Footage(half, path)
+    return footage
+
+
+class Events(NamedTuple):
+    """Events whose actor has a box, ``(N,)`` each: the half's number, absolute frame, slot, class."""
+
+    half: np.ndarray
+    frame: np.ndarray
+    slot: np.ndarray
+    cls: np.ndarray
+
+
+def visible_events(halves: Sequence[HalfMatch], frames: int) -> Events:
+    """Events that can be learned from pixels, in order of half, frame and slot.
+
+    Parameters
+    ----------
+    frames
+        Length of the clips that are to be cut around them.
+
+    Raises
+    ------
+    DataError
+        If there are none, a half has no labels, or a half is shorter than a clip.
+    """
+    parts = []
+    for number, half in enumerate(halves):
+        if half.labels is None:
+            raise DataError(f"half {half.name}: a challenge half has no labels to learn from")
+        if half.n_frames < frames:
+            raise DataError(f"half {half.name}: {half.n_frames} frames, too short for clips of {frames}")
+        at, slots = np.nonzero(((half.labels > 0) & (half.state[State.VISIBLE] > 0)).T)
+        numbers = np.full(len(at), number)
+        parts.append(Events(numbers, at + half.first_frame, slots, half.labels[slots, at].astype(int)))
+    events = Events(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    if not len(events.cls):
+        names = ", ".join(half.name for half in halves)
+        raise DataError(f"{names}: no event whose player has a box: nothing to learn from")
+    absent = [action.label for action in ACTIONS if action not in events.cls]
+    if absent:
+        log.warning("no event with a box of class %s in these halves", ", ".join(absent))
+    return events
+
+
+def draw_events(cls: np.ndarray, per_class: int, seed: int, epoch: int) -> np.ndarray:
+    """Rows of up to ``per_class`` events of each class, none twice, in random order."""
+    rng = np.random.default_rng([seed, epoch])
+    rows = [rng.permutation(np.flatnonzero(cls == action))[:per_class] for action in ACTIONS]
+    return rng.permutation(np.concatenate(rows))
+
+
+# ---------------------------------------------------------------------------------------------------
+# Clips
+
+
+class Clip(NamedTuple):
+    """A clip, or, with an axis of B clips in front and tensors for arrays, a batch of them.
+
+    Attributes
+    ----------
+    pixels
+        uint8 ``(T, H, W, 3)``.
+    boxes
+        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. The
+        first tracklet is the one that acts.
+    labels
+        int8 ``(M, T)`` class ids.
+    slots
+        int64 ``(M,)``.
+    state
+        float32 ``(5, M, T)`` as in `HalfMatch`.
+    half, start, at
+        Number of the half, absolute frame of the first picture, and the event's place after it.
+    warp
+        float32 ``(2, 3)``: where a point (x, y, 1) of the picture goes, in pixels.
+    colour
+        float32 ``(3, 4)``: what a colour (r, g, b, 255) becomes.
+    """
+
+    pixels: np.ndarray | Tensor
+    boxes: np.ndarray | Tensor
+    labels: np.ndarray | Tensor
+    slots: np.ndarray | Tensor
+    state: np.ndarray | Tensor
+    half: np.ndarray | Tensor
+    start: np.ndarray | Tensor
+    at: np.ndarray | Tensor
+    warp: np.ndarray | Tensor
+    colour: np.ndarray | Tensor
+
+
+_SAME_PLACE = np.eye(2, 3, dtype=np.float32)
+_SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
+
+
+class ClipDataset(Dataset):
+    """The clips of one epoch, in the order in which they are to be read; see the module's docstring.
+
+    Parameters
+    ----------
+    footage
+        Halves to draw from.
+    augmentation
+        None for validation: clips as they are.
+    epoch
+        Which draw; `at_epoch` gives the other ones.
+
+    Raises
+    ------
+    DataError
+        As in `visible_events`; from reading a clip, if the video has fewer frames than it says.
+    """
+
+    def __init__(
+        self,
+        footage: Sequence[Footage],
+        config: ClipConfig,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        epoch: int = 0,
+        events: Events | None = None,
+    ) -> None:
+        self.footage = list(footage)
+        self.config = config
+        self.augmentation = augmentation
+        self.seed, self.epoch = seed, epoch
+        self.events = events or visible_events([f.half for f in self.footage], config.frames)
+        self.rows = draw_events(self.events.cls, config.per_class, seed, epoch)
+
+    def at_epoch(self, epoch: int) -> "ClipDataset":
+        """The same season, drawn anew."""
+        return ClipDataset(self.footage, self.config, self.augmentation, self.seed, epoch, self.events)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Clip:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        config, augmentation = self.config, self.augmentation
+        number, frame, slot, _ = (int(column[self.rows[index]]) for column in self.events)
+        half = self.footage[number].half
+        start = frame - int(rng.integers(config.earliest, config.latest, endpoint=True))
+        start = min(max(start, half.first_frame), half.end_frame - config.frames)
+        window = half.window(start, start + config.frames)
+        slots = draw_slots(window, slot, config.others, rng)
+        grow = rng.uniform(*augmentation.grow, len(slots)) if augmentation else config.grow
+        try:
+            pixels = video_reader(self.footage[number].video, config.size).clip(start, config.frames)
+        except DataError as error:
+            raise DataError(f"half {half.name}, clip at frame {start}: {error}") from error
+        return Clip(
+            pixels=pixels,
+            boxes=window_boxes(window, slots, grow, config.size),
+            labels=dilated_labels(half, start, start + config.frames, config.dilation)[slots],
+            slots=slots,
+            state=window.state[:, slots],
+            half=np.int64(number),
+            start=np.int64(start),
+            at=np.int64(frame - start),
+            warp=random_warp(augmentation, config.size, rng) if augmentation else _SAME_PLACE,
+            colour=random_colour(augmentation, rng) if augmentation else _SAME_COLOUR,
+        )
+
+
+def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Generator) -> np.ndarray:
+    """The actor's slot, then ``others`` more: first, at random, those with a box in the window."""
+    seen = (window.state[State.VISIBLE] > 0).any(axis=1)
+    order = np.lexsort((rng.random(N_SLOTS), ~seen))
+    return np.r_[actor, order[order != actor][:others]]
+
+
+def window_boxes(
+    window: HalfMatch, slots: np.ndarray, grow: float | np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Boxes of some slots as the models take them, in training and inference alike.
+
+    Parameters
+    ----------
+    slots
+        ``(M,)``.
+    grow
+        Factor about the box's centre, one or ``(M,)``. The picture's border does not matter: a box that
+        crosses it stays centred on its player.
+    size
+        Height and width of the pictures.
+
+    Returns
+    -------
+    np.ndarray
+        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the pictures, NaN where not visible.
+    """
+    boxes = window.boxes[slots]  # (M, T, 4)
+    corners = boxes.reshape(*boxes.shape[:2], 2, 2) * np.divide(size, MODEL_SIZE)[::-1]
+    centre = corners.mean(axis=2, keepdims=True)  # (M, T, 1, 2)
+    grown = centre + np.reshape(grow, (-1, 1, 1, 1)) * (corners - centre)
+    return grown.reshape(boxes.shape).astype(np.float32)
+
+
+def dilated_labels(half: HalfMatch, start: int, stop: int, dilation: int) -> np.ndarray:
+    """Labels ``(26, T)`` of the frames ``start`` to ``stop - 1``, each event's on its neighbours too.
+
+    An event is never covered by another's neighbourhood. Of two as near, the earlier one has the frame.
+    """
+    low, high = max(start - dilation, half.first_frame), min(stop + dilation, half.end_frame)
+    labels = half.window(low, high).labels
+    margins = (low - (start - dilation), stop + dilation - high)  # beyond the half, nothing happens
+    padded = np.pad(labels, ((0, 0), margins))  # (26, dilation + T + dilation)
+    length = stop - start
+    result = padded[:, dilation : dilation + length].copy()
+    for distance in range(1, dilation + 1):
+        for shift in (dilation - distance, dilation + distance):
+            near = padded[:, shift : shift + length]
+            np.copyto(result, near, where=result == 0)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------
+# Augmentation
+
+
+def random_warp(
+    augmentation: Augmentation, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """Scale, rotation and flip about the picture's centre, then a shift: ``(2, 3)``, see `Clip.warp`."""
+    height, width = size
+    angle = np.deg2rad(rng.uniform(-1, 1) * augmentation.rotate)
+    scale = 1 + rng.uniform(-1, 1) * augmentation.scale
+    flip = -1 if rng.random() < augmentation.flip else 1
+    shift = rng.uniform(-1, 1, 2) * augmentation.translate * (width, height)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = scale * turn * (flip, 1)  # (2, 2)
+    centre = np.array([width / 2, height / 2])
+    return np.c_[linear, centre + shift - linear @ centre].astype(np.float32)
+
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+# RGB to brightness and two coordinates of colour, in whose plane a hue is an angle (NTSC's YIQ).
+_YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+def random_colour(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation and hue in one linear map, ``(3, 4)``, see `Clip.colour`.
+
+    Contrast is about the mean pixel of the backbone's training rather than of the clip, and the hue
+    turns in the plane of colours of equal brightness rather than around a hexagon.
+    """
+    brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * augmentation.jitter
+    angle = 2 * np.pi * rng.uniform(-1, 1) * augmentation.hue
+    colour = saturation * np.exp(1j * angle)
+    chroma = np.array([[1, 0, 0], [0, colour.real, -colour.imag], [0, colour.imag, colour.real]])
+    linear = contrast * brightness * np.linalg.inv(_YIQ) @ chroma @ _YIQ  # (3, 3)
+    return np.c_[linear, np.full(3, (1 - contrast) * PIXEL_MEAN)].astype(np.float32)
+
+
+class Inputs(NamedTuple):
+    """What the models take: normalised ``(B, 3, T, H, W)``, ``(B, M, T, 4)`` and bool ``(B, M, T)``."""
+
+    clip: Tensor
+    boxes: Tensor
+    visible: Tensor
+
+
+def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
+    """A collated batch on the device, augmented as its clips ask for.
+
+    A box becomes the smallest one around its warped corners. A player who is warped out of the picture
+    is no longer visible.
+    """
+    pixels = batch.pixels.to(device, non_blocking=True).movedim(-1, 1)
+    pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
+    boxes = batch.boxes.to(device, non_blocking=True)
+    visible = boxes.isfinite().all(-1)  # (B, M, T)
+    if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
+        warp = batch.warp.to(device)
+        pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
+        size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
+        visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
+    if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
+        pixels = recolour(pixels, batch.colour.to(device))
+    return Inputs(normalise(pixels), boxes, visible)
+
+
+def warp_pixels(pixels: Tensor, warp: Tensor) -> Tensor:
+    """Move the pictures of each clip, float ``(B, 3, T, H, W)``, by its ``(2, 3)``; outside is black."""
+    size = warp.new_tensor(pixels.shape[:-3:-1])  # width, height
+    linear = warp[:, :, :2].inverse()  # (B, 2, 2)
+    # In the coordinates of grid_sample, -1 to 1 from edge to edge: from a place to where it came from.
+    centre = (size / 2)[:, None]
+    shift = linear @ (centre - warp[:, :, 2:]) - centre  # (B, 2, 1)
+    theta = torch.cat((linear * size / size[:, None], 2 * shift / size[:, None]), dim=2)
+    flat = pixels.flatten(1, 2)  # (B, 3*T, H, W): one grid for all frames
+    grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
+    return F.grid_sample(flat, grid, align_corners=False).view_as(pixels)
+
+
+def warp_boxes(boxes: Tensor, warp: Tensor) -> Tensor:
+    """Smallest boxes ``(B, M, T, 4)`` around the warped corners of boxes; NaN stays NaN."""
+    corners = boxes[..., [0, 1, 2, 1, 0, 3, 2, 3]].unflatten(-1, (4, 2))  # (B, M, T, 4, 2)
+    linear, shift = warp[:, None, None, :, :2], warp[:, None, None, None, :, 2]
+    corners = corners @ linear.transpose(-1, -2) + shift
+    return torch.cat((corners.amin(-2), corners.amax(-2)), dim=-1)
+
+
+def recolour(pixels: Tensor, colour: Tensor) -> Tensor:
+    """Change the colours of each clip, float 0..255 ``(B, 3, T, H, W)``, by its ``(3, 4)``."""
+    flat = torch.baddbmm(255 * colour[:, :, 3:], colour[:, :, :3], pixels.flatten(2))  # (B, 3, T*H*W)
+    return flat.clamp_(0, 255).view_as(pixels)

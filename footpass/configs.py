@@ -1,0 +1,82 @@
+"""Configs: frozen dataclasses that check what they are given, and go into files and back.
+
+A notebook's parameters may arrive as strings (papermill's ``-p ema true``), and a value of the wrong
+type must not get as far as the hundredth training step.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from math import isfinite
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from footpass.files import DataError
+
+Config = TypeVar("Config")
+
+
+def check_types(config: object) -> None:
+    """Compare the fields of a dataclass with their annotations; made for its ``__post_init__``.
+
+    Whole numbers are fine as floats; True is no number, and neither are NaN and infinity.
+
+    Raises
+    ------
+    DataError
+        At the first field of another type.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _fits(value, hint):
+            wanted = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+            wanted = wanted.replace("typing.", "").replace("collections.abc.", "")
+            raise DataError(f"{type(config).__name__}.{name} = {value!r}: expected {wanted}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return value in args
+    if origin is tuple:
+        wanted = args[:1] * len(value) if isinstance(value, tuple) and args[-1] is ... else args
+        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(
+            _fits(key, args[0]) and _fits(item, args[1]) for key, item in value.items()
+        )
+    if hint is float:
+        return type(value) in (int, float) and isfinite(value)
+    return type(value) is int if hint is int else isinstance(value, hint)
+
+
+def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """A config from plain values, as `plain` makes them: the way back from a checkpoint or JSON.
+
+    Raises
+    ------
+    DataError
+        If it has no field of such a name, or a value is of the wrong type.
+    """
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    if unknown:
+        raise DataError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(hints)}")
+    config = cls(**{name: _parsed(value, hints[name]) for name, value in values.items()})
+    check_types(config)
+    return config
+
+
+def _parsed(value: Any, hint: Any) -> Any:
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value)
+    if get_origin(hint) is tuple and isinstance(value, list):  # JSON has no tuples
+        return tuple(value)
+    return value
+
+
+def plain(config: object) -> dict[str, Any]:
+    """A config as JSON has it: dicts, lists, numbers, strings, None."""
+    return json.loads(json.dumps(asdict(config)))

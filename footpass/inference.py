@@ -1,0 +1,296 @@
+"""Inference: halves to logits, window by window, and logits to events.
+
+A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frames)``, whose last axis is
+the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from footpass.clips import ClipConfig, Footage, window_boxes
+from footpass.events import concat
+from footpass.files import DataError, atomic_write
+from footpass.halves import HalfMatch
+from footpass.models.x3d import normalise
+from footpass.postprocess import NMS, nms
+from footpass.processes import rank_and_world, shard, wait_for_all
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
+from footpass.training import DTYPES
+from footpass.video import VideoReader
+
+NMS_WINDOW = 25  # frames
+
+
+def half_logits(
+    model: nn.Module,
+    footage: Footage,
+    config: ClipConfig,
+    stride: int | None = None,
+    precision: str = "fp32",
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Logits of all slots at all frames of a half, averaged over overlapping windows.
+
+    Every frame is decoded once, and no more than a window is in memory. The last window is as long as
+    there are frames left.
+
+    Parameters
+    ----------
+    model
+        Takes clip, boxes and visibility, on the device that it is on; it is put into evaluation mode.
+    config
+        What the model was trained on: length and size of clips, growth of boxes.
+    stride
+        Frames from window to window; None: half a window, so that each frame is seen twice.
+    precision
+        fp32, bf16 or fp16.
+
+    Yields
+    ------
+    tuple[int, np.ndarray]
+        Absolute frame, and float32 ``(9, 26, n)`` of the ``n`` frames from it on: one stretch after the
+        other, without gaps.
+
+    Raises
+    ------
+    DataError
+        If the stride is longer than a window, or a frame of the half cannot be read.
+    """
+    stride = config.frames // 2 if stride is None else stride
+    if not 1 <= stride <= config.frames:
+        raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
+    half, slots = footage.half, np.arange(N_SLOTS)
+    device = next(model.parameters()).device
+    model.eval()
+    total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
+    passes = np.zeros(0, np.float32)
+    begin = half.first_frame  # the first of them
+    with VideoReader(footage.video, config.size) as reader, torch.inference_mode():
+        windows = reader.windows(half.first_frame, half.end_frame, config.frames, stride)
+        for start, pixels in windows:
+            if start > begin:
+                ready = start - begin
+                yield begin, total[..., :ready] / passes[:ready]
+                total, passes, begin = total[..., ready:], passes[ready:], start
+            window = half.window(start, start + len(pixels))
+            boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
+            clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
+            visible = boxes.isfinite().all(-1)  # (26, T)
+            with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+                logits = model(normalise(clip)[None], boxes[None], visible[None])[0]  # (9, 26, T)
+            fresh = len(pixels) - len(passes)
+            total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
+            passes = np.pad(passes, (0, fresh)) + 1
+    yield begin, total / passes
+
+
+# ---------------------------------------------------------------------------------------------------
+# The logit store
+
+
+def write_logits(
+    model: nn.Module,
+    footage: Mapping[str, Footage],
+    path: str | Path,
+    config: ClipConfig,
+    mark: str,
+    stride: int | None = None,
+    precision: str = "fp32",
+) -> Path:
+    """Write the logits of some halves to a store; one that was broken off goes on where it stopped.
+
+    Finished halves wait beside ``path`` in a folder of parts until all are there. Under `torchrun`, each
+    process takes every n-th half, and the first puts the parts together.
+
+    Parameters
+    ----------
+    mark
+        What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one
+        are made anew.
+
+    Raises
+    ------
+    DataError
+        As in `half_logits`, or if a file cannot be written.
+    """
+    path = Path(path)
+    # Everything that the logits depend on.
+    mark = f"{mark} {config.frames} {config.size} {config.grow} {stride} {precision}"
+    if _is_complete(path, footage, mark):
+        return path
+    parts = path.with_name(f"{path.name}.parts")
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{parts}: cannot be made: {error.strerror or error}") from error
+    rank, world = rank_and_world()
+    mine = shard(list(footage), rank, world)
+    frames = sum(footage[name].half.n_frames for name in mine)
+    with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
+        for name in mine:
+            half = footage[name].half
+            part = parts / f"{name}.h5"
+            if _is_complete(part, {name: footage[name]}, mark):
+                progress.update(half.n_frames)
+                continue
+            with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
+                stored = _dataset(file, half, mark)
+                for start, logits in half_logits(model, footage[name], config, stride, precision):
+                    stored[:, :, start : start + logits.shape[-1]] = logits
+                    progress.update(logits.shape[-1])
+    wait_for_all()
+    if rank == 0:
+        with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
+            for name in footage:
+                with h5py.File(parts / f"{name}.h5") as file:
+                    file.copy(name, store)
+        for name in footage:
+            (parts / f"{name}.h5").unlink()
+        with suppress(OSError):  # other halves' parts may be in it
+            parts.rmdir()
+    wait_for_all()
+    return path
+
+
+def _dataset(file: h5py.File, half: HalfMatch, mark: str) -> h5py.Dataset:
+    stored = file.create_dataset(
+        half.name,
+        (N_CLASSES, N_SLOTS, half.end_frame),
+        "f2",
+        chunks=(N_CLASSES, N_SLOTS, min(250, half.end_frame)),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    stored.attrs["first_frame"] = half.first_frame
+    stored.attrs["made_by"] = mark
+    return stored
+
+
+def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
+    """Whether a file has the logits of these halves, made in the same way."""
+    try:
+        with h5py.File(path) as file:
+            return all(
+                name in file
+                and file[name].attrs.get("made_by") == mark
+                and file[name].attrs.get("first_frame") == entry.half.first_frame
+                and file[name].shape[-1] == entry.half.end_frame
+                for name, entry in footage.items()
+            )
+    except OSError:
+        return False
+
+
+def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
+    """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
+
+    Raises
+    ------
+    DataError
+        If the file is not a logit store, or has no such half, or fewer frames of it.
+    """
+    try:
+        with h5py.File(path) as file:
+            stored = file.get(half.name)
+            if not isinstance(stored, h5py.Dataset):
+                raise DataError(f"{path}: no half {half.name}; it has {', '.join(file) or 'none'}")
+            expected = (N_CLASSES, N_SLOTS, half.end_frame)
+            if stored.shape[:2] != expected[:2] or stored.shape[2] < half.end_frame:
+                raise DataError(
+                    f"{path}: half {half.name}: logits of shape {stored.shape} instead of {expected}"
+                )
+            return stored[:, :, half.first_frame : half.end_frame]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read or is cut off: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------
+# Events
+
+
+def spot(
+    logits: np.ndarray, visible: np.ndarray, window: int = NMS_WINDOW
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where a tracklet's likeliest class is an action, and no better such frame is near.
+
+    Parameters
+    ----------
+    logits, visible
+        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a player is not visible: the model was
+        never taught what to say there.
+    window
+        Of two finds of one tracklet and class at most so many frames apart, the better one stays, of
+        equals the earlier.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Tracklet, frame, class and score (the class's probability), ``(N,)`` each, by frame.
+
+    Raises
+    ------
+    DataError
+        If a logit is not finite: the model has diverged.
+    """
+    best = logits.argmax(axis=0)  # (M, T)
+    frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & visible).T)
+    x = logits[:, tracklet, frame].astype(np.float32)  # (9, N)
+    if not np.isfinite(x).all():
+        raise DataError("logits that are not finite: the model has diverged")
+    cls, score = best[tracklet, frame], 1 / np.exp(x - x.max(axis=0)).sum(axis=0)
+    half = pd.Categorical.from_codes(np.zeros(len(frame), int), categories=["any"])
+    table = dict(half=half, team=0, jersey=tracklet, frame=frame, cls=cls, score=score)
+    kept = nms(pd.DataFrame(table), NMS(window)).table.index
+    return tracklet[kept], frame[kept], cls[kept], score[kept]
+
+
+def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WINDOW) -> pd.DataFrame:
+    """Events of a half, as of `spot`.
+
+    Parameters
+    ----------
+    logits
+        ``(9, 26, T)`` of the half's frames.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame,
+        -1 where it is never known.
+
+    Raises
+    ------
+    DataError
+        If the logits are not of these frames, or are not finite.
+    """
+    expected = (N_CLASSES, *half.jersey.shape)
+    if logits.shape != expected:
+        raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
+    try:
+        slots, at, cls, score = spot(logits, half.state[State.VISIBLE] > 0, window)
+    except DataError as error:
+        raise DataError(f"half {half.name}: {error}") from error
+    frames = at + half.first_frame
+    return pd.DataFrame(
+        {
+            "half": pd.Categorical.from_codes(np.zeros(len(at), int), categories=[half.name]),
+            "frame": frames,
+            "team": slots // N_ROLES,
+            "jersey": half.jersey_at(slots, frames).astype(np.int64),
+            "cls": cls.astype(np.int64),
+            "score": score.astype(np.float64),
+        }
+    )
+
+
+def events_from_store(path: str | Path, halves: Mapping[str, HalfMatch]) -> pd.DataFrame:
+    """Events of some halves of a logit store, see `events_from_logits`."""
+    return concat(events_from_logits(read_logits(path, half), half) for half in halves.values())

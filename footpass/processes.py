@@ -1,0 +1,64 @@
+"""Several processes for one job, as started by ``torchrun`` or ``accelerate launch``."""
+
+import atexit
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+Item = TypeVar("Item")
+
+
+def join_processes() -> torch.device:
+    """The device of this process; where a launcher started several, it first joins the others.
+
+    Returns
+    -------
+    torch.device
+        The GPU of this process, or the CPU where there is none.
+    """
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return device
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process, and of all processes: 0 and 1 where there is but one."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def shard(items: Sequence[Item], rank: int, world: int) -> Sequence[Item]:
+    """The items of one process of many: every ``world``-th, from the ``rank``-th."""
+    return items[rank::world]
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def wait_for_all() -> None:
+    """Return when all processes have come to this point."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Give all processes the mean of their batch-norm statistics."""
+    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    _, world = rank_and_world()
+    if world == 1 or not buffers:
+        return
+    mean = sum_over_processes(torch.cat([buffer.flatten() for buffer in buffers])) / world
+    for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(part.view_as(buffer))

@@ -1,0 +1,271 @@
+"""What is trained, on what and how: one recipe per profile, and where its results lie."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from footpass.checkpoints import load_checkpoint, load_weights
+from footpass.clips import Augmentation, Clip, ClipConfig, ClipDataset, Footage, model_inputs
+from footpass.configs import build, plain
+from footpass.events import write_events
+from footpass.files import DataError, fingerprint
+from footpass.inference import events_from_store, spot, write_logits
+from footpass.losses import masked_cross_entropy
+from footpass.metrics import evaluate
+from footpass.models.reference import load_reference
+from footpass.models.taad import TAAD, TAADConfig
+from footpass.models.x3d import X3DConfig
+from footpass.processes import rank_and_world
+from footpass.schema import N_CLASSES, Action
+from footpass.training import BEST, DTYPES, TrainConfig, train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TAADRecipe:
+    """A TAAD, the clips it learns from, and how.
+
+    Attributes
+    ----------
+    background
+        Weight of the background class in the loss; the actions share the rest, each 1 minus it.
+    validation
+        Validation clips per class, the same in all epochs.
+    """
+
+    model: TAADConfig
+    clips: ClipConfig
+    train: TrainConfig
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    background: float = 0.05
+    validation: int = 100
+
+
+# Two CPU cores have no time for the published sizes: a batch of 6 clips would take them a minute.
+_SMALL = X3DConfig(stem=8, widths=(8, 24, 32, 48), depths=(1, 2, 2, 1))
+_SHORT = ClipConfig(frames=24, earliest=8, latest=15, size=(128, 224))
+TAAD_RECIPES: dict[str, TAADRecipe] = {
+    "smoke": TAADRecipe(
+        model=TAADConfig(X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)), width=8, head=16),
+        clips=replace(_SHORT, size=(64, 96), per_class=4),
+        train=TrainConfig(epochs=2, batch=4),
+        validation=4,
+    ),
+    "demo": TAADRecipe(
+        model=TAADConfig(_SMALL, width=48, head=64),
+        clips=replace(_SHORT, per_class=40),
+        train=TrainConfig(epochs=8, batch=4, rates={"": 3e-3}, warmup=10, clip=1.0),
+        validation=20,
+    ),
+    "study": TAADRecipe(
+        model=TAADConfig(_SMALL, width=48, head=64),
+        clips=replace(_SHORT, per_class=200),
+        train=TrainConfig(
+            epochs=20, batch=8, rates={"": 3e-3}, warmup=50, milestones=(12, 17), clip=1.0, ema=0.998
+        ),
+        validation=50,
+    ),
+    "paper": TAADRecipe(
+        model=TAADConfig(),
+        clips=ClipConfig(),
+        train=TrainConfig(
+            epochs=20,
+            batch=6,
+            accumulate=8,
+            rates={"": 1e-3, "features.x3d.": 5e-5},
+            warmup=50,
+            milestones=(10, 20),
+            frozen_epochs=2,
+            precision="fp16",
+            workers=8,
+        ),
+    ),
+}
+
+
+def checkpoint_path(run_dir: str | Path) -> Path:
+    """The best checkpoint of a run."""
+    return Path(run_dir, BEST)
+
+
+def logits_path(run_dir: str | Path, split: str) -> Path:
+    """The logit store of a run (`footpass.inference`) on a split."""
+    return Path(run_dir, f"logits_{split}.h5")
+
+
+def predictions_path(run_dir: str | Path, split: str) -> Path:
+    """The events that a run predicts on a split."""
+    return Path(run_dir, f"predictions_{split}.json")
+
+
+def train_taad(
+    recipe: TAADRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    kinetics: str | Path | None = None,
+) -> list[dict]:
+    """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+
+    Parameters
+    ----------
+    kinetics
+        File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
+
+    Raises
+    ------
+    DataError
+        As in `ClipDataset` and `training.train`, or if there are no such weights.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = TAAD(recipe.model)
+    if kinetics:
+        model.features.x3d.load_kinetics(kinetics)
+    else:
+        log.warning("no Kinetics weights were given: the backbone starts from random ones")
+    clips = ClipDataset(
+        list(train_footage.values()), recipe.clips, recipe.augmentation, recipe.train.seed
+    )
+    # Not dilated: these labels are the events themselves.
+    fixed = ClipDataset(
+        list(val_footage.values()), replace(recipe.clips, per_class=recipe.validation, dilation=0)
+    )
+    return train(
+        model.to(device),
+        recipe.train,
+        clips.at_epoch,
+        ClipLoss(recipe.background),
+        run_dir,
+        validate=lambda best: clip_figures(best, fixed, recipe.train),
+        about={
+            "clips": plain(recipe.clips),
+            "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
+            "background": recipe.background,
+            "kinetics": str(kinetics) if kinetics else None,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ClipLoss:
+    """Cross-entropy over the visible frames of a batch, and the weight that it is the mean of."""
+
+    background: float
+
+    def __call__(self, model: nn.Module, batch: Clip) -> tuple[Tensor, Tensor]:
+        device = next(model.parameters()).device
+        inputs = model_inputs(batch, device)
+        labels = batch.labels.to(device).long()  # (B, M, T)
+        weights = torch.full((N_CLASSES,), 1 - self.background, device=device)
+        weights[Action.BACKGROUND] = self.background
+        loss = masked_cross_entropy(model(*inputs), labels, inputs.visible, weights)
+        return loss, weights[labels[inputs.visible]].sum()
+
+
+def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> dict[str, float]:
+    """How well the events in clips are found.
+
+    Every tracklet of every clip counts as a player in a half of its own; the metric is the challenge's.
+
+    Returns
+    -------
+    dict
+        ``macro_f1``, ``micro_f1``, and ``accuracy`` of the class at the frame that a clip is around.
+    """
+    device = next(model.parameters()).device
+    found, true, right = [], [], []
+    with torch.inference_mode():
+        for number, batch in enumerate(DataLoader(clips, config.batch, num_workers=config.workers)):
+            inputs = model_inputs(batch, device)
+            with torch.autocast(
+                device.type, DTYPES[config.precision], enabled=config.precision != "fp32"
+            ):
+                logits = model(*inputs)  # (B, 9, M, T)
+            logits, visible = logits.float().cpu().numpy(), inputs.visible.cpu().numpy()
+            labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
+            right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])
+            players, frames = visible.shape[1:]
+            flat = logits.swapaxes(0, 1).reshape(N_CLASSES, -1, frames)  # (9, B*M, T)
+            tracklet, *rest = spot(flat, visible.reshape(-1, frames))
+            first = number * config.batch
+            found.append((first + tracklet // players, tracklet % players, *rest))
+            clip, tracklet, frame = np.nonzero((labels > 0) & visible)
+            true.append((first + clip, tracklet, frame, labels[clip, tracklet, frame]))
+    predictions = _clip_events(found, len(clips), ("score",))
+    truth = _clip_events(true, len(clips)).assign(box_visible=True, replay=False)
+    counts = evaluate(predictions, truth).counts
+    return {
+        "macro_f1": counts.macro_f1,
+        "micro_f1": counts.micro["f1"],
+        "accuracy": float(np.concatenate(right).mean()),
+    }
+
+
+def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Event table of (clip, tracklet, frame, class, ...) of batches: a half for each clip."""
+    clip, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    names = [f"clip_{i}_H1" for i in range(clips)]
+    table = dict(zip(("jersey", "frame", "cls", *more), columns, strict=True))
+    return pd.DataFrame({"half": pd.Categorical.from_codes(clip, categories=names), "team": 0, **table})
+
+
+def load_taad(path: str | Path, public: bool = False) -> tuple[TAAD, ClipConfig]:
+    """A trained TAAD on the CPU, and the clips that it is for.
+
+    Parameters
+    ----------
+    public
+        The file is a checkpoint of the public repository, at the published sizes.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another model.
+    """
+    if public:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
+            raise DataError(f"{path}: no readable checkpoint ({type(error).__name__})") from error
+        model = TAAD(TAADConfig())
+        load_reference(model, state)
+        return model, ClipConfig()
+    config = load_checkpoint(path, {"kind": "TAAD"})["config"]
+    model = TAAD(build(TAADConfig, config["model"]))
+    load_weights(model, path)
+    return model, build(ClipConfig, config["about"]["clips"])
+
+
+def predict_taad(
+    checkpoint: str | Path,
+    footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    split: str,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    public: bool = False,
+) -> pd.DataFrame:
+    """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
+
+    Raises
+    ------
+    DataError
+        As in `load_taad` and `write_logits`.
+    """
+    model, clips = load_taad(checkpoint, public)
+    path = logits_path(run_dir, split)
+    mark = fingerprint(checkpoint)
+    write_logits(model.to(device), footage, path, clips, mark, precision=precision)
+    events = events_from_store(path, {name: entry.half for name, entry in footage.items()})
+    if rank_and_world()[0] == 0:
+        write_events(events, predictions_path(run_dir, split))
+    return events

@@ -1,0 +1,85 @@
+"""The data that notebooks run on: the real ones where they are, else one synthetic season for all."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from footpass.events import load_json
+from footpass.files import DataError, atomic_write, data_dir, tactical_path
+from footpass.runs import PROJECT
+from footpass.simulate.season import write_season
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SeasonSize:
+    """Matches to train and to validate on, and the minutes of each."""
+
+    train: int
+    val: int
+    minutes: float
+    seed: int = 0
+
+
+SEASON_SIZES = {
+    "smoke": SeasonSize(train=1, val=1, minutes=0.4),
+    "demo": SeasonSize(train=2, val=1, minutes=2.0),
+    "study": SeasonSize(train=8, val=2, minutes=15.0),
+}
+
+
+@dataclass(frozen=True)
+class Season:
+    """A folder of data with the splits train and val, videos included."""
+
+    folder: Path
+    simulated: bool
+
+    @property
+    def source(self) -> str:
+        """What it is, in words, for captions."""
+        return "synthetic season" if self.simulated else "FOOTPASS data"
+
+    @property
+    def files(self) -> list[Path]:
+        """Files whose content tells one season from another."""
+        splits = ("train", "val") if self.simulated else ()  # the real ones are gigabytes
+        return [self.folder / tactical_path(split) for split in splits]
+
+
+def find_season(profile: str, data: str | Path | None = None) -> Season:
+    """The data in ``data``, else where `footpass.files.data_dir` finds them, else the profile's season.
+
+    Raises
+    ------
+    DataError
+        If there are no data, and the profile is not for synthetic ones.
+    """
+    found = Path(data) if data else data_dir()
+    return Season(found, simulated=False) if found else Season(default_season(profile), simulated=True)
+
+
+def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
+    """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once.
+
+    Raises
+    ------
+    DataError
+        If the profile is not for synthetic data, or the season cannot be written.
+    """
+    if profile not in SEASON_SIZES:
+        raise DataError(f"profile {profile} needs real data: set FOOTPASS_DATA to their folder")
+    size = SEASON_SIZES[profile]
+    folder = Path(runs, f"season-{profile}")
+    made = folder / "season.json"  # written last
+    if made.is_file() and load_json(made) == asdict(size):
+        return folder
+    log.info("%s: simulating %s", folder, size)
+    made.unlink(missing_ok=True)
+    for split in ("train", "val"):
+        write_season(folder, getattr(size, split), size.minutes, size.seed, split)
+    with atomic_write(made) as stream:
+        json.dump(asdict(size), stream)
+    return folder

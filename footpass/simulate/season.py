@@ -1,0 +1,225 @@
+"""A synthetic season in the official files: tactical data, play-by-play and videos."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from footpass.events import concat, halves_of, select_halves, write_events
+from footpass.files import DataError, atomic_write, play_by_play_path, tactical_path, video_path
+from footpass.halves import write_tactical
+from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Tactical
+from footpass.simulate.camera import Shots, film
+from footpass.simulate.events import simulate_match
+from footpass.simulate.motion import N_PLACES, Motion, move
+from footpass.simulate.render import render
+from footpass.video import write_video
+
+# Ids of the first games: no two splits of a folder share one, and none is that of a real match.
+FIRST_GAME = {"train": 1001, "val": 2001, "challenge": 3001}
+HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to rehearse a submission; not an official file
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One half to simulate: what it depends on, and where its parts go until all are done."""
+
+    game: int
+    half: int  # 0 or 1
+    minutes: float
+    seed: int
+    video: bool
+    parts: Path
+
+    @property
+    def name(self) -> str:
+        return f"game_{self.game}_H{self.half + 1}"
+
+    def part(self, suffix: str) -> Path:
+        return self.parts / f"{self.name}{suffix}"
+
+
+def write_season(
+    out: str | Path,
+    matches: int,
+    minutes: float = 90.0,
+    seed: int = 0,
+    split: str = "train",
+    video: bool = True,
+    workers: int | None = None,
+) -> list[str]:
+    """Simulate matches and write them as the official files of a split below ``out``.
+
+    Halves are simulated in parallel. A run that was broken off goes on where it stopped: finished halves
+    wait in a hidden folder until all are there. The same arguments give the same rows on every machine.
+
+    Parameters
+    ----------
+    minutes
+        Of a match, in two halves.
+    split
+        ``challenge`` has no labels and no play-by-play; its truth goes to `HIDDEN_TRUTH`.
+    workers
+        Processes; None: one a core.
+
+    Returns
+    -------
+    list[str]
+        Names of the halves.
+
+    Raises
+    ------
+    DataError
+        If an argument makes no sense or a file cannot be written.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if not 1 <= matches <= 999:
+        raise DataError(f"{matches} matches: not within 1..999")
+    out = Path(out)
+    settings = hashlib.sha256(repr((minutes, seed, split, video)).encode()).hexdigest()[:12]
+    parts = out / f".simulate_{split}_{settings}"
+    games = range(FIRST_GAME[split], FIRST_GAME[split] + matches)
+    jobs = [_Job(game, half, minutes, seed, video, parts) for game in games for half in range(2)]
+    simulate_match(games[0], minutes, seed)  # bad minutes are found before anything is written
+    try:
+        for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+    tables = list(tqdm(_in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
+    truth = concat(tables)
+    if video:
+        for first, second in zip(jobs[::2], jobs[1::2], strict=True):
+            _join(out / video_path(f"game_{first.game}"), [job.part(".mp4") for job in (first, second)])
+    labelled = split != "challenge"
+    write_tactical(
+        out / tactical_path(split),
+        (
+            (job.name, np.load(job.part(".npy"))[:, : len(Tactical) if labelled else Tactical.LABEL])
+            for job in jobs
+        ),
+    )
+    write_events(truth, out / (play_by_play_path(split) if labelled else HIDDEN_TRUTH))
+    shutil.rmtree(parts)
+    return halves_of(truth)
+
+
+def simulate_half(game: int, half: int, minutes: float, seed: int) -> tuple[Motion, Shots]:
+    """Motion and broadcast of half 0 or 1 of a match, reproducible by all four arguments."""
+    match = simulate_match(game, minutes, seed)
+    name = halves_of(match.events)[half]
+    rng = np.random.default_rng([seed, game, half])
+    lineup = match.lineup[match.lineup["half"] == name]
+    motion = move(select_halves(match.events, [name]), lineup, rng)
+    return motion, film(motion, rng)
+
+
+def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.ndarray:
+    """Rows ``(T * 22, 14)`` of a half, frame by frame; columns as in `Tactical`.
+
+    Velocities are in m/s: the public files do not say which unit the real ones have.
+
+    Parameters
+    ----------
+    squads
+        1 or 2 for team 0 and 1: hundreds of the player ids, which stay when the teams change sides.
+    """
+    figures, length = motion.role.shape
+    rows = np.zeros((length, figures, len(Tactical)), np.float32)
+    team = np.repeat(np.arange(N_TEAMS), N_PLACES)
+    rows[..., Tactical.FRAME] = motion.first_frame + np.arange(length)[:, None]
+    rows[..., Tactical.PLAYER_ID] = 100 * np.array(squads)[team] + motion.jersey.T
+    rows[..., Tactical.TEAM] = team
+    rows[..., Tactical.JERSEY] = np.where(_unread(motion), np.nan, motion.jersey).T
+    rows[..., Tactical.ROLE] = motion.role.T
+    rows[..., Tactical.X : Tactical.Y + 1] = (motion.xy / PITCH).transpose(1, 0, 2)
+    rows[..., Tactical.VX : Tactical.VY + 1] = motion.velocity.transpose(1, 0, 2)
+    rows[..., Tactical.BOX_X : Tactical.BOX_HEIGHT + 1] = shots.boxes.transpose(1, 0, 2)
+    rows[motion.script["step"], motion.script["figure"], Tactical.LABEL] = motion.script["cls"]
+    return rows.reshape(-1, len(Tactical))
+
+
+def _unread(motion: Motion) -> np.ndarray:
+    """(22, T) whether a shirt number is not known: of a substitute, until he acts, at most 5 s."""
+    unread = np.zeros(motion.jersey.shape, bool)
+    for figure, step in np.argwhere(np.diff(motion.jersey, axis=1) != 0):
+        acts = motion.script["step"][
+            (motion.script["figure"] == figure) & (motion.script["step"] > step)
+        ]
+        unread[figure, step + 1 : min(step + 1 + 5 * FPS, acts.min() if len(acts) else np.inf)] = True
+    return unread
+
+
+def _simulate_half(job: _Job) -> pd.DataFrame:
+    """Write the parts of a half, unless they are there; its events with the flags that came true."""
+    cv2.setNumThreads(1)  # as many processes as cores run already
+    motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
+    if not job.part(".npy").exists():
+        rows = tactical_rows(motion, shots, (1, 2) if job.half == 0 else (2, 1))
+        with atomic_write(job.part(".npy"), "wb") as stream:
+            np.save(stream, rows)
+    if job.video and not job.part(".mp4").exists():
+        rng = np.random.default_rng([job.seed, job.game, job.half, 1])
+        # The first half's part starts with the video, the second's where the first ends.
+        before = motion.first_frame
+        if job.half == 1:
+            previous = simulate_match(job.game, job.minutes, job.seed).lineup
+            before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
+        write_video(job.part(".mp4"), _pictures(motion, shots, before, rng))
+    has_box = np.isfinite(shots.boxes[..., 0])  # (22, T)
+    step, figure = motion.script["step"], motion.script["figure"]
+    return motion.script.drop(columns=["step", "figure"]).assign(
+        box_visible=has_box[figure, step], replay=~has_box[:, step].any(axis=0)
+    )
+
+
+def _pictures(
+    motion: Motion, shots: Shots, before: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)
+    cv2.putText(
+        card, "footpass", (240, 185), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
+    )
+    for _ in range(before):
+        yield card
+    yield from render(motion, shots, rng)
+
+
+def _join(path: Path, parts: list[Path]) -> None:
+    """One video of several, without decoding them; all come from the same encoder settings."""
+    with atomic_write(path, "w+b") as file, av.open(file, "w", format="mp4") as joined:
+        stream, offset = None, 0
+        for part in parts:
+            with av.open(str(part)) as container:
+                source = container.streams.video[0]
+                stream = stream or joined.add_stream_from_template(source)
+                step = int(1 / (FPS * source.time_base))  # of the time base, per frame
+                for packet in container.demux(source):
+                    if packet.dts is None:
+                        continue
+                    packet.pts, packet.dts = packet.pts + offset * step, packet.dts + offset * step
+                    packet.stream = stream
+                    joined.mux(packet)
+                offset += source.frames
+
+
+def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[pd.DataFrame]:
+    """Results in the order of the jobs; in this process if there is one worker only."""
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, jobs)

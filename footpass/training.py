@@ -1,0 +1,350 @@
+"""One training loop for every model: TAAD, TAAD + GNN and DST.
+
+A run is a pure function of its config, model and data. The order of the samples and all randomness
+depend on the seed, the epoch and the place in the epoch alone. So no generator's state needs keeping, a
+run that is killed goes on from its last checkpoint to the very weights of an undisturbed one, and
+several processes (``torchrun``, ``accelerate launch``) compute what one does.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from math import ceil, nan
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from footpass.checkpoints import load_checkpoint, save_checkpoint
+from footpass.configs import check_types, plain
+from footpass.files import DataError, atomic_write
+from footpass.models.x3d import X3D
+from footpass.processes import rank_and_world, shard, sum_over_processes, wait_for_all
+from footpass.updates import Updates
+
+log = logging.getLogger(__name__)
+# Of a model and a batch as the loader gives it (to move it to the model's device is the loss's job): the
+# mean, or the mean and how much it is the mean of, in items or weights: then the mean over a step is
+# right also where micro-batches differ in what is masked. Without it, all count alike.
+Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"  # in the run directory
+_MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the defaults are plain, the published values are those of the notebooks.
+
+    Attributes
+    ----------
+    epochs
+        Times that the data are gone through.
+    batch, accumulate
+        Samples in a micro-batch, and micro-batches in an optimizer step over all processes together, so
+        that a run takes the same steps on any number of GPUs; a multiple of this number. The sizes of an
+        epoch's micro-batches differ by one at most.
+    rates
+        Learning rates of parameters by the start of their name; the longest counts, ``""`` is the rest.
+    weight_decay
+        Of weights; biases and norms, all that has one axis, have none.
+    warmup
+        Optimizer steps in which the learning rates rise from zero.
+    milestones, decay
+        Epochs, counted from 0, before which the learning rates are multiplied by ``decay``.
+    clip
+        Largest norm of the gradient, None for any.
+    precision
+        Of the forward pass: fp32, bf16 or, on CUDA only, fp16.
+    ema
+        Decay of the exponential moving average of the weights, which is then what is validated and kept
+        as best; None for none.
+    frozen_epochs
+        First epochs in which the video backbone learns nothing, batch-norm statistics included.
+    frozen_blocks
+        First blocks of the backbone that never learn.
+    seed
+        Of dropout, and of whatever else the model draws.
+    workers
+        Processes that load data; 0 loads in this one. The results are the same.
+    save_every
+        Optimizer steps between checkpoints; None saves after each epoch.
+
+    Raises
+    ------
+    DataError
+        If a value is of the wrong type or out of range.
+    """
+
+    epochs: int = 10
+    batch: int = 8
+    accumulate: int = 1
+    rates: Mapping[str, float] = field(default_factory=lambda: {"": 1e-3})
+    weight_decay: float = 1e-4
+    warmup: int = 0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    clip: float | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    ema: float | None = None
+    frozen_epochs: int = 0
+    frozen_blocks: int = 0
+    seed: int = 0
+    workers: int = 0
+    save_every: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("epochs", "batch", "accumulate", "clip", "save_every"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise DataError(f"TrainConfig.{name} = {value!r}: must be more than 0")
+        counts = ("weight_decay", "warmup", "frozen_epochs", "frozen_blocks", "seed", "workers")
+        for name in counts:
+            if getattr(self, name) < 0:
+                raise DataError(f"TrainConfig.{name} = {getattr(self, name)!r}: must not be negative")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise DataError(f"TrainConfig.ema = {self.ema!r}: must lie between 0 and 1")
+
+
+def train(
+    model: nn.Module,
+    config: TrainConfig,
+    data: Callable[[int], Dataset],
+    loss: Loss,
+    run_dir: str | Path,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    collate: Callable[[list], Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> list[dict]:
+    """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
+
+    Parameters
+    ----------
+    model
+        With its config as ``model.config``, on the device to train on; it ends with the last weights.
+    data
+        The samples of an epoch, in the order in which they are taken. A sample depends on the epoch and
+        its place alone; all epochs have equally many.
+    loss
+        See `Loss`; called with the model in training mode.
+    run_dir
+        Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
+    validate
+        Figures of the model, in evaluation mode, on a fixed validation set; all processes call it after
+        each epoch. The best has the highest ``macro_f1``; without ``validate`` it is the last.
+    collate
+        As of `torch.utils.data.DataLoader`.
+    about
+        Whatever else a checkpoint should say, as plain values; a run goes on only with the same.
+
+    Returns
+    -------
+    list[dict]
+        A row per epoch, as in ``log.jsonl``: epoch, step, loss, rates and the figures of ``validate``.
+
+    Raises
+    ------
+    DataError
+        If there is a checkpoint that does not fit, or one cannot be written; if the config does not suit
+        the model, the device or the number of processes; if the loss is no longer finite.
+    """
+    rank, world = rank_and_world()
+    run_dir = Path(run_dir)
+    size = len(data(0))
+    _check(model, config, size, world)
+    settings = {
+        "kind": type(model).__name__,
+        "model": plain(model.config) if hasattr(model, "config") else {},
+        "train": plain(config),
+        "samples": size,
+        "about": json.loads(json.dumps(about or {})),  # what is not plain must fail now, not on reading
+    }
+    run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
+    if (run_dir / LAST).exists():
+        fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
+        run.load_state_dict(load_checkpoint(run_dir / LAST, settings | {"train": fixed}))
+        log.info("%s: goes on after optimizer step %d", run_dir, run.step)
+    if rank == 0:
+        _tidy(run_dir, run.rows)
+
+    steps = config.epochs * run.per_epoch
+    with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
+
+        def after_step() -> None:
+            bar.update()
+            bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
+            due = config.save_every and run.step % config.save_every == 0
+            if rank == 0 and due and run.step % run.per_epoch:
+                save_checkpoint(run_dir / LAST, settings, run.state_dict())
+
+        for epoch in range(run.step // run.per_epoch, config.epochs):
+            samples = data(epoch)
+            if len(samples) != size:
+                raise DataError(f"epoch {epoch} has {len(samples)} samples, epoch 0 has {size}")
+            _freeze(model, None if epoch < config.frozen_epochs else config.frozen_blocks)
+            # Made anew in each epoch, for it looks but once at what is frozen.
+            net = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
+            run.turns = turns(size, config, epoch, run.step % run.per_epoch, rank, world)
+            loader = DataLoader(
+                samples,
+                batch_sampler=[turn.samples for turn in run.turns],
+                collate_fn=collate,
+                num_workers=config.workers,
+                pin_memory=next(model.parameters()).is_cuda,
+            )
+            mean = run_epoch(net, _loaded(loader), loss, config.precision, run, after_step)
+            row = {"epoch": epoch, "step": run.step, "loss": mean, "rates": run.rates}
+            if validate:
+                row |= {k: float(v) for k, v in validate(run.averaged.eval()).items()}
+                if "macro_f1" not in row:
+                    raise DataError("validate gives no macro_f1: the best checkpoint is chosen by it")
+            best = run.close_epoch(row)
+            # Best, last, log: killed in between, the epoch is done again and writes the same once more.
+            if rank == 0:
+                if best:
+                    content = {"model": run.averaged.state_dict(), "row": row}
+                    save_checkpoint(run_dir / BEST, settings, content)
+                save_checkpoint(run_dir / LAST, settings, run.state_dict())
+                _write_log(run_dir / LOG, run.rows)
+    wait_for_all()  # nobody reads what the first process has yet to write
+    return run.rows
+
+
+def run_epoch(
+    model: nn.Module,
+    batches: Iterable,
+    loss: Loss,
+    precision: str = "fp32",
+    updates: Updates | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> float:
+    """Mean loss over the micro-batches of all processes; with ``updates`` the model learns from them.
+
+    Parameters
+    ----------
+    batches
+        Micro-batches of this process.
+    updates, after_step
+        From `train`: what turns gradients into optimizer steps, and what to do after each.
+    """
+    learns = updates is not None
+    model.train(learns)
+    device = next(model.parameters()).device
+    amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    total = torch.zeros(2, device=device)  # loss times weight, and weight
+    for number, batch in enumerate(batches):
+        turn = updates.turns[number] if learns else None
+        if learns:
+            torch.manual_seed(turn.seed)
+        waits = learns and not turn.last and isinstance(model, DistributedDataParallel)
+        with torch.set_grad_enabled(learns), model.no_sync() if waits else nullcontext():
+            with amp:
+                value = loss(model, batch)
+            mean, weight = value if isinstance(value, tuple) else (value, 1.0)
+            weight = torch.as_tensor(weight, device=device) * (turn.share if learns else 1.0)
+            total += torch.stack([mean.detach().float() * weight, weight])
+            if learns:
+                # Sums: how much the mean is to be taken of is known only at the end of the step.
+                updates.scaler.scale(mean * weight).backward()
+        if learns and turn.last:
+            updates.apply(*sum_over_processes(total).tolist())
+            total.zero_()
+            if after_step:
+                after_step()
+    if learns:
+        return updates.mean_loss
+    loss_sum, weight = sum_over_processes(total).tolist()
+    return loss_sum / weight if weight else nan
+
+
+class Turn(NamedTuple):
+    """One micro-batch of one process.
+
+    Attributes
+    ----------
+    samples
+        Their places in the epoch.
+    seed
+        Of everything random in it.
+    last
+        Whether an optimizer step follows.
+    share
+        0 for a stand-in, which does not count: the last step of an epoch may have fewer micro-batches
+        than there are processes, and all must take part.
+    """
+
+    samples: list[int]
+    seed: int
+    last: bool
+    share: float
+
+
+def turns(
+    size: int, config: TrainConfig, epoch: int, first: int = 0, rank: int = 0, world: int = 1
+) -> list[Turn]:
+    """The micro-batches of a process in an epoch of ``size`` samples, from optimizer step ``first``."""
+    batches = np.array_split(np.arange(size), ceil(size / config.batch))
+    result = []
+    for start in range(first * config.accumulate, len(batches), config.accumulate):
+        step = range(start, min(start + config.accumulate, len(batches)))
+        mine = shard(step, rank, world) or step[:1]
+        for number in mine:
+            seed = np.random.SeedSequence([config.seed, epoch, number]).generate_state(1, np.uint64)
+            last, share = number == mine[-1], float(rank < len(step))
+            result.append(Turn(batches[number].tolist(), int(seed[0]), last, share))
+    return result
+
+
+def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None:
+    device = next(model.parameters()).device.type
+    if not size:
+        raise DataError("no samples to train on")
+    if config.precision == "fp16" and device != "cuda":
+        raise DataError(
+            f"precision fp16 needs a CUDA device, and the model is on {device}: use bf16 or fp32"
+        )
+    if config.accumulate % world:
+        raise DataError(
+            f"accumulate = {config.accumulate} is no multiple of the {world} processes that share a step"
+        )
+    backbone = any(isinstance(module, X3D) for module in model.modules())
+    if (config.frozen_epochs or config.frozen_blocks) and not backbone:
+        raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
+
+
+def _freeze(model: nn.Module, blocks: int | None) -> None:
+    """Freeze the first blocks of the video backbone, None for all of them."""
+    for module in model.modules():
+        if isinstance(module, X3D):
+            module.freeze(len(module.blocks) if blocks is None else blocks)
+
+
+def _loaded(loader: DataLoader) -> Iterator:
+    try:
+        yield from loader
+    except DataError as error:  # of a worker: its traceback is around the message
+        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
+
+
+def _write_log(path: Path, rows: list[dict]) -> None:
+    with atomic_write(path) as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _tidy(run_dir: Path, rows: list[dict]) -> None:
+    """Make the folder, remove what a killed run left half written, bring the log up to date."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{run_dir}: cannot be made: {error.strerror}") from error
+    for leftover in run_dir.glob(".*.pt.*"):
+        leftover.unlink()
+    _write_log(run_dir / LOG, rows)
