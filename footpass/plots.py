@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from footpass.events import match_of
+from footpass.evidence import Evidence
 from footpass.losses import WEIGHTINGS, class_weights
 from footpass.metrics import Evaluation
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS
@@ -268,6 +269,124 @@ def real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
         fontsize=8,
     )
     return figure
+
+
+def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
+    """Macro F1 of variants, one row each, fitted on the scored matches and held out.
+
+    ``scores`` has the columns ``in sample``, ``held out``, ``low`` and ``high`` (its interval).
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["held out"], scores["in sample"], color="#8A8A8A", lw=1.5, zorder=1)
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.2, zorder=0)
+    axes.scatter(
+        scores["in sample"], y, color="white", edgecolors="#D55E00", label="fitted on what it scores"
+    )
+    axes.scatter(
+        scores["held out"], y, color="#0072B2", label="match left out (90 % interval of the gain)"
+    )
+    axes.axvline(base, color="black", lw=0.8, ls=":", label="untouched")
+    axes.set_yticks(y, scores.index)
+    axes.set_xlabel("macro F1")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1))
+    _clean(axes)
+    return figure
+
+
+def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
+    """Change of each class's F1 against ``base``, one panel a variant."""
+    figure, panels = plt.subplots(
+        1,
+        len(variants),
+        figsize=(2.6 * len(variants) + 1.2, 3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (name, evaluation) in zip(panels[0], variants.items(), strict=True):
+        gain = evaluation.counts.f1 - base.counts.f1
+        axes.barh(ACTION_LABELS, gain, color=_BY_CLASS)
+        axes.axvline(0, color="black", lw=0.8)
+        axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+.4f}", fontsize=9)
+        _clean(axes)
+    panels[0, 0].invert_yaxis()
+    figure.supxlabel("change of F1", fontsize=9)
+    return figure
+
+
+def changes_on_a_timeline(
+    judged: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, seconds: float = 2.0
+) -> Figure:
+    """One event that each step helped and one it hurt, with the evidence and the truth around it.
+
+    ``judged`` is an audit with verdicts (`footpass.postprocess.judge`). Of all such events the one in
+    the middle of the table is shown.
+    """
+    changed = judged[judged["verdict"] != "neither"]
+    steps = list(dict.fromkeys(changed["step"]))
+    figure, panels = plt.subplots(
+        max(len(steps), 1),
+        2,
+        figsize=(10, 2.1 * max(len(steps), 1)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    cells = [(step, verdict) for step in steps for verdict in ("helped", "hurt")]
+    for axes, (step, verdict) in zip(panels.flat, cells, strict=False):
+        rows = changed[(changed["step"] == step) & (changed["verdict"] == verdict)]
+        _clean(axes)
+        axes.set_title(f"{step} {verdict} {len(rows)} times", fontsize=9, loc="left")
+        if len(rows):
+            _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, round(seconds * FPS))
+    for axes in panels[-1]:
+        axes.set_xlabel("seconds from the event")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("evidence")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_change(
+    axes: plt.Axes, event: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, window: int
+) -> None:
+    row = event.iloc[0]
+    near = evidence.near(event, window)
+    own = near.jersey == row["jersey"]
+    for part, label, colour in (
+        (own, "evidence: this player", "#0072B2"),
+        (~own, "team-mate", "#8A8A8A"),
+    ):
+        axes.scatter(
+            (near.frame[part] - row["frame"]) / FPS, near.strength[part], s=16, c=colour, label=label
+        )
+    for jersey, frame, strength in list(zip(*near[1:], strict=True))[: 12 * (len(near.event) <= 12)]:
+        axes.annotate(f" {jersey}", ((frame - row["frame"]) / FPS, strength), fontsize=7, va="center")
+    same = [truth[name] == row[name] for name in ("half", "team", "cls")]
+    same.append((truth["frame"] - row["frame"]).abs() <= window)
+    for frame, jersey in truth.loc[np.all(same, axis=0), ["frame", "jersey"]].to_numpy():
+        axes.axvline((frame - row["frame"]) / FPS, color="#009E73", lw=1.2, zorder=0)
+        axes.annotate(
+            f"{jersey}", ((frame - row["frame"]) / FPS, 1.08), fontsize=7, color="#009E73", ha="center"
+        )
+    axes.plot([], [], color="#009E73", label="true event (jersey)")
+    axes.scatter(0, 0, marker="^", s=50, facecolors="white", edgecolors="#D55E00", label="event before")
+    axes.scatter([], [], marker="^", s=18, c="#D55E00", label="after")
+    axes.scatter([], [], marker="x", s=30, c="#D55E00", label="dropped")
+    if row["fate"] == "dropped":
+        axes.scatter(0, 0, marker="x", s=30, c="#D55E00")
+    else:
+        after = (row["to_frame"] - row["frame"]) / FPS
+        axes.scatter(after, 0, marker="^", s=18, c="#D55E00")
+    became = {"dropped": "dropped", "reassigned": f"now {row['to_jersey']}"}.get(row["fate"], "moved")
+    label = ACTION_LABELS[row["cls"] - ACTIONS[0]]
+    text = f"{label} by {row['jersey']}: {became}"
+    axes.set_title(text, fontsize=9, loc="right")
+    axes.set(xlim=(-window / FPS, window / FPS), ylim=(-0.1, 1.2))
 
 
 def _count(table: pd.DataFrame) -> np.ndarray:

@@ -1,195 +1,37 @@
-"""Post-processing of events by hand-made rules: gating, frame refinement, re-assignment, NMS.
+"""Post-processing of events by hand-made rules: re-assignment, gating, frame refinement, NMS.
 
 Each step asks an `Evidence` how strongly, and exactly when, something supports an event, and changes or
-drops events accordingly. Two things can be evidence: the logits of a model on pixels, and the events of
-another model. Steps are pure functions table -> (table, audit); the audit says of every event what was
-done to it. Their parameters are fitted by `fit_postprocess`, through `footpass.crossfit` only.
+drops events accordingly. Steps are pure functions table -> (table, audit); the audit says of every event
+what was done to it. Their parameters are fitted by `fit_postprocess`, through `footpass.crossfit` only.
 
-Source: the steps of arXiv 2606.09679, which tuned them on the matches it reports.
+Source: the steps of arXiv 2606.09679, which tuned them on the matches it reports. There the gate comes
+first; here re-assignment does, since an event of the wrong player has no evidence and would be dropped.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from footpass.events import halves_of, select_halves
+from footpass.crossfit import Apply, Fit, Inputs
+from footpass.evidence import Evidence, as_evidence
 from footpass.files import DataError
-from footpass.metrics import Evaluation, bootstrap, evaluate
-from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS
-
-
-class Near(NamedTuple):
-    """Evidence near events: flat arrays, sorted by ``event``, which numbers the rows of the query."""
-
-    event: np.ndarray
-    jersey: np.ndarray
-    frame: np.ndarray
-    strength: np.ndarray  # 0..1
-
-
-class Evidence(ABC):
-    """How strongly, and exactly when, something supports that a player did something around a frame."""
-
-    halves: tuple[str, ...]
-
-    @abstractmethod
-    def near(self, events: pd.DataFrame, window: int) -> Near:
-        """All evidence, within ``window`` frames, that some player of an event's team did its class."""
-
-    @abstractmethod
-    def select(self, halves: Iterable[str]) -> Self:
-        """The evidence of some halves."""
-
-    def peak(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Strongest evidence for each event's own player and class.
-
-        Parameters
-        ----------
-        events
-            ``N`` rows with ``half, frame, team, jersey, cls``.
-        window
-            In frames, inclusive.
-
-        Returns
-        -------
-        tuple[np.ndarray, np.ndarray]
-            Strength 0..1 and frame, both ``(N,)``; of equal peaks the nearest, then the earlier. With no
-            evidence the strength is 0 and the frame the event's own; in a half that is not covered the
-            strength is NaN: nothing is known, which is not evidence of absence.
-        """
-        strength, _, frame = self._strongest(events, window, own=True)
-        return strength, frame
-
-    def best_mate(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Strength and jersey ``(N,)`` of the team-mate with the strongest evidence for its class.
-
-        Ties as in `peak`, then the lower jersey; with no such evidence, 0 and the event's own jersey.
-        """
-        strength, jersey, _ = self._strongest(events, window, own=False)
-        return strength, jersey
-
-    def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
-        near = self.near(events, window)
-        jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
-        near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
-        strength = np.where(events["half"].isin(self.halves), 0.0, np.nan)
-        if len(near.event):
-            starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
-            highest = np.maximum.reduceat(near.strength, starts)
-            counts = np.diff(np.r_[starts, len(near.event)])
-            near = Near(*(values[near.strength == np.repeat(highest, counts)] for values in near))
-            distance = np.abs(near.frame - frame[near.event])
-            order = np.lexsort((near.jersey, near.frame, distance, near.event))
-            event, first = np.unique(near.event[order], return_index=True)
-            best = order[first]
-            strength[event] = near.strength[best]
-            jersey[event], frame[event] = near.jersey[best], near.frame[best]
-        return strength, jersey, frame
+from footpass.metrics import Evaluation, bootstrap, evaluate, match_events
+from footpass.schema import ACTIONS, TOLERANCE
 
 
 @dataclass(frozen=True)
-class EventEvidence(Evidence):
-    """Another model's events as evidence: their score, at their frame."""
+class Reassign:
+    """Give events to the team-mate whose evidence within ``window`` is stronger by over ``margin``."""
 
-    table: pd.DataFrame
-
-    @property
-    def halves(self) -> tuple[str, ...]:
-        return tuple(halves_of(self.table))
-
-    def select(self, halves: Iterable[str]) -> Self:
-        return EventEvidence(select_halves(self.table, halves))
-
-    def near(self, events: pd.DataFrame, window: int) -> Near:
-        if not len(events) or not len(self.table):
-            return Near(*(np.zeros(0, dtype=int) for _ in range(3)), np.zeros(0))
-        # One integer per (half, team, class, frame); frames of different groups are far apart.
-        span = max(events["frame"].max(), self.table["frame"].max()) + window + 1
-        place, own = self._place(events, span), self._place(self.table, span)
-        order = np.argsort(own, kind="stable")
-        first = np.searchsorted(own[order], place - window, side="left")
-        count = np.searchsorted(own[order], place + window, side="right") - first
-        event = np.repeat(np.arange(len(events)), count)
-        offset = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
-        rows = order[first[event] + offset]
-        return Near(event, *(self.table[name].to_numpy()[rows] for name in ("jersey", "frame", "score")))
-
-    def _place(self, table: pd.DataFrame, span: int) -> np.ndarray:
-        code = {half: number for number, half in enumerate(self.halves)}
-        half = np.array([code.get(name, -1) for name in halves_of(table)])[table["half"].cat.codes]
-        group = (half * N_TEAMS + table["team"].to_numpy()) * N_CLASSES + table["cls"].to_numpy()
-        return group * span + table["frame"].to_numpy()
-
-
-@dataclass(frozen=True)
-class LogitEvidence(Evidence):
-    """A model's logits as evidence: the class's probability in the slot that the player is in.
-
-    Attributes
-    ----------
-    logits
-        ``(9, 26, T)`` per half, absolute frames on the last axis; an open HDF5 file will do.
-    jerseys
-        ``(26, T)`` per half: who is in the slot, -1 where nobody is known. Players change slots and
-        are substituted, so this decides anew at every frame.
-    """
-
-    logits: Mapping[str, np.ndarray]
-    jerseys: Mapping[str, np.ndarray]
+    margin: float = 1.0
+    window: int = 6
 
     def __post_init__(self) -> None:
-        for half, volume in self.logits.items():
-            expected = (N_CLASSES, N_SLOTS, volume.shape[-1])
-            if volume.shape != expected:
-                raise DataError(f"half {half}: logits of shape {volume.shape} instead of {expected}")
-            if half not in self.jerseys:
-                raise DataError(f"half {half}: logits without the jerseys of the slots")
-            if self.jerseys[half].shape != expected[1:]:
-                shape = self.jerseys[half].shape
-                raise DataError(f"half {half}: jerseys of shape {shape} instead of {expected[1:]}")
-
-    @property
-    def halves(self) -> tuple[str, ...]:
-        return tuple(self.logits)
-
-    def select(self, halves: Iterable[str]) -> Self:
-        halves = list(halves)
-        logits, jerseys = (
-            {half: by_half[half] for half in halves} for by_half in (self.logits, self.jerseys)
-        )
-        return LogitEvidence(logits, jerseys)
-
-    def near(self, events: pd.DataFrame, window: int) -> Near:
-        parts = [Near(*(np.zeros(0, dtype=int) for _ in range(3)), np.zeros(0))]
-        for half in self.halves:
-            rows = np.flatnonzero(events["half"] == half)
-            if len(rows):
-                near = self._near_in(half, events.iloc[rows], window)
-                parts.append(near._replace(event=rows[near.event]))
-        near = Near(*map(np.concatenate, zip(*parts, strict=True)))
-        order = np.argsort(near.event, kind="stable")
-        return Near(*(values[order] for values in near))
-
-    def _near_in(self, half: str, events: pd.DataFrame, window: int) -> Near:
-        jerseys = self.jerseys[half]
-        frame = events["frame"].to_numpy()
-        low, high = max(frame.min() - window, 0), frame.max() + window + 1
-        volume = np.asarray(self.logits[half][:, :, low:high])  # (9, 26, F)
-        slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (n, 13)
-        frames = frame[:, None] + np.arange(-window, window + 1)  # (n, W)
-        inside = (frames >= low) & (frames < low + volume.shape[-1])
-        held = jerseys[slots[:, None], np.where(inside, frames, 0)[..., None]]  # (n, W, 13)
-        event, step, role = np.nonzero((held >= 0) & inside[..., None])
-        at = frames[event, step]
-        x = volume[:, slots[event, role], at - low].astype(np.float32)  # (9, K)
-        x = np.exp(x - x.max(axis=0))
-        strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
-        return Near(event, held[event, step, role], at, strength)
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -204,6 +46,9 @@ class Gate:
     window: int = 12
     own: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check(self, "thresholds")
+
 
 @dataclass(frozen=True)
 class Refine:
@@ -216,13 +61,8 @@ class Refine:
     window: int = 0
     least: float = 0.0
 
-
-@dataclass(frozen=True)
-class Reassign:
-    """Give events to the team-mate whose evidence within ``window`` is stronger by over ``margin``."""
-
-    margin: float = 1.0
-    window: int = 6
+    def __post_init__(self) -> None:
+        _check(self, "offsets")
 
 
 @dataclass(frozen=True)
@@ -231,27 +71,60 @@ class NMS:
 
     window: int = 0
 
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(step: Reassign | Gate | Refine | NMS, by_class: str | None = None) -> None:
+    name = type(step).__name__
+    if step.window < 0:
+        raise DataError(f"{name}: window {step.window} is negative")
+    if by_class and len(getattr(step, by_class)) != len(ACTIONS):
+        count = len(getattr(step, by_class))
+        raise DataError(f"{name}: {count} {by_class} instead of {len(ACTIONS)}, one a class")
+
 
 @dataclass(frozen=True)
 class PostprocessConfig:
     """The steps in their order; None leaves a step out."""
 
-    refine: Refine | None = None
     reassign: Reassign | None = None
     gate: Gate | None = None
+    refine: Refine | None = None
     nms: NMS | None = None
 
 
 class Processed(NamedTuple):
     """Events after a step, and the audit: one row per event that came in, with the same index.
 
-    Columns of the audit: ``step, fate`` (kept, moved, reassigned or dropped), ``half, team, cls, score``,
-    ``frame`` and ``jersey`` before, ``to_frame`` and ``to_jersey`` after, ``strength`` of the evidence
-    (NaN: none known) and ``reason``.
+    Columns of the audit: ``step, fate`` (one of `FATES`), ``half, team, cls, score``, ``frame`` and
+    ``jersey`` before, ``to_frame`` and ``to_jersey`` after, ``strength``, which the step went by (of
+    `reassign`: the team-mate's lead; NaN: nothing known), and ``reason``.
     """
 
     table: pd.DataFrame
     audit: pd.DataFrame
+
+
+FATES = ("kept", "moved", "reassigned", "dropped")
+REASONS = (
+    "",
+    "evidence of a team-mate",
+    "evidence under the threshold",
+    "peak of the evidence",
+    "offset of the class",
+    "a better one is near",
+)
+
+
+def reassign(table: pd.DataFrame, evidence: Evidence, config: Reassign) -> Processed:
+    """Give events to team-mates with clearly stronger evidence; between equals nothing changes."""
+    own, _ = evidence.peak(table, config.window)
+    strength, mate = evidence.best_mate(table, config.window)
+    lead = strength - own
+    given = lead > config.margin  # False where nothing is known
+    changed = table.assign(jersey=np.where(given, mate, table["jersey"]))
+    return _processed("reassign", table, changed, 1, strength=lead)
 
 
 def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
@@ -260,7 +133,7 @@ def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
     strength = (1 - config.own) * strength + config.own * table["score"].to_numpy()
     threshold = np.array(config.thresholds)[table["cls"].to_numpy() - ACTIONS[0]]
     weak = strength < threshold  # False where nothing is known
-    return _processed("gate", table, table, ~weak, strength, "evidence under the threshold of the class")
+    return _processed("gate", table, table, 2, ~weak, strength)
 
 
 def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed:
@@ -268,18 +141,9 @@ def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed
     offset = np.array(config.offsets)[table["cls"].to_numpy() - ACTIONS[0]]
     shifted = table.assign(frame=(table["frame"] + offset).clip(lower=0))
     strength, peak = evidence.peak(shifted, config.window)
-    follow = strength >= max(config.least, np.finfo(float).tiny)
+    follow = (strength > 0) & (strength >= config.least)
     moved = shifted.assign(frame=np.where(follow, peak, shifted["frame"]))
-    return _processed("refine", table, moved, None, strength, np.where(follow, "peak", "offset"))
-
-
-def reassign(table: pd.DataFrame, evidence: Evidence, config: Reassign) -> Processed:
-    """Give events to team-mates with clearly stronger evidence; between equals nothing changes."""
-    own, _ = evidence.peak(table, config.window)
-    strength, mate = evidence.best_mate(table, config.window)
-    given = strength - own > config.margin
-    changed = table.assign(jersey=np.where(given, mate, table["jersey"]))
-    return _processed("reassign", table, changed, None, strength - own, "evidence of a team-mate")
+    return _processed("refine", table, moved, np.where(follow, 3, 4), strength=strength)
 
 
 def nms(table: pd.DataFrame, config: NMS) -> Processed:
@@ -312,30 +176,36 @@ def nms(table: pd.DataFrame, config: NMS) -> Processed:
         kept &= ~gone
         rest = ~gone[winner] & ~gone[loser]
         winner, loser = winner[rest], loser[rest]
-    return _processed(
-        "nms", table, table, kept, np.full(n, np.nan), "a better event of the same player is near"
-    )
+    return _processed("nms", table, table, 5, kept)
 
 
 def _processed(
     step: str,
     before: pd.DataFrame,
     after: pd.DataFrame,
-    kept: np.ndarray | None,
-    strength: np.ndarray,
-    reason: str | np.ndarray,
+    reason: int | np.ndarray,
+    kept: np.ndarray | None = None,
+    strength: np.ndarray | float = np.nan,
 ) -> Processed:
     kept = np.ones(len(before), dtype=bool) if kept is None else kept
-    moved = (after["frame"] != before["frame"]).to_numpy()
-    given = (after["jersey"] != before["jersey"]).to_numpy()
-    fate = np.select([~kept, given, moved], ["dropped", "reassigned", "moved"], "kept")
-    audit = before[["half", "team", "cls", "score", "frame", "jersey"]].assign(
-        to_frame=after["frame"], to_jersey=after["jersey"], strength=strength
+    frame, to_frame, jersey, to_jersey = (
+        part[name].to_numpy() for name in ("frame", "jersey") for part in (before, after)
     )
-    audit.insert(0, "step", step)
-    audit.insert(1, "fate", fate)
-    audit["reason"] = np.where(fate == "kept", "", reason)
-    return Processed(after[kept], audit)
+    changes = [frame != to_frame, jersey != to_jersey, ~kept]
+    fate = np.max([number * change for number, change in enumerate(changes, 1)], axis=0)
+    audit = {
+        "step": _named(np.full(len(before), list(STEPS).index(step)), STEPS),
+        "fate": _named(fate, FATES),
+        **{name: before[name] for name in ("half", "team", "cls", "score")},
+        **{"frame": frame, "to_frame": to_frame, "jersey": jersey, "to_jersey": to_jersey},
+        "strength": strength,
+        "reason": _named(np.where(fate == 0, 0, reason), REASONS),
+    }
+    return Processed(after[kept], pd.DataFrame(audit, index=before.index))
+
+
+def _named(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=list(names))
 
 
 def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConfig) -> Processed:
@@ -344,6 +214,7 @@ def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConf
     The audit holds those of all steps; its index is the row of ``table`` that an event came from.
     """
     audits = []
+    table = table.reset_index(drop=True)
     for name, step in STEPS.items():
         if getattr(config, name) is not None:
             table, audit = step(table, evidence, getattr(config, name))
@@ -351,10 +222,31 @@ def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConf
     return Processed(table.reset_index(drop=True), pd.concat(audits) if audits else pd.DataFrame())
 
 
+def judge(audit: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE) -> pd.DataFrame:
+    """An audit with column ``verdict``: did a change help, hurt, or neither?
+
+    A change helps if it turns a miss into a hit or drops a false positive. Each step is judged by the
+    events that came into it, matched as the metric matches them.
+    """
+    verdict = pd.Series("neither", index=range(len(audit)))
+    audit = audit.reset_index(names="event")
+    for _, rows in audit.groupby("step", observed=True):
+        stays = rows[rows["fate"] != "dropped"]
+        after = stays.assign(frame=stays["to_frame"], jersey=stays["to_jersey"])
+        was_hit = pd.Series(match_events(rows, truth, tolerance) >= 0, rows.index)
+        is_hit = pd.Series(match_events(after, truth, tolerance) >= 0, after.index)
+        gone = rows.index.difference(stays.index)
+        verdict[gone[~was_hit[gone]]], verdict[gone[was_hit[gone]]] = "helped", "hurt"
+        changed = stays.index[stays["fate"] != "kept"]
+        verdict[changed[is_hit[changed] & ~was_hit[changed]]] = "helped"
+        verdict[changed[was_hit[changed] & ~is_hit[changed]]] = "hurt"
+    return audit.assign(verdict=verdict)
+
+
 STEPS = {
-    "refine": refine,
     "reassign": reassign,
     "gate": gate,
+    "refine": refine,
     "nms": lambda table, evidence, config: nms(table, config),
 }
 
@@ -381,17 +273,37 @@ class Search:
     own: float = 0.0
     confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            if step not in STEPS:
+                raise DataError(f"no step {step!r}: there are {', '.join(STEPS)}")
+        if self.confidence and not 0.5 <= self.confidence < 1:
+            raise DataError(f"confidence {self.confidence} is neither 0 nor within 0.5..1")
+
 
 GRIDS = {
-    ("refine", "offsets"): tuple(range(-4, 5)),
-    ("refine", "window"): (0, 2, 4, 6, 9, 12),
-    ("refine", "least"): (0.0, 0.3, 0.5, 0.7),
     ("reassign", "margin"): (1.0, 0.8, 0.6, 0.4, 0.2, 0.0),
     ("reassign", "window"): (3, 6, 9, 12),
     ("gate", "thresholds"): tuple(i / 20 for i in range(20)),
     ("gate", "window"): (3, 6, 12, 18, 25),
+    ("refine", "offsets"): tuple(range(-4, 5)),
+    ("refine", "window"): (0, 2, 4, 6, 9, 12),
+    ("refine", "least"): (0.0, 0.3, 0.5, 0.7),
     ("nms", "window"): (0, 3, 6, 12, 25, 40),
 }
+MAX_ROUNDS = 5
+
+
+def recipe(search: Search) -> tuple[Fit, Apply]:
+    """``fit`` and ``apply`` for `footpass.crossfit`, of the inputs ``events`` and ``evidence``."""
+
+    def fit(inputs: Inputs, truth: pd.DataFrame) -> PostprocessConfig:
+        return fit_postprocess(inputs["events"], as_evidence(inputs["evidence"]), truth, search)
+
+    def apply(config: PostprocessConfig, inputs: Inputs) -> pd.DataFrame:
+        return postprocess(inputs["events"], as_evidence(inputs["evidence"]), config).table
+
+    return fit, apply
 
 
 def fit_postprocess(
@@ -415,7 +327,7 @@ def fit_postprocess(
     def scored(config: PostprocessConfig) -> Evaluation:
         return evaluate(after(config), truth)
 
-    start = {"refine": Refine(), "reassign": Reassign(), "gate": Gate(own=search.own), "nms": NMS()}
+    start = {"reassign": Reassign(), "gate": Gate(own=search.own), "refine": Refine(), "nms": NMS()}
     config = PostprocessConfig(**{step: start[step] for step in search.steps})
     for _ in range(MAX_ROUNDS):
         before = config
@@ -425,9 +337,6 @@ def fit_postprocess(
         if config == before:
             break
     return config
-
-
-MAX_ROUNDS = 5
 
 
 def _best(

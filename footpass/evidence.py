@@ -1,0 +1,219 @@
+"""Evidence: how strongly, and exactly when, something supports that a player did something.
+
+Two things can support a model's events: the logits of a model on pixels, and another model's events.
+Both answer the same question, so post-processing does not care which it is given.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from footpass.events import halves_of, select_halves
+from footpass.files import DataError
+from footpass.halves import HalfMatch
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS
+
+
+class Near(NamedTuple):
+    """Evidence near events: flat arrays, sorted by ``event``, which numbers the rows of the query."""
+
+    event: np.ndarray
+    jersey: np.ndarray
+    frame: np.ndarray
+    strength: np.ndarray  # 0..1
+
+
+NOTHING = Near(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0))
+
+
+class Evidence(ABC):
+    """How strongly, and exactly when, something supports that a player did something around a frame."""
+
+    halves: tuple[str, ...]
+
+    @abstractmethod
+    def near(self, events: pd.DataFrame, window: int) -> Near:
+        """All evidence, within ``window`` frames, that some player of an event's team did its class."""
+
+    @abstractmethod
+    def select(self, halves: Iterable[str]) -> Self:
+        """The evidence of some halves."""
+
+    def peak(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Strongest evidence for each event's own player and class.
+
+        Parameters
+        ----------
+        events
+            ``N`` rows with ``half, frame, team, jersey, cls``.
+        window
+            In frames, inclusive.
+
+        Returns
+        -------
+        tuple[np.ndarray, np.ndarray]
+            Strength 0..1 and frame, both ``(N,)``; of equal peaks the nearest, then the earlier. With no
+            evidence the strength is 0 and the frame the event's own; in a half that is not covered the
+            strength is NaN: nothing is known, which is not evidence of absence.
+        """
+        strength, _, frame = self._strongest(events, window, own=True)
+        return strength, frame
+
+    def best_mate(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Strength and jersey ``(N,)`` of the team-mate with the strongest evidence for its class.
+
+        Ties as in `peak`, then the lower jersey; with no such evidence, 0 and the event's own jersey.
+        """
+        strength, jersey, _ = self._strongest(events, window, own=False)
+        return strength, jersey
+
+    def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
+        near = self.near(events, window)
+        jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
+        near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
+        covered = np.array([half in self.halves for half in halves_of(events)], dtype=bool)
+        strength = np.where(covered[events["half"].cat.codes], 0.0, np.nan)
+        if len(near.event):
+            starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
+            highest = np.maximum.reduceat(near.strength, starts)
+            counts = np.diff(np.r_[starts, len(near.event)])
+            near = Near(*(values[near.strength == np.repeat(highest, counts)] for values in near))
+            distance = np.abs(near.frame - frame[near.event])
+            order = np.lexsort((near.jersey, near.frame, distance, near.event))
+            event, first = np.unique(near.event[order], return_index=True)
+            best = order[first]
+            strength[event] = near.strength[best]
+            jersey[event], frame[event] = near.jersey[best], near.frame[best]
+        return strength, jersey, frame
+
+
+@dataclass(frozen=True)
+class EventEvidence(Evidence):
+    """Another model's events as evidence: their score, at their frame."""
+
+    table: pd.DataFrame
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        return tuple(halves_of(self.table))
+
+    def select(self, halves: Iterable[str]) -> Self:
+        return EventEvidence(select_halves(self.table, halves))
+
+    def near(self, events: pd.DataFrame, window: int) -> Near:
+        if not len(events) or not len(self.table):
+            return NOTHING
+        place, (order, own) = self._place(events), self._sorted
+        first = np.searchsorted(own, place - window, side="left")
+        count = np.searchsorted(own, place + window, side="right") - first
+        event = np.repeat(np.arange(len(events)), count)
+        offset = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
+        rows = order[first[event] + offset]
+        return Near(event, *(self.table[name].to_numpy()[rows] for name in ("jersey", "frame", "score")))
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        place = self._place(self.table)
+        order = np.argsort(place, kind="stable")
+        return order, place[order]
+
+    def _place(self, table: pd.DataFrame) -> np.ndarray:
+        """One integer per (half, team, class, frame); frames of different groups are far apart."""
+        code = {half: number for number, half in enumerate(self.halves)}
+        codes = np.array([code.get(name, -1) for name in halves_of(table)], dtype=np.int64)
+        half, team, cls = (
+            codes[table["half"].cat.codes],
+            table["team"].to_numpy(),
+            table["cls"].to_numpy(),
+        )
+        return ((half * N_TEAMS + team) * N_CLASSES + cls) * 2**32 + table["frame"].to_numpy()
+
+
+@dataclass(frozen=True)
+class LogitEvidence(Evidence):
+    """A model's logits as evidence: the class's probability in the slot that the player is in.
+
+    Attributes
+    ----------
+    logits
+        ``(9, 26, T)`` per half, the last axis by absolute frame; an open HDF5 file will do.
+    lineups
+        Who is in which slot. Players change slots and are substituted, so every frame is looked up.
+    """
+
+    logits: Mapping[str, np.ndarray]
+    lineups: Mapping[str, HalfMatch]
+
+    def __post_init__(self) -> None:
+        for half, volume in self.logits.items():
+            if half not in self.lineups:
+                raise DataError(f"half {half}: logits without tactical data, which say who is in a slot")
+            # Logits that start at the half's first frame instead of 0 would be too short.
+            least = (N_CLASSES, N_SLOTS, self.lineups[half].end_frame)
+            if volume.shape[:-1] != least[:-1] or volume.shape[-1] < least[-1]:
+                raise DataError(
+                    f"half {half}: logits of shape {volume.shape}, expected {least} or longer"
+                )
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        return tuple(self.logits)
+
+    def select(self, halves: Iterable[str]) -> Self:
+        return LogitEvidence({half: self.logits[half] for half in halves}, self.lineups)
+
+    def near(self, events: pd.DataFrame, window: int) -> Near:
+        parts = [NOTHING]
+        for half in self.halves:
+            rows = np.flatnonzero(events["half"] == half)
+            if len(rows):
+                near = self._near_in(half, events.iloc[rows], window)
+                parts.append(near._replace(event=rows[near.event]))
+        near = Near(*map(np.concatenate, zip(*parts, strict=True)))
+        order = np.argsort(near.event, kind="stable")
+        return Near(*(values[order] for values in near))
+
+    def _near_in(self, half: str, events: pd.DataFrame, window: int) -> Near:
+        lineup = self.lineups[half]
+        frames = events["frame"].to_numpy()[:, None] + np.arange(-window, window + 1)  # (N, W)
+        inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
+        index = np.where(inside, frames - lineup.first_frame, 0)
+        slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (N, 13)
+        jersey = lineup.jersey[slots[:, None], index[..., None]]  # (N, W, 13)
+        event, step, role = np.nonzero((jersey >= 0) & inside[..., None])
+        frame, slot = frames[event, step], slots[event, role]
+        if not len(event):
+            return NOTHING
+        start, stop = frame.min(), frame.max() + 1
+        volume = np.asarray(self.logits[half][:, :, start:stop])  # one read, whatever holds it
+        x = volume[:, slot, frame - start].astype(np.float32)  # (9, K)
+        x = np.exp(x - x.max(axis=0))
+        strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
+        return Near(event, jersey[event, step, role], frame, strength)
+
+
+def open_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
+    """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half; it stays open for reading.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or does not fit the line-ups.
+    """
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return LogitEvidence(dict(file), lineups)
+
+
+def as_evidence(source: pd.DataFrame | Evidence) -> Evidence:
+    """A prediction table as evidence; evidence as it is."""
+    return EventEvidence(source) if isinstance(source, pd.DataFrame) else source
