@@ -102,7 +102,6 @@ def masked_cross_entropy(
     gamma
         0 is cross-entropy; the more, the less a target counts that is already likely.
     """
-    mask = mask.bool()
     target = target[mask]  # (N,)
     log_p = logits.movedim(1, -1)[mask].float().log_softmax(-1)  # (N, C)
     log_p = log_p.gather(1, target[:, None])[:, 0]  # (N,)

@@ -81,13 +81,21 @@ KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of a batch of windows: keys and values for each of its layers, made once.
+    """What the decoder reads of a batch of windows, made once.
 
-    ``mask`` is ``(B, 1, 1, T)``, True for frames to be read, or None for all.
+    Attributes
+    ----------
+    keys_values
+        For each of its layers.
+    mask
+        ``(B, 1, 1, T)`` bool, True for frames to be read; or None for all.
+    length
+        ``(B,)`` number of each window's last frame.
     """
 
     keys_values: list[KeysValues]
     mask: Tensor | None
+    length: Tensor
 
 
 class Written(NamedTuple):
@@ -134,6 +142,12 @@ class DST(nn.Module):
 
     def memory(self, features: Tensor, frames: Tensor) -> Memory:
         """Read windows; the arguments are those of `forward`."""
+        x, mask = self.encode(features, frames)
+        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
+        return Memory(keys_values, mask, length=frames.amax(dim=1))
+
+    def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``(B, T, width)`` of what was read, and the mask of `Memory`."""
         real = frames != PAD_FRAME
         mask = None if real.all() else real[:, None, None, :]
         x = self.read(features) + self.read_frame(frames.where(real, self.config.span + 1))
@@ -142,8 +156,7 @@ class DST(nn.Module):
             x = layer(x, layer.attention.keys_values(x), mask)
         # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
-        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
-        return Memory(keys_values, mask if self.config.mask_memory else None)
+        return x, mask if self.config.mask_memory else None
 
     def next_tokens(
         self, tokens: Tensor, memory: Memory, past: list[KeysValues] | None = None
@@ -193,15 +206,25 @@ class DST(nn.Module):
         beams
             1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
         """
-        memory = self.memory(features, frames)
-        shape, device = (len(features), beams), features.device
-        window = torch.arange(len(features), device=device)[:, None]
+        return self.write_from(self.memory(features, frames), max_events, beams)
+
+    @torch.no_grad()
+    def write_from(self, memory: Memory, max_events: int, beams: int) -> list[Written]:
+        """The same for windows that have been read."""
+        # Every step reads all of it, which is quicker where each head's frames lie side by side.
+        kept = [(keys.contiguous(), values.contiguous()) for keys, values in memory.keys_values]
+        memory = memory._replace(keys_values=kept)
+        keys, _ = kept[0]
+        shape, device = (len(keys), beams), keys.device
+        window = torch.arange(len(keys), device=device)[:, None]
         last = torch.tensor([SOS, NO_SLOT, 0], device=device).expand(*shape, 1, 3)
         tokens, scores = last[:, :, :0], torch.zeros(*shape, 0, device=device)
         total = torch.full(shape, -torch.inf, device=device)
         total[:, 0] = 0.0  # all beams begin alike: only the first may have children
-        length = torch.zeros(shape, device=device)
+        length = torch.zeros(shape, device=device)  # tokens, EOS too
         done = torch.zeros(shape, dtype=torch.bool, device=device)
+        number = torch.arange(self.config.span + 2, device=device)
+        elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, span + 2)
         end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
         past = None
         for _ in range(max_events + 1):
@@ -221,7 +244,7 @@ class DST(nn.Module):
             total, length = total.gather(1, best), length.gather(1, parent)
             ends = choice == n - 1
             what = torch.where(ends, EOS, choice // beams)
-            when = frame[..., 1:-1].argmax(-1).gather(1, parent) + 1
+            when = frame.masked_fill(elsewhere, -torch.inf).argmax(-1).gather(1, parent)
             event = torch.stack((what, slots[window, parent, choice % beams], when), dim=-1)
             last = torch.where(ends[..., None], end, event)[:, :, None]  # (B, beams, 1, 3)
             tokens = torch.cat((tokens[window, parent], last), dim=2)

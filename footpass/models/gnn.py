@@ -200,7 +200,6 @@ class TAADGNN(nn.Module):
             Logits ``(B, 9, M, T)``; and influence ``(B, M, T, K)``, the share of channels of the last
             graph layer in which a neighbour's message won and was not cut by the ReLU.
         """
-        present = present.bool()
         there = present[..., None]  # (B, M, T, 1)
         nodes = nodes.where(there, 0)
         if neighbours is None:

@@ -122,7 +122,6 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         zero, which differs only for boxes that leave the picture.
     """
     height, width = features.shape[-2:]
-    visible = visible.bool()
     # Coordinates stay in float32: half precision is a quarter of a cell off at 640 pixels.
     boxes = boxes.float().where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
     x1, y1, x2, y2 = boxes.unbind(-1)

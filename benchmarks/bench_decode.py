@@ -1,0 +1,43 @@
+"""Decoding with kept keys and values, against reading everything again at every step."""
+
+import torch
+
+from benchmarks.harness import compare, main
+from benchmarks.plain_decode import PlainDST
+from footpass.models.dst import DST, DSTConfig, Memory
+from footpass.models.reference import load_reference
+from footpass.schema import EOS
+
+WINDOWS, EVENTS = 4, 25
+
+
+@torch.no_grad()
+def run() -> dict:
+    """4 windows of 750 frames to 25 events each, published size; the encoder, once in both, apart."""
+    torch.manual_seed(0)
+    config = DSTConfig()
+    plain, model = PlainDST(config).eval(), DST(config).eval()
+    # An untrained model may stop at once; this one never does.
+    plain.action_and_roleid_output_projection.bias[EOS] = -100.0
+    load_reference(model, plain.state_dict())
+    features = torch.randn(WINDOWS, config.span, config.inputs)
+    frames = torch.arange(1, config.span + 1).repeat(WINDOWS, 1)
+    encoded, _ = model.encode(features, frames)
+
+    def fast() -> list[list]:
+        keys_values = [layer.cross.keys_values(encoded) for layer in model.decoder]
+        written = model.write_from(Memory(keys_values, None, frames[:, -1]), EVENTS, beams=1)
+        return [window.tokens.tolist() for window in written]
+
+    return compare(
+        "decode",
+        f"{WINDOWS} windows x {config.span} frames x {EVENTS} events, published size, without encoder",
+        fast,
+        plain=lambda: [tokens.tolist() for tokens in plain.write_from(encoded, frames, EVENTS)],
+        target=8,
+        repeats=3,
+    )
+
+
+if __name__ == "__main__":
+    main(run)
