@@ -1,17 +1,165 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from footpass.losses import token_losses
-from footpass.models.dst import DST
+from footpass.checkpoints import load_checkpoint, load_weights
+from footpass.configs import build, plain
+from footpass.files import DataError
+from footpass.losses import token_losses, token_weights
+from footpass.metrics import evaluate
+from footpass.models.dst import DST, DSTConfig
 from footpass.schema import N_ROLES, PAD, TOLERANCE, Token
 from footpass.tokens import decode
-from footpass.windows import FixedWindows, Sample, Source, WindowConfig, collate
+from footpass.training import TrainConfig, train
+from footpass.windows import (
+    FixedWindows,
+    Sample,
+    Source,
+    WindowConfig,
+    WindowDataset,
+    collate,
+    grouped,
+)
+
+
+@dataclass(frozen=True)
+class DSTRecipe:
+    """A DST, the windows it learns from, and how.
+
+    Attributes
+    ----------
+    weighting
+        Of the classes in the action loss (`losses.WEIGHTINGS`).
+    smoothing
+        Of labels (`losses.token_losses`).
+    """
+
+    model: DSTConfig
+    windows: WindowConfig
+    train: TrainConfig
+    weighting: str = "none"
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.model.span != self.windows.span:
+            raise DataError(
+                f"the model is for windows of {self.model.span} frames, not of {self.windows.span}"
+            )
+
+
+_SMALL = DSTConfig(
+    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
+)
+_PUBLISHED = TrainConfig(
+    epochs=12,
+    batch=96,
+    rates={"": 2.5e-4},
+    warmup=1000,
+    milestones=(3, 6, 8),
+    precision="bf16",
+    workers=8,
+)
+DST_RECIPES: dict[str, DSTRecipe] = {
+    "smoke": DSTRecipe(
+        replace(_SMALL, span=100, width=32, feedforward=64),
+        WindowConfig(span=100, per_half=8),
+        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+    ),
+    "demo": DSTRecipe(
+        _SMALL,
+        WindowConfig(span=375, per_half=100),
+        TrainConfig(epochs=5, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0),
+    ),
+    "study": DSTRecipe(
+        _SMALL,
+        WindowConfig(span=375, per_half=200),
+        TrainConfig(epochs=20, batch=32, rates={"": 1e-3}, warmup=150, milestones=(14, 18), clip=1.0),
+    ),
+    "paper": DSTRecipe(DSTConfig(), WindowConfig(), _PUBLISHED),
+}
+
+
+def train_dst(
+    recipe: DSTRecipe,
+    halves: Callable[[int], Mapping[str, Source]],
+    counts: np.ndarray,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    validate: Callable[[DST], Mapping[str, float]] | None = None,
+) -> list[dict]:
+    """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+
+    Parameters
+    ----------
+    halves
+        Of an epoch's number: the halves to draw windows from.
+    counts
+        ``(8,)`` training events by class, for the weights.
+    validate
+        As in `training.train`, such as `sequence_figures`.
+
+    Raises
+    ------
+    DataError
+        As in `WindowDataset` and `training.train`.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = DST(recipe.model).to(device)
+    weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
+    return train(
+        model,
+        recipe.train,
+        lambda epoch: _epoch(recipe, halves, epoch),
+        lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
+        run_dir,
+        validate,
+        collate,
+        about={
+            "windows": plain(recipe.windows),
+            "weighting": recipe.weighting,
+            "smoothing": recipe.smoothing,
+        },
+    )
+
+
+def _epoch(
+    recipe: DSTRecipe, halves: Callable[[int], Mapping[str, Source]], epoch: int
+) -> WindowDataset | list[Sample]:
+    seed = recipe.train.seed
+    data = WindowDataset(halves(epoch), recipe.windows, seed, epoch)
+    if not recipe.windows.sparse:  # all are equally long
+        return data
+    return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
+
+
+def load_dst(path: str | Path) -> tuple[DST, WindowConfig]:
+    """A trained DST on the CPU, and the windows that it is for.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another model.
+    """
+    config = load_checkpoint(path, {"kind": "DST"})["config"]
+    model = DST(build(DSTConfig, config["model"]))
+    load_weights(model, path)
+    return model, build(WindowConfig, config["about"]["windows"])
+
+
+def sequence_figures(
+    model: DST, halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, batch: int = 64
+) -> dict[str, float]:
+    """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
+    counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
+    return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"]}
 
 
 def sequence_loss(

@@ -170,9 +170,10 @@ def recorded(halves: Mapping[str, HalfMatch], **logits: Mapping[str, np.ndarray]
     }
 
 
-# A class that nobody detects has logit 0; one that is detected with this score too. Lower scores than
-# this are not in the released files.
-QUIET = 0.1
+# A class that nobody detects has logit 0; one detected with a score of `QUIET` has too, but the released
+# files have none as low. Peaks are `LOUD` times as high as their logits, since they are alone: the layer
+# that reads them starts with weights for hundreds of inputs that differ from 0.
+QUIET, LOUD = 0.1, 5.0
 
 
 class Detected:
@@ -208,7 +209,7 @@ class Detected:
         place = self.stints.set_index(["team", "jersey"])["slot"]
         slots = place.loc[pd.MultiIndex.from_frame(table[["team", "jersey"]])].to_numpy()
         score = table["score"].to_numpy().clip(1e-4, 1 - 1e-4) if "score" in table else QUIET
-        logit = np.log(score / (1 - score)) - np.log(QUIET / (1 - QUIET))
+        logit = LOUD * (np.log(score / (1 - score)) - np.log(QUIET / (1 - QUIET)))
         return (
             table["frame"].to_numpy(),
             slots,
@@ -297,7 +298,7 @@ class WindowConfig:
     augment
         ``"mirrors"``: none, X, Y or XY; ``"players"``: slots in any order, for `Detected` halves.
     sparse
-        Leave out frames in which no logit differs from 0: for `Detected` halves, most of them.
+        Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
     """
 
     span: int = 750
@@ -405,10 +406,31 @@ def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
         # Nothing is known of anybody: 130 times `tokens.MISSING` would only drown the logits.
         state = np.zeros_like(state)
     if config.sparse:
-        kept = np.flatnonzero(np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0))
-        kept = kept if len(kept) else np.zeros(1, int)  # attention needs something to look at
+        said = np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0)  # (T,)
+        said[-1] = True  # where the window ends; and attention needs something to look at
+        kept = np.flatnonzero(said)
         state, logits, frames = state[..., kept], [volume[..., kept] for volume in logits], frames[kept]
     return Sample(window_features(state, *logits), frames, encode(events, 0, config.span))
+
+
+def grouped(
+    samples: Sequence[Sample], batch: int, seed: Sequence[int], groups: int = 12
+) -> list[Sample]:
+    """Samples in an order in which those of a batch are about equally long, so that little is padding.
+
+    Parameters
+    ----------
+    groups
+        Batches that are sorted together; the samples of a batch come from so many.
+    """
+    order = []
+    for start in range(0, len(samples), batch * groups):
+        part = range(start, min(start + batch * groups, len(samples)))
+        by_length = sorted(part, key=lambda i: len(samples[i].frames) + len(samples[i].tokens))
+        order += [by_length[i : i + batch] for i in range(0, len(part), batch)]
+    # Only whole batches change places: the last one may be short.
+    shuffled = [order[i] for i in np.random.default_rng(seed).permutation(len(order) - 1)]
+    return [samples[i] for rows in (*shuffled, order[-1]) for i in rows]
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
