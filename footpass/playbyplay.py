@@ -13,24 +13,31 @@ import numpy as np
 import pandas as pd
 
 from footpass.crossfit import CrossFit, Inputs, cross_fit
-from footpass.events import halves_of, match_of
+from footpass.events import class_counts, halves_of, match_of
 from footpass.models.dst import DST
 from footpass.patches import Patches, cut_patches, paste
-from footpass.schema import ACTIONS
 from footpass.sequence import DST_RECIPES, DSTRecipe, load_dst, train_dst, write_events
 from footpass.training import LAST
 from footpass.windows import Detected, detected
 
 
-def _from_detections(recipe: DSTRecipe, per_half: int) -> DSTRecipe:
-    windows = replace(recipe.windows, augment="players", sparse=True, per_half=per_half)
-    return replace(recipe, windows=windows)
+def _from_detections(
+    recipe: DSTRecipe, per_half: int, weighting: str = "none", **changes: object
+) -> DSTRecipe:
+    return replace(
+        recipe,
+        windows=replace(recipe.windows, augment="players", sparse=True, per_half=per_half),
+        train=replace(recipe.train, **changes),
+        weighting=weighting,
+    )
 
 
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
     "smoke": _from_detections(DST_RECIPES["smoke"], 4),
     "demo": _from_detections(DST_RECIPES["demo"], 60),
-    "study": _from_detections(DST_RECIPES["study"], 190),
+    "study": _from_detections(
+        DST_RECIPES["study"], 190, "sqrt", epochs=10, accumulate=2, milestones=(6, 8), decay=0.3
+    ),
 }
 
 
@@ -43,9 +50,11 @@ def train_on_play_by_play(
     recipe: DSTRecipe, train_truth: pd.DataFrame, patches: Patches, run_dir: str | Path
 ) -> DST:
     """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
-    counts = np.bincount(train_truth["cls"], minlength=len(ACTIONS) + 1)[1:]
     train_dst(
-        recipe, lambda epoch: pasted(patches, train_truth, recipe.train.seed, epoch), counts, run_dir
+        recipe,
+        lambda epoch: pasted(patches, train_truth, recipe.train.seed, epoch),
+        class_counts(train_truth),
+        run_dir,
     )
     return load_dst(Path(run_dir, LAST))[0]
 
@@ -77,6 +86,6 @@ def leave_one_match_out(
         return train_on_play_by_play(recipe, train_truth, patches, Path(run_dir, "+".join(fitted_on)))
 
     def apply(model: DST, inputs: Inputs) -> pd.DataFrame:
-        return write_events(model, detected(list(inputs.values())), recipe.windows, batch=64)
+        return write_events(model, detected(list(inputs.values())), recipe.windows, batch=64, beams=3)
 
     return cross_fit(fit, apply, detections, truth)

@@ -1,6 +1,6 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +13,18 @@ from torch.utils.data import DataLoader
 from footpass.checkpoints import load_checkpoint, load_weights
 from footpass.configs import build, plain
 from footpass.files import DataError
+from footpass.halves import open_halves
+from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
 from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig
-from footpass.schema import N_ROLES, PAD, TOLERANCE, Token
+from footpass.recipes import logits_path
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
 from footpass.tokens import decode
 from footpass.training import TrainConfig, train
 from footpass.windows import (
     FixedWindows,
+    Recorded,
     Sample,
     Source,
     WindowConfig,
@@ -109,7 +113,8 @@ def train_dst(
     Raises
     ------
     DataError
-        As in `WindowDataset` and `training.train`.
+        If the halves have not as many logit volumes as the model reads, or as in `WindowDataset` and
+        `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model = DST(recipe.model).to(device)
@@ -154,6 +159,21 @@ def load_dst(path: str | Path) -> tuple[DST, WindowConfig]:
     return model, build(WindowConfig, config["about"]["windows"])
 
 
+def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
+    """Halves of a split with the logits of one or two runs (`recipes.logits_path`).
+
+    Raises
+    ------
+    DataError
+        If the data or the logits of a half are not there, or do not fit together.
+    """
+    halves = open_halves(data_dir, split)
+    return {
+        name: Recorded(half, *(read_logits(logits_path(run, split), half) for run in runs))
+        for name, half in halves.items()
+    }
+
+
 def sequence_figures(
     model: DST, halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, batch: int = 64
 ) -> dict[str, float]:
@@ -174,6 +194,7 @@ def sequence_loss(
     """
     device = next(model.parameters()).device
     features, frames, tokens = (part.to(device, non_blocking=True) for part in batch)
+    _check_inputs(model, features)
     logits = model(features, frames, tokens[:, :-1])
     target = tokens[:, 1:]
     return token_losses(logits, target, weights, smoothing).sum(), int(
@@ -212,6 +233,11 @@ def write_events(
     pd.DataFrame
         ``half, frame, team, jersey, cls, score``, by half and frame; the score is the probability of the
         class. Events of players whose jersey is never known have jersey -1.
+
+    Raises
+    ------
+    DataError
+        If the halves have not as many logit volumes as the model reads, or as in `Recorded.cut`.
     """
     data = FixedWindows(halves, config, stride or max(1, config.span // 2))
     device = next(model.parameters()).device
@@ -221,6 +247,7 @@ def write_events(
     places = enumerate(data.places)
     for samples in DataLoader(data, batch_size=batch, collate_fn=collate):
         features, frames = samples.features.to(device), samples.frames.to(device)
+        _check_inputs(model, features)
         for written in model.write(features, frames, max_events, beams):
             owner, (half, window) = next(places)
             events = decode(written.tokens.cpu().numpy(), window.start)  # (n, 3)
@@ -237,6 +264,18 @@ def write_events(
     table.insert(0, "half", pd.Categorical.from_codes(np.concatenate(codes), categories=list(halves)))
     return table.drop(index=_claimed_twice(table, np.concatenate(owners))).sort_values(
         ["half", "frame"], kind="stable", ignore_index=True
+    )
+
+
+def _check_inputs(model: DST, features: Tensor) -> None:
+    if features.shape[-1] == model.config.inputs:
+        return
+    wanted, given = (
+        (inputs - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
+        for inputs in (model.config.inputs, features.shape[-1])
+    )
+    raise DataError(
+        f"fusion {model.config.fusion!r} reads the logits of {wanted} model(s), the halves have {given}"
     )
 
 
