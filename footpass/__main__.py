@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass check | prepare | simulate | view | evaluate | submit | report``.
+"""Command line: ``python -m footpass simulate | check | prepare | view | train | predict | ...``.
 
 Any error is one line on stderr and exit code 2.
 """

@@ -39,8 +39,11 @@ class Evidence(ABC):
     halves: tuple[str, ...]
 
     @abstractmethod
-    def near(self, events: pd.DataFrame, window: int) -> Near:
-        """All evidence, within ``window`` frames, that some player of an event's team did its class."""
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
+        """All evidence, within ``window`` frames, that some player of an event's team did its class.
+
+        With ``own``, that of the event's own player only, which is less work.
+        """
 
     @abstractmethod
     def select(self, halves: Iterable[str]) -> Self:
@@ -75,7 +78,7 @@ class Evidence(ABC):
         return strength, jersey
 
     def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
-        near = self.near(events, window)
+        near = self.near(events, window, own)
         jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
         near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
         covered = np.array([half in self.halves for half in halves_of(events)], dtype=bool)
@@ -100,6 +103,10 @@ class EventEvidence(Evidence):
 
     table: pd.DataFrame
 
+    def __post_init__(self) -> None:
+        if "score" not in self.table:
+            raise DataError("evidence is made of predictions: the table has no score")
+
     @property
     def halves(self) -> tuple[str, ...]:
         return tuple(halves_of(self.table))
@@ -107,15 +114,18 @@ class EventEvidence(Evidence):
     def select(self, halves: Iterable[str]) -> Self:
         return EventEvidence(select_halves(self.table, halves))
 
-    def near(self, events: pd.DataFrame, window: int) -> Near:
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         if not len(events) or not len(self.table):
             return NOTHING
-        place, (order, own) = self._place(events), self._sorted
-        first = np.searchsorted(own, place - window, side="left")
-        count = np.searchsorted(own, place + window, side="right") - first
+        place, (order, places) = self._place(events), self._sorted
+        first = np.searchsorted(places, place - window, side="left")
+        count = np.searchsorted(places, place + window, side="right") - first
         event = np.repeat(np.arange(len(events)), count)
         offset = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
         rows = order[first[event] + offset]
+        if own:
+            mine = self.table["jersey"].to_numpy()[rows] == events["jersey"].to_numpy()[event]
+            event, rows = event[mine], rows[mine]
         return Near(event, *(self.table[name].to_numpy()[rows] for name in ("jersey", "frame", "score")))
 
     @cached_property
@@ -169,25 +179,28 @@ class LogitEvidence(Evidence):
     def select(self, halves: Iterable[str]) -> Self:
         return LogitEvidence({half: self.logits[half] for half in halves}, self.lineups)
 
-    def near(self, events: pd.DataFrame, window: int) -> Near:
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]
         for half in self.halves:
             rows = np.flatnonzero(events["half"] == half)
             if len(rows):
-                near = self._near_in(half, events.iloc[rows], window)
+                near = self._near_in(half, events.iloc[rows], window, own)
                 parts.append(near._replace(event=rows[near.event]))
         near = Near(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(near.event, kind="stable")
         return Near(*(values[order] for values in near))
 
-    def _near_in(self, half: str, events: pd.DataFrame, window: int) -> Near:
+    def _near_in(self, half: str, events: pd.DataFrame, window: int, own: bool) -> Near:
         lineup = self.lineups[half]
         frames = events["frame"].to_numpy()[:, None] + np.arange(-window, window + 1)  # (N, W)
         inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
         index = np.where(inside, frames - lineup.first_frame, 0)
         slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (N, 13)
         jersey = lineup.jersey[slots[:, None], index[..., None]]  # (N, W, 13)
-        event, step, role = np.nonzero((jersey >= 0) & inside[..., None])
+        known = (jersey >= 0) & inside[..., None]
+        if own:
+            known &= jersey == events["jersey"].to_numpy()[:, None, None]
+        event, step, role = np.nonzero(known)
         frame, slot = frames[event, step], slots[event, role]
         if not len(event):
             return NOTHING

@@ -101,14 +101,7 @@ def gaps(statistics: Statistics) -> Figure:
     """Time to the next event, by who acts next: cumulative share, from the gap quantiles."""
     figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
     for relation, name in enumerate(RELATIONS):
-        weight = statistics.transitions[:, relation]  # (A, A)
-        quantiles = statistics.gaps[:, relation]  # (A, A, L)
-        grid = np.geomspace(1, 2000, 300)
-        share = sum(
-            weight[i, j] * np.interp(grid, quantiles[i, j], LEVELS, left=0)
-            for i, j in zip(*np.nonzero(weight), strict=True)
-        )
-        axes.plot(grid / FPS, 100 * share / max(weight.sum(), 1), label=name)
+        axes.plot(*_gap_shares(statistics, relation), label=name)
     axes.set_xscale("log")
     axes.set_xlabel("seconds to the next event")
     axes.set_ylabel("share of events (%)")
@@ -387,6 +380,32 @@ def _draw_change(
     text = f"{label} by {row['jersey']}: {became}"
     axes.set_title(text, fontsize=9, loc="right")
     axes.set(xlim=(-window / FPS, window / FPS), ylim=(-0.1, 1.2))
+
+
+def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
+    """Time to the next event, by who acts next: real (full) and simulated (dashed)."""
+    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+    for relation, (name, colour) in enumerate(zip(RELATIONS, _BY_CLASS, strict=False)):
+        axes.plot(*_gap_shares(real, relation), color=colour, label=name)
+        axes.plot(*_gap_shares(simulated, relation), color=colour, ls="--", label=f"{name}, simulated")
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds to the next event")
+    axes.set_ylabel("share of events (%)")
+    axes.legend(frameon=False)
+    _clean(axes)
+    return figure
+
+
+def _gap_shares(statistics: Statistics, relation: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds, and the share in percent of the gaps of a relation that are not longer."""
+    weight = statistics.transitions[:, relation]  # (A, A)
+    quantiles = statistics.gaps[:, relation]  # (A, A, L)
+    grid = np.geomspace(1, 2000, 300)
+    share = sum(
+        weight[i, j] * np.interp(grid, quantiles[i, j], LEVELS, left=0)
+        for i, j in zip(*np.nonzero(weight), strict=True)
+    )
+    return grid / FPS, 100 * share / max(weight.sum(), 1)
 
 
 def _count(table: pd.DataFrame) -> np.ndarray:

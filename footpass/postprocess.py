@@ -8,8 +8,9 @@ Source: the steps of arXiv 2606.09679, which tuned them on the matches it report
 first; here re-assignment does, since an event of the wrong player has no evidence and would be dropped.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
@@ -94,27 +95,36 @@ class PostprocessConfig:
     nms: NMS | None = None
 
 
+class Fate(IntEnum):
+    """What a step did to an event; of several the last."""
+
+    KEPT = 0
+    MOVED = 1
+    REASSIGNED = 2
+    DROPPED = 3
+
+
+class Reason(IntEnum):
+    """Why: a team-mate has more evidence, it has too little, its peak, the class's offset, a double."""
+
+    NONE = 0
+    TEAM_MATE = 1
+    WEAK = 2
+    PEAK = 3
+    OFFSET = 4
+    DOUBLE = 5
+
+
 class Processed(NamedTuple):
     """Events after a step, and the audit: one row per event that came in, with the same index.
 
-    Columns of the audit: ``step, fate`` (one of `FATES`), ``half, team, cls, score``, ``frame`` and
-    ``jersey`` before, ``to_frame`` and ``to_jersey`` after, ``strength``, which the step went by (of
-    `reassign`: the team-mate's lead; NaN: nothing known), and ``reason``.
+    Columns of the audit: ``step``, ``fate`` and ``reason`` (names of `Fate` and `Reason` in lower case),
+    ``half, team, cls, score``, ``frame`` and ``jersey`` before, ``to_frame`` and ``to_jersey`` after,
+    and ``strength``, which the step went by (of `reassign`: the team-mate's lead; NaN: nothing known).
     """
 
     table: pd.DataFrame
     audit: pd.DataFrame
-
-
-FATES = ("kept", "moved", "reassigned", "dropped")
-REASONS = (
-    "",
-    "evidence of a team-mate",
-    "evidence under the threshold",
-    "peak of the evidence",
-    "offset of the class",
-    "a better one is near",
-)
 
 
 def reassign(table: pd.DataFrame, evidence: Evidence, config: Reassign) -> Processed:
@@ -124,7 +134,7 @@ def reassign(table: pd.DataFrame, evidence: Evidence, config: Reassign) -> Proce
     lead = strength - own
     given = lead > config.margin  # False where nothing is known
     changed = table.assign(jersey=np.where(given, mate, table["jersey"]))
-    return _processed("reassign", table, changed, 1, strength=lead)
+    return _processed("reassign", table, changed, Reason.TEAM_MATE, strength=lead)
 
 
 def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
@@ -133,7 +143,7 @@ def gate(table: pd.DataFrame, evidence: Evidence, config: Gate) -> Processed:
     strength = (1 - config.own) * strength + config.own * table["score"].to_numpy()
     threshold = np.array(config.thresholds)[table["cls"].to_numpy() - ACTIONS[0]]
     weak = strength < threshold  # False where nothing is known
-    return _processed("gate", table, table, 2, ~weak, strength)
+    return _processed("gate", table, table, Reason.WEAK, ~weak, strength)
 
 
 def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed:
@@ -143,7 +153,8 @@ def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed
     strength, peak = evidence.peak(shifted, config.window)
     follow = (strength > 0) & (strength >= config.least)
     moved = shifted.assign(frame=np.where(follow, peak, shifted["frame"]))
-    return _processed("refine", table, moved, np.where(follow, 3, 4), strength=strength)
+    reason = np.where(follow, Reason.PEAK, Reason.OFFSET)
+    return _processed("refine", table, moved, reason, strength=strength)
 
 
 def nms(table: pd.DataFrame, config: NMS) -> Processed:
@@ -176,14 +187,14 @@ def nms(table: pd.DataFrame, config: NMS) -> Processed:
         kept &= ~gone
         rest = ~gone[winner] & ~gone[loser]
         winner, loser = winner[rest], loser[rest]
-    return _processed("nms", table, table, 5, kept)
+    return _processed("nms", table, table, Reason.DOUBLE, kept)
 
 
 def _processed(
     step: str,
     before: pd.DataFrame,
     after: pd.DataFrame,
-    reason: int | np.ndarray,
+    reason: Reason | np.ndarray,
     kept: np.ndarray | None = None,
     strength: np.ndarray | float = np.nan,
 ) -> Processed:
@@ -191,21 +202,22 @@ def _processed(
     frame, to_frame, jersey, to_jersey = (
         part[name].to_numpy() for name in ("frame", "jersey") for part in (before, after)
     )
-    changes = [frame != to_frame, jersey != to_jersey, ~kept]
-    fate = np.max([number * change for number, change in enumerate(changes, 1)], axis=0)
+    fate = np.where(frame != to_frame, Fate.MOVED, Fate.KEPT)
+    fate = np.where(jersey != to_jersey, Fate.REASSIGNED, fate)
+    fate = np.where(kept, fate, Fate.DROPPED)
     audit = {
-        "step": _named(np.full(len(before), list(STEPS).index(step)), STEPS),
-        "fate": _named(fate, FATES),
+        "step": pd.Categorical.from_codes(np.full(len(before), list(STEPS).index(step)), list(STEPS)),
+        "fate": _named(fate, Fate),
+        "reason": _named(np.where(fate == Fate.KEPT, Reason.NONE, reason), Reason),
         **{name: before[name] for name in ("half", "team", "cls", "score")},
         **{"frame": frame, "to_frame": to_frame, "jersey": jersey, "to_jersey": to_jersey},
         "strength": strength,
-        "reason": _named(np.where(fate == 0, 0, reason), REASONS),
     }
     return Processed(after[kept], pd.DataFrame(audit, index=before.index))
 
 
-def _named(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=list(names))
+def _named(codes: np.ndarray, names: type[IntEnum]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, [member.name.lower() for member in names])
 
 
 def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConfig) -> Processed:

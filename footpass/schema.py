@@ -127,6 +127,16 @@ class State(IntEnum):
     VISIBLE = 4  # 1 where the player has a box
 
 
+class Node(IntEnum):
+    """Features of a slot at a frame that the graph model reads beside the pixels."""
+
+    TEAM = 0
+    X = 1
+    Y = 2
+    VX = 3
+    VY = 4
+
+
 class Token(IntEnum):
     """Components of a decoder token: one event of a window, or the start or the end of its sequence."""
 

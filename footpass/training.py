@@ -170,7 +170,7 @@ def train(
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
     if (run_dir / LAST).exists():
         fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
-        run.load_state_dict(load_checkpoint(run_dir / LAST, settings | {"train": fixed}))
+        run.load_state_dict(load_checkpoint(run_dir / LAST, settings | {"train": fixed}), run_dir / LAST)
         log.info("%s: goes on after optimizer step %d", run_dir, run.step)
     if rank == 0:
         _tidy(run_dir, run.rows)
@@ -203,9 +203,13 @@ def train(
             mean = run_epoch(net, _loaded(loader), loss, config.precision, run, after_step)
             row = {"epoch": epoch, "step": run.step, "loss": mean, "rates": run.rates}
             if validate:
-                row |= {k: float(v) for k, v in validate(run.averaged.eval()).items()}
-                if "macro_f1" not in row:
-                    raise DataError("validate gives no macro_f1: the best checkpoint is chosen by it")
+                with torch.no_grad():
+                    figures = {k: float(v) for k, v in validate(run.averaged.eval()).items()}
+                if "macro_f1" not in figures or figures.keys() & row.keys():
+                    raise DataError(
+                        f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}"
+                    )
+                row |= figures
             best = run.close_epoch(row)
             # Best, last, log: killed in between, the epoch is done again and writes the same once more.
             if rank == 0:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,32 +88,45 @@ class Updates:
         self.model, self.config, self.per_epoch = model, config, per_epoch
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.rates, config.weight_decay))
         device = next(model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
+        # Losses are sums, larger than the means that the default scale is made for.
+        enabled = config.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device, init_scale=2.0**10, enabled=enabled)
         average = get_ema_multi_avg_fn(config.ema) if config.ema else None
         self.ema = AveragedModel(model, multi_avg_fn=average) if average else None
         self.step = 0
         self.total = [0.0, 0.0]  # of this epoch: loss times weight, and weight
         self.best = -inf
         self.rows: list[dict] = []
-        self.turns: list[Turn] = []
+        self.turns: list[Turn] = []  # of the epoch at hand
 
     def apply(self, loss_sum: float, weight: float) -> None:
-        """Take an optimizer step; the gradients are those of the sum over a step, so is the loss."""
-        if not isfinite(loss_sum):
-            raise DataError(
-                f"optimizer step {self.step}: the loss is {loss_sum}: "
-                "try lower rates, a warm-up, clip or more precision"
-            )
+        """Take an optimizer step.
+
+        Parameters
+        ----------
+        loss_sum, weight
+            Over the step, all processes together; the gradients are those of the sum.
+
+        Raises
+        ------
+        DataError
+            If loss or gradient are not finite: such weights are neither made nor kept.
+        """
+        config = self.config
+        self._demand_finite("loss", loss_sum)
+        milestones = [epoch * self.per_epoch for epoch in config.milestones]
         for group in self.optimizer.param_groups:
-            milestones = [epoch * self.per_epoch for epoch in self.config.milestones]
-            rise = self.config.warmup
-            group["lr"] = learning_rate(self.step, group["rate"], rise, milestones, self.config.decay)
+            group["lr"] = learning_rate(
+                self.step, group["rate"], config.warmup, milestones, config.decay
+            )
         self.scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        for gradient in gradients:
-            gradient *= rank_and_world()[1] / max(weight, 1e-12)  # DDP gives the mean over processes
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        _, world = rank_and_world()  # DDP has taken the mean over processes, not the sum
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= world / max(weight, 1e-12)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip or inf)
+        if not self.scaler.is_enabled():  # the scaler leaves such a step out, and tries a lower scale
+            self._demand_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -121,6 +135,13 @@ class Updates:
             self.ema.update_parameters(self.model)
         self.step += 1
         self.total = [self.total[0] + loss_sum, self.total[1] + weight]
+
+    def _demand_finite(self, what: str, value: float) -> None:
+        if not isfinite(value):
+            raise DataError(
+                f"optimizer step {self.step}: the {what} is {value}: "
+                "try lower rates, a warm-up, clip or more precision"
+            )
 
     @property
     def mean_loss(self) -> float:
@@ -159,12 +180,21 @@ class Updates:
             "rows": self.rows,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self.model.load_state_dict(state["model"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        for name in ("step", "total", "best", "rows"):
-            setattr(self, name, state[name])
+    def load_state_dict(self, state: Mapping[str, Any], path: Path) -> None:
+        """Go on from `state_dict`, as read from ``path``.
+
+        Raises
+        ------
+        DataError
+            If something is missing or of another shape, as after a change of the model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            for name in ("step", "total", "best", "rows"):
+                setattr(self, name, state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: no run to go on with: {error}: delete it to train anew") from error

@@ -56,7 +56,7 @@ def overlay(
         for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]):
             x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
             colour = TEAM_COLOURS[slot // N_ROLES]
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
             number = _jersey(half, slot, frame)
             cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + 9 * len(number), y1), colour, -1)
             cv2.putText(canvas, number, (x1 + 3, y1 - 3), fontScale=0.42, color=TRUE, **_TEXT)
@@ -191,6 +191,41 @@ def look(
     for ax, picture in zip(axes[0], pictures, strict=True):
         ax.imshow(picture)
         ax.axis("off")
+    return figure
+
+
+def filmstrip(
+    half: HalfMatch,
+    reader: VideoReader,
+    events: pd.DataFrame,
+    steps: tuple[int, ...] = (-12, -6, -3, 0, 3, 6, 12),
+) -> Figure:
+    """What each class looks like: the actor, ``steps`` frames before and after his anchor.
+
+    One row a class of ``events`` (a table with ``box_visible``) that has an event with a box.
+    """
+    mine = _events_of(half, events)
+    lasting = mine["frame"].between(half.first_frame - min(steps), half.end_frame - 1 - max(steps))
+    chosen = mine[lasting & mine["box_visible"]].groupby("cls").first()
+    figure, axes = plt.subplots(
+        len(chosen), len(steps), figsize=(1.3 * len(steps), 1.35 * len(chosen)), squeeze=False
+    )
+    reach = 32  # pixels around the actor
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
+    for row, (cls, event) in zip(axes, chosen.iterrows(), strict=True):
+        index = event["frame"] - half.first_frame
+        event = event.copy()
+        event["cls"] = cls
+        box = half.boxes[_slot_of(half, event, index), index]
+        x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
+        pictures = reader.frames(event["frame"] + np.array(steps))
+        for ax, picture in zip(row, pictures, strict=True):
+            wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)))
+            ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
+            ax.set(xticks=[], yticks=[])
+        row[0].set_ylabel(Action(cls).label)
+    figure.tight_layout(pad=0.3)
     return figure
 
 

@@ -11,7 +11,7 @@ from footpass.evidence import EventEvidence, LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.schema import N_CLASSES, N_SLOTS, Action, slot
-from tests.tables import predictions
+from tests.tables import predictions, truth
 
 PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 HALF = "game_1_H1"
@@ -84,6 +84,11 @@ def test_empty_tables():
     assert len(logits.peak(none, 5)[0]) == 0
 
 
+def test_ground_truth_is_no_evidence():
+    with pytest.raises(DataError, match="the table has no score"):
+        EventEvidence(truth((100, 0, 7, PASS)))
+
+
 def test_halves_can_be_cut_out():
     source = EventEvidence(
         predictions((5, 0, 7, PASS, 0.8), ("b_H1", 5, 0, 7, PASS, 0.7), halves=(HALF, "b_H1"))
@@ -115,6 +120,22 @@ def test_events_as_a_loop_has_it(detected, asked, window):
         strength, what = getattr(EventEvidence(table), name)(query, window)
         found = list(zip(strength.tolist(), what.tolist(), strict=True))
         assert found == [getattr(oracle, name)(event, window) for event in asked]
+
+
+def test_own_evidence_is_a_part_of_all():
+    jersey = np.random.default_rng(0).integers(-1, 4, size=(N_SLOTS, 30))
+    logits = np.random.default_rng(1).normal(size=(N_CLASSES, N_SLOTS, 30))
+    query = predictions((10, 0, 1, PASS, 0.5), (12, 1, 2, DRIVE, 0.5), (12, 1, -1, DRIVE, 0.5))
+    hits = ((f, t, j, PASS, 0.5) for f in range(8, 14) for t in (0, 1) for j in (1, 2))
+    for source in (
+        LogitEvidence({HALF: logits}, {HALF: lineup(0, jersey)}),
+        EventEvidence(predictions(*hits)),
+    ):
+        everybody = source.near(query, 3)
+        mine = everybody.jersey == query["jersey"].to_numpy()[everybody.event]
+        assert 0 < mine.sum() < len(mine)
+        for part, whole in zip(source.near(query, 3, own=True), everybody, strict=True):
+            np.testing.assert_array_equal(part, whole[mine])
 
 
 # -- logits ---------------------------------------------------------------------------------------------

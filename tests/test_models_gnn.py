@@ -8,7 +8,6 @@ from torch import Tensor
 
 from benchmarks import plain_graph
 from footpass.models.gnn import (
-    NODE_FEATURES,
     TAADGNN,
     EdgeConv,
     GNNConfig,
@@ -17,7 +16,7 @@ from footpass.models.gnn import (
 )
 from footpass.models.reference import load_reference
 from footpass.models.x3d import X3DConfig
-from footpass.schema import N_SLOTS
+from footpass.schema import N_SLOTS, Node
 from tests import golden
 
 TINY = GNNConfig(
@@ -44,7 +43,7 @@ def example(clips: int = 2, slots: int = 7, frames: int = 6) -> list[Tensor]:
     corner = torch.rand(clips, slots, frames, 2, generator=rng) * 30
     boxes = torch.cat((corner, corner + 12), dim=-1)
     visible = torch.rand(clips, slots, frames, generator=rng) < 0.6
-    nodes = torch.rand(clips, slots, frames, NODE_FEATURES, generator=rng)
+    nodes = torch.rand(clips, slots, frames, len(Node), generator=rng)
     present = torch.rand(clips, slots, frames, generator=rng) < 0.8
     present[:, 4] = False
     return [clip, boxes, visible, nodes, present]
@@ -96,8 +95,10 @@ def test_neighbours_are_those_of_the_slow_loop(drawn, k, radius):
 
 def test_edges_of_all_frames_are_what_the_dense_graph_says():
     _, _, _, nodes, present = example()
-    index, exists = nearest_neighbours(nodes[..., 1:3], present, 3, 0.5)
-    pairs = plain_graph.edges(plain_graph.neighbours(nodes[..., 1:3], present, 3, 0.5), frames=2)
+    index, exists = nearest_neighbours(nodes[..., Node.X : Node.Y + 1], present, 3, 0.5)
+    pairs = plain_graph.edges(
+        plain_graph.neighbours(nodes[..., Node.X : Node.Y + 1], present, 3, 0.5), frames=2
+    )
     dense = {
         (b * 14 + t * 7 + int(index[b, m, k]), b * 14 + t * 7 + m)
         for b in range(2)
@@ -197,7 +198,9 @@ def test_half_precision_stays_close(tiny):
 def test_influence_is_a_share_of_the_neighbours_that_are_there(tiny):
     *inputs, present = example()
     nodes = inputs[3]
-    index, exists = nearest_neighbours(nodes[..., 1:3], present, TINY.neighbours, TINY.radius)
+    index, exists = nearest_neighbours(
+        nodes[..., Node.X : Node.Y + 1], present, TINY.neighbours, TINY.radius
+    )
     _, influence = tiny.explain(*inputs, present)  # (B, M, T, K)
     sends = torch.stack([present[b, index[b]] & exists[b, ..., None] for b in range(2)])
     heard = sends.transpose(2, 3) & present[..., None]

@@ -58,7 +58,7 @@ def test_gate_keeps_an_event_exactly_at_the_threshold():
     assert table["jersey"].tolist() == [7]
     assert audit["fate"].tolist() == ["kept", "dropped", "dropped"]
     assert audit["strength"].tolist() == [0.6, 0.5999, 0]
-    assert audit["reason"].tolist() == ["", *["evidence under the threshold"] * 2]
+    assert audit["reason"].tolist() == ["none", "weak", "weak"]
 
 
 def test_gate_has_a_threshold_a_class():
@@ -86,11 +86,7 @@ def test_refine_moves_to_the_peak_and_else_by_the_offset():
     assert table["frame"].tolist() == [105, 200, 203]
     assert (audit["to_frame"] - audit["frame"]).tolist() == [4, -1, 2]
     assert audit["fate"].tolist() == ["moved"] * 3
-    assert audit["reason"].tolist() == [
-        "peak of the evidence",
-        "offset of the class",
-        "offset of the class",
-    ]
+    assert audit["reason"].tolist() == ["peak", "offset", "offset"]
 
 
 def test_refine_at_the_edge_of_a_half():
@@ -248,7 +244,7 @@ configs = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(rows, rows, configs)
 def test_as_loops_have_it(asked, detected, config):
     halves = ("a_H1", "a_H2")
@@ -369,16 +365,19 @@ def test_a_match_is_processed_without_its_truth():
 
 
 def test_what_tuning_is_worth_on_the_release(release):
-    """The published recipe shines in sample; a few shared parameters hold on matches not fitted on."""
+    """The paper's gate does harm on matches it was not fitted on; a few shared parameters hold."""
     tables = read_release(release)
-    base = evaluate(tables.predictions["DST"], tables.val).macro_f1
-    assert base == pytest.approx(0.4926, abs=5e-5)
     scores = {}
-    for name, search in {"published": Search(), "robust": Search(per_class=False, own=0.5)}.items():
+    for name, search in {
+        "paper": Search(("gate",)),
+        "few numbers": Search(("reassign", "gate"), per_class=False, own=0.5),
+    }.items():
         fit, apply = recipe(search)
         held_out = cross_fit(fit, apply, inputs_of(tables), tables.val).table
         scores[name] = evaluate(held_out, tables.val).macro_f1
-    assert scores["published"] < base + 0.01 and scores["robust"] > base + 0.02
+    # Measured: 0.4862 and 0.5148, against 0.4926 untouched.
+    base = evaluate(tables.predictions["DST"], tables.val).macro_f1
+    assert scores["paper"] < base and scores["few numbers"] > base + 0.02
 
 
 def test_a_constant_offset_on_the_release(release):

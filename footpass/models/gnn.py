@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from footpass.models.reference import rename, take_alias
 from footpass.models.taad import PlayerFeatures, features_from_reference
 from footpass.models.x3d import X3DConfig
-from footpass.schema import N_CLASSES
-
-NODE_FEATURES = 5  # team, x, y, vx, vy
+from footpass.schema import N_CLASSES, Node
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class TAADGNN(nn.Module):
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, visual), nn.ReLU()
         )
         self.edge_convs = nn.ModuleList(
-            EdgeConv(width, graph) for width in (NODE_FEATURES + visual, graph, graph)
+            EdgeConv(width, graph) for width in (len(Node) + visual, graph, graph)
         )
         self.time_convs = nn.ModuleList(_TimeConv(graph, graph, config.graph_dropout) for _ in range(2))
         self.head = _TimeConv(visual + graph, head, config.head_dropout)
@@ -188,7 +186,7 @@ class TAADGNN(nn.Module):
         clip, boxes, visible
             As in `PlayerFeatures.forward`, for all M = 26 slots.
         nodes
-            ``(B, M, T, 5)`` team, x, y, vx, vy; anything, NaN too, where not present.
+            ``(B, M, T, 5)`` team, x, y, vx, vy (`schema.Node`); anything, NaN too, where not present.
         present
             ``(B, M, T)`` bool, whether the slot has a player.
         neighbours
@@ -203,7 +201,7 @@ class TAADGNN(nn.Module):
         there = present[..., None]  # (B, M, T, 1)
         nodes = nodes.where(there, 0)
         if neighbours is None:
-            positions = nodes[..., 1:3]
+            positions = nodes[..., Node.X : Node.Y + 1]
             config = self.config
             neighbours = nearest_neighbours(positions, present, config.neighbours, config.radius)
         batch = torch.arange(len(clip), device=clip.device)[:, None, None]
@@ -213,14 +211,14 @@ class TAADGNN(nn.Module):
         x = torch.cat((nodes.to(visual.dtype), visual), dim=-1)
         for i, edge_conv in enumerate(self.edge_convs):
             if i:
-                x = self.time_convs[i - 1](x) * there
+                x = self.time_convs[i - 1](x)
             x, winner = edge_conv(x, neighbours, sends)
             x = F.relu(x) * there  # (B, M, T, graph)
         slots = torch.arange(neighbours.index.shape[2], device=x.device)
         won = (winner[..., None] == slots) & (x > 0)[..., None]  # (B, M, T, graph, K)
         influence = won.float().mean(dim=3)
 
-        x = self.head(torch.cat((visual, x), dim=-1)) * there  # (B, M, T, head)
+        x = self.head(torch.cat((visual, x), dim=-1))  # (B, M, T, head)
         over_time, _ = self.rnn(x.flatten(0, 1))  # (B*M, T, head)
         x = x + self.dropout(over_time).view_as(x)
         return self.classify(x).movedim(-1, 1), influence  # (B, 9, M, T), (B, M, T, K)

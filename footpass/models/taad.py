@@ -122,7 +122,7 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         zero, which differs only for boxes that leave the picture.
     """
     height, width = features.shape[-2:]
-    # Coordinates stay in float32: half precision is a quarter of a cell off at 640 pixels.
+    # Coordinates stay in float32: bfloat16 would be off by up to a quarter of a cell.
     boxes = boxes.float().where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
     x1, y1, x2, y2 = boxes.unbind(-1)
     rows = _mean_weights(y1, y2, ROI_CELLS[0], height)  # (B, T, M, H)

@@ -58,13 +58,13 @@ class Shots:
             axis=-1,
         )
 
-    def plane(self, frame: int, corner: np.ndarray, along: np.ndarray, down: np.ndarray) -> np.ndarray:
-        """(3, 3) from (a, b, 1) to full-HD pixels of the point ``corner + a * along + b * down``."""
-        position = self.position[frame]
-        axes = np.concatenate(_axes(position[None], self.target[frame, None]))
-        camera = np.diag([self.focal[frame], self.focal[frame], 1.0])
-        camera[:2, 2] = FULL_HD[1] / 2, FULL_HD[0] / 2
-        return camera @ axes @ np.column_stack([along, down, corner - position])
+    def lenses(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(T, 3, 3) from metres off the camera to homogeneous full-HD pixels."""
+        axes = np.stack(_axes(self.position[frames], self.target[frames]), axis=1)
+        camera = np.zeros_like(axes)
+        camera[:, 0, 0] = camera[:, 1, 1] = self.focal[frames]
+        camera[:, :, 2] = FULL_HD[1] / 2, FULL_HD[0] / 2, 1
+        return camera @ axes
 
 
 def _axes(position: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

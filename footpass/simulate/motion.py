@@ -34,12 +34,13 @@ _STATIONS = {
 }  # fmt: skip
 
 RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
-TOP_SPEED = 9.5  # m/s; nobody is meant to exceed it
+TOP_SPEED = 9.0  # m/s that nobody exceeds
 # m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
 _SETTLE = 30  # frames that the taker of a restart stands at the ball before he plays it
 _STEP = 5  # frames between two home positions
+_SHORTEST = 10  # frames of a half
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +86,12 @@ def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -
     Raises
     ------
     DataError
-        If an actor is not in the line-up at that frame, or two events share a frame.
+        If an actor is not in the line-up at that frame, two events share a frame, or the half has
+        hardly any frames.
     """
     first, length = int(lineup["start"].min()), int(lineup["stop"].max() - lineup["start"].min())
+    if length < _SHORTEST:
+        raise DataError(f"a half of {length} frames is too short to play: {_SHORTEST} at least")
     jersey, role = _places(lineup, first, length)
     base = np.concatenate([_bases(role[team * N_PLACES :][:N_PLACES]) for team in range(N_TEAMS)])
     script = script.sort_values("frame", kind="stable", ignore_index=True)
@@ -279,8 +283,9 @@ def _plan(script: pd.DataFrame, vias: pd.DataFrame, base: np.ndarray, rng: np.ra
         matrix = np.zeros((2, count))
         matrix[0, 1:] = -spring
         matrix[1] = pull + np.append(spring, 0) + np.append(0, spring)
-        points = solveh_banded(matrix, wanted * pull[:, None])
-    return _within_reach(script, vias, points, zone, wait)
+        # LAPACK's tridiagonal solver wants at least two rows.
+        points = solveh_banded(matrix, wanted * pull[:, None]) if count > 1 else wanted
+    return _within_reach(script, vias, points, zone, 1 / pull, wait)
 
 
 def _zones(script: pd.DataFrame, wait: np.ndarray, base: np.ndarray, rng: np.random.Generator):
@@ -303,10 +308,10 @@ def _zones(script: pd.DataFrame, wait: np.ndarray, base: np.ndarray, rng: np.ran
     own_y = width / 2 + rng.normal(0, 7, count)
     put(live & (before == Action.CROSS) & ~by_other, near_goal, own_y, 3)
     put(live & (before == Action.CROSS) & by_other, 4 + 10 * uniform[0], own_y, 3)
-    put(cls == Action.CROSS, 78 + 22 * uniform[0], width / 2 + side * (20 + 12 * uniform[1]), 6)
+    put(cls == Action.CROSS, 78 + 22 * uniform[0], width / 2 + side * (20 + 12 * uniform[1]), 20)
     corner = (cls == Action.CROSS) & ~live & (uniform[2] < 0.8)
     put(corner, np.full(count, length - 0.5), width / 2 + side * (width / 2 - 0.5), 50)
-    put(cls == Action.SHOT, length - 6 - 18 * uniform[0], own_y, 6)
+    put(cls == Action.SHOT, length - 6 - 16 * uniform[0], own_y, 25)
     put((cls == Action.PASS) & keeper & ~live, np.full(count, 5.5), own_y, 10)
     put((cls == Action.BLOCK) & keeper, 1 + 4 * uniform[0], width / 2 + 0.3 * (own_y - width / 2), 10)
     line = np.where(side < 0, 0.0, width)
@@ -316,8 +321,8 @@ def _zones(script: pd.DataFrame, wait: np.ndarray, base: np.ndarray, rng: np.ran
     return zone, pull
 
 
-def _within_reach(script, vias, points, zone, wait) -> np.ndarray:
-    """Move the points until every player and the ball can get from each to the next in time."""
+def _within_reach(script, vias, points, zone, ease, wait) -> np.ndarray:
+    """Move the points, in proportion to ``ease``, until player and ball get to each in time."""
     count, cls = len(script), script["cls"].to_numpy()
     figure, step, node = (vias[name].to_numpy() for name in ("figure", "step", "node"))
     run = np.flatnonzero((figure[1:] == figure[:-1]) & (node[1:] != node[:-1]))
@@ -332,17 +337,17 @@ def _within_reach(script, vias, points, zone, wait) -> np.ndarray:
     )
     throw = cls == Action.THROW_IN
     shares = np.maximum(np.bincount(np.concatenate([start, end]), minlength=count), 1)[:, None]
-    points = points.copy()
+    yields = (ease[start] / (ease[start] + ease[end]))[:, None]
     for _ in range(1000):
         gap = points[end] - points[start]
         distance = np.hypot(*gap.T)
         excess = np.maximum(distance - limit, 0)
         if (excess <= 0.05 * limit + 0.2).all():
             break
-        shift = gap * (0.5 * excess / np.maximum(distance, 1e-9))[:, None]
+        shift = gap * (excess / np.maximum(distance, 1e-9))[:, None]  # (constraints, 2)
         total = np.zeros_like(points)
-        np.add.at(total, start, shift)
-        np.add.at(total, end, -shift)
+        np.add.at(total, start, shift * yields)
+        np.add.at(total, end, shift * (yields - 1))
         points += 1.5 * total / shares
         points[throw, 1] = zone[throw, 1]
         points = np.clip(points, 0, PITCH)
@@ -399,13 +404,13 @@ def _paths(home: np.ndarray, vias: pd.DataFrame, points: np.ndarray) -> np.ndarr
             wanted = home[figure] * stay[:, None]
             np.add.at(wanted, steps, targets * pass_by[:, None])
             path = solveh_banded(matrix, wanted, overwrite_ab=True, overwrite_b=True)
-            fast = np.hypot(*np.diff(path, axis=0).T) * FPS > TOP_SPEED - 1
+            fast = np.hypot(*np.diff(path, axis=0).T) * FPS > TOP_SPEED
             if not fast.any():
                 break
-            around = _around(fast, 3 * FPS, length)
-            stay[around] *= 0.3
-            if attempt >= 6:
-                pass_by[around[steps]] *= 0.3
+            around = _around(fast, 6 * FPS, length)
+            stay[around] = np.maximum(0.3 * stay[around], 1e-5)
+            if attempt >= 10:
+                pass_by[around[steps]] *= 0.2
         xy[figure] = path
     return xy
 
@@ -484,6 +489,8 @@ def _stoppage(start, end, wait: int, cls: int, after: int, team: int, rng) -> np
     fly = int(np.clip(FPS * np.hypot(*(dead - start)[:2]) / 14, 12, wait - 2 * _SETTLE))
     path = np.empty((wait + 1, 3))
     path[: fly + 1] = _flight(start, dead, fly, cls, rng)
-    u = np.clip((np.arange(fly, wait + 1) - (wait - 2 * _SETTLE)) / (_SETTLE + 10), 0, 1)[:, None]
+    # It is back a moment before the restart, brought at no more than 25 m/s if there is time.
+    trip = np.clip(1.5 * np.hypot(*(end - dead)[:2]), 10, max(wait - fly - _SETTLE, 10))
+    u = np.clip((np.arange(fly, wait + 1) - (wait - _SETTLE + 10 - trip)) / trip, 0, 1)[:, None]
     path[fly:] = dead + (end - dead) * u * u * (3 - 2 * u)
     return path

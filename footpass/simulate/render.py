@@ -21,7 +21,9 @@ _TEXELS = 5  # a metre of grass
 _MARGIN = 14.0  # metres of grass around the pitch
 _SHIFT = 4  # cv2 draws at 1/16 pixel
 _CHUNK = 250  # frames posed at once
-_KITS = [  # shirt, shorts
+_Kit = tuple[tuple[int, int, int], tuple[int, int, int]]  # shirt, shorts
+Kits = tuple[_Kit, _Kit]  # of the field players, of the keeper
+_KITS: list[_Kit] = [
     ((200, 30, 40), (240, 240, 240)),
     ((235, 235, 240), (30, 30, 60)),
     ((30, 70, 190), (30, 70, 190)),
@@ -75,10 +77,16 @@ _CHANNELS = ("kick", "arms", "jump", "lean")
 _LIMBS = np.array([[1, 4, 5], [1, 6, 7], [2, 8, 9], [2, 10, 11]])  # joints of legs and arms
 
 
-def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Pictures of every frame, uint8 (352, 640, 3) RGB."""
+def render(
+    motion: Motion, shots: Shots, kits: list[Kits], rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Pictures of every frame, uint8 (352, 640, 3) RGB; ``kits`` are those of team 0 and team 1."""
     grass, walls = _grass(rng), _walls(rng)
-    kits = _dress(motion, rng)
+    skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
+    clothes = [
+        (*kits[figure // N_PLACES][int(role == Role.GK)], _SKIN[skins[figure]])
+        for figure, role in enumerate(motion.role[:, 0])
+    ]
     noise = rng.normal(0, 4, (8, *MODEL_SIZE, 3)).round().astype(np.int8)
     poses = _poses(motion, rng)
     backdrop = np.full((*MODEL_SIZE, 3), (52, 60, 66), np.uint8)
@@ -88,6 +96,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
     for start in range(0, len(motion.ball), _CHUNK):
         frames = np.arange(start, min(start + _CHUNK, len(motion.ball)))
         joints, scale = _joints(motion, shots, poses, frames)
+        lenses = np.diag([_SCALE[0], _SCALE[1], 1.0]) @ shots.lenses(frames)  # (T, 3, 3)
         lines = shots.project(chalk, frames) * _SCALE  # (P, T, 3)
         where = motion.ball[shots.source[frames]]
         ball = shots.project(where, frames) * _SCALE  # (T, 3)
@@ -95,7 +104,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
         for i, frame in enumerate(frames.tolist()):
             picture = backdrop.copy()
             for wall in (grass, *walls):
-                _hang(picture, shots, frame, *wall)
+                _hang(picture, lenses[i], shots.position[frame], *wall)
             _draw_lines(picture, lines[:, i], starts)
             _draw_goals(picture, shots, frame)
             ball_drawn = False
@@ -103,7 +112,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
                 if not ball_drawn and joints[i, figure, 0, 1] > shadow[i, 1] + 0.3 * shadow[i, 2]:
                     _draw_ball(picture, ball[i], shadow[i])
                     ball_drawn = True
-                _draw_figure(picture, joints[i, figure], scale[i, figure], kits[figure])
+                _draw_figure(picture, joints[i, figure], scale[i, figure], clothes[figure])
             if not ball_drawn:
                 _draw_ball(picture, ball[i], shadow[i])
             picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
@@ -113,7 +122,7 @@ def render(motion: Motion, shots: Shots, rng: np.random.Generator) -> Iterator[n
 
 
 def _grass(rng: np.random.Generator):
-    """Flat picture of the pitch, with the corner and the two edges (metres a texel) it lies on."""
+    """Flat picture of the pitch, its corner (3,) and its edges (3, 2) in metres a texel."""
     size = ((np.array(PITCH) + 2 * _MARGIN) * _TEXELS).astype(int)
     mown = np.floor((np.arange(size[0]) / _TEXELS - _MARGIN) / (PITCH[0] / 18)).astype(int) % 2
     green = np.where(mown[:, None], (76, 138, 62), (66, 126, 54))
@@ -124,7 +133,7 @@ def _grass(rng: np.random.Generator):
     )
     flat = np.clip(flat, 0, 255).astype(np.uint8)
     corner = np.array([-_MARGIN, -_MARGIN, 0.0])
-    return flat, corner, np.array([1 / _TEXELS, 0, 0]), np.array([0, 1 / _TEXELS, 0])
+    return flat, corner, np.eye(3)[:, :2] / _TEXELS
 
 
 def _draw_lines(picture: np.ndarray, points: np.ndarray, starts: np.ndarray) -> None:
@@ -149,7 +158,9 @@ def _walls(rng: np.random.Generator) -> list:
         ((-11.0, -7.0), (0.0, 1.0), 82),
         ((PITCH[0] + 11.0, -7.0), (0.0, 1.0), 82),
     ):
-        seats = rng.integers(20, 150, (high * 2, metres * 2, 3))
+        seats = rng.integers(45, 125, (high * 2, metres * 2, 1)) + rng.integers(
+            -40, 40, (high * 2, metres * 2, 3)
+        )
         dark = np.where(np.arange(high * 2) % 4 == 3, 0.45, 0.8)[:, None, None]
         crowd = cv2.resize(
             (seats * dark).astype(np.uint8),
@@ -160,24 +171,19 @@ def _walls(rng: np.random.Generator) -> list:
             colour = tuple(int(c) for c in rng.integers(30, 230, 3))
             low, top = (left * texels, (high - 1) * texels), ((left + 12) * texels - 1, high * texels)
             cv2.rectangle(crowd, low, top, colour, -1)
-        walls.append(
-            (
-                crowd,
-                np.array([*corner, high]),
-                np.array([*along, 0]) / texels,
-                np.array([0, 0, -1 / texels]),
-            )
-        )
+        edges = np.array([[*along, 0.0], [0, 0, -1]]).T / texels
+        walls.append((crowd, np.array([*corner, high]), edges))
     return walls
 
 
-def _hang(picture: np.ndarray, shots: Shots, frame: int, flat, corner, along, down) -> None:
+def _hang(picture: np.ndarray, lens: np.ndarray, position: np.ndarray, flat, corner, edges) -> None:
     """Warp a flat picture to where the camera sees it, if all of it is ahead."""
-    view = np.diag([_SCALE[0], _SCALE[1], 1.0]) @ shots.plane(frame, corner, along, down)
+    view = np.empty((3, 3))  # from texels to model pixels
+    view[:, :2], view[:, 2] = lens @ edges, lens @ (corner - position)
     height, width = flat.shape[:2]
     x, y, depth = view @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
     if depth.min() < 1:
-        if down[2] < 0:
+        if edges[2, 1] < 0:
             return  # a wall that reaches behind the camera
         left, top, right, bottom = 0, 0, MODEL_SIZE[1], MODEL_SIZE[0]
     else:
@@ -190,19 +196,15 @@ def _hang(picture: np.ndarray, shots: Shots, frame: int, flat, corner, along, do
     if right <= left or bottom <= top:
         return
     part = picture[top:bottom, left:right]
-    moved = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ view
-    cv2.warpPerspective(flat, moved, part.shape[1::-1], part, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    view[0] -= left * view[2]
+    view[1] -= top * view[2]
+    cv2.warpPerspective(flat, view, part.shape[1::-1], part, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
 
 
-def _dress(motion: Motion, rng: np.random.Generator) -> list[tuple]:
-    """Shirt, shorts and skin of every figure."""
-    kits = [_KITS[i] for i in rng.choice(len(_KITS), N_TEAMS, replace=False)]
-    skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
-    keepers = motion.role[:, 0] == Role.GK
-    return [
-        (*(_KEEPERS if keepers[figure] else kits)[figure // N_PLACES], _SKIN[skin])
-        for figure, skin in enumerate(skins)
-    ]
+def choose_kits(rng: np.random.Generator) -> list[Kits]:
+    """Kits of the two teams of a match."""
+    chosen = rng.choice(len(_KITS), N_TEAMS, replace=False)
+    return [(_KITS[i], keeper) for i, keeper in zip(chosen, _KEEPERS, strict=True)]
 
 
 def _poses(motion: Motion, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -281,11 +283,11 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
     return np.stack([x, y], axis=-1).transpose(2, 1, 0, 3), pixel[..., 2].T
 
 
-def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, kit: tuple) -> None:
+def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, clothes: tuple) -> None:
     height, width = MODEL_SIZE
     if not (-20 < joints[0, 0] < width + 20 and 0 < joints[0, 1] < height + 3 * scale):
         return
-    shirt, shorts, skin = kit
+    shirt, shorts, skin = clothes
     fixed = np.round(joints * 2**_SHIFT).astype(np.int32)
     limb = max(1, round(0.13 * scale))
     pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}

@@ -1,6 +1,7 @@
 """A synthetic season in the official files: tactical data, play-by-play and videos."""
 
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
 from footpass.simulate.motion import N_PLACES, Motion, move
-from footpass.simulate.render import render
+from footpass.simulate.render import choose_kits, render
 from footpass.video import write_video
 
 # Ids of the first games: no two splits of a folder share one, and none is that of a real match.
@@ -84,6 +85,8 @@ def write_season(
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers: at least 1 is needed")
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
     out = Path(out)
@@ -172,12 +175,19 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
             np.save(stream, rows)
     if job.video and not job.part(".mp4").exists():
         rng = np.random.default_rng([job.seed, job.game, job.half, 1])
+        kits = choose_kits(np.random.default_rng([job.seed, job.game]))
+        pictures = render(motion, shots, kits[:: -1 if job.half else 1], rng)  # they change sides
         # The first half's part starts with the video, the second's where the first ends.
         before = motion.first_frame
         if job.half == 1:
             previous = simulate_match(job.game, job.minutes, job.seed).lineup
             before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
-        write_video(job.part(".mp4"), _pictures(motion, shots, before, rng))
+        write_video(job.part(".mp4"), itertools.chain(_cards(before), pictures))
+    return _realised(motion, shots)
+
+
+def _realised(motion: Motion, shots: Shots) -> pd.DataFrame:
+    """The script, with the flags of what the rows show."""
     has_box = np.isfinite(shots.boxes[..., 0])  # (22, T)
     step, figure = motion.script["step"], motion.script["figure"]
     return motion.script.drop(columns=["step", "figure"]).assign(
@@ -185,16 +195,50 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
     )
 
 
-def _pictures(
-    motion: Motion, shots: Shots, before: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+def survey(
+    matches: int, minutes: float = 90.0, seed: int = 0, workers: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a season of the same arguments is like, without writing it.
+
+    Returns
+    -------
+    events
+        Its ground truth.
+    halves
+        One row per half: mean number of boxes outside replays, shares of all rows with a box and of
+        frames in replays, speeds in m/s (from positions), and how far the farthest actor was from
+        the ball at his anchor, in metres.
+    """
+    games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
+    jobs = [_Job(game, half, minutes, seed, False, Path()) for game in games for half in range(2)]
+    parts = list(tqdm(_in_parallel(_survey_half, jobs, workers), total=len(jobs), unit="half"))
+    events, rows = zip(*parts, strict=True)
+    return concat(events), pd.DataFrame(rows)
+
+
+def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
+    motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
+    has_box = np.isfinite(shots.boxes[..., 0])
+    speed = np.linalg.norm(np.diff(motion.xy, axis=1), axis=2) * FPS
+    step, figure = motion.script["step"], motion.script["figure"]
+    to_ball = np.linalg.norm(motion.xy[figure, step] - motion.ball[step, :2], axis=1)
+    return _realised(motion, shots), {
+        "half": job.name,
+        "players with a box": has_box.sum(axis=0)[has_box.any(axis=0)].mean(),
+        "rows with a box": has_box.mean(),
+        "frames in replays": shots.replay.mean(),
+        "mean speed": speed.mean(),
+        "top speed": speed.max(),
+        "actor to ball": to_ball.max(initial=0),
+    }
+
+
+def _cards(count: int) -> Iterator[np.ndarray]:
+    """What is on before the kick-off."""
     card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)
-    cv2.putText(
-        card, "footpass", (240, 185), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
-    )
-    for _ in range(before):
-        yield card
-    yield from render(motion, shots, rng)
+    style = cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
+    cv2.putText(card, "footpass", (240, 185), *style)
+    return itertools.repeat(card, count)
 
 
 def _join(path: Path, parts: list[Path]) -> None:
@@ -215,7 +259,7 @@ def _join(path: Path, parts: list[Path]) -> None:
                 offset += source.frames
 
 
-def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[pd.DataFrame]:
+def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator:
     """Results in the order of the jobs; in this process if there is one worker only."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers == 1:
