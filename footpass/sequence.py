@@ -98,6 +98,7 @@ def train_dst(
     run_dir: str | Path,
     device: torch.device | str = "cpu",
     validate: Callable[[DST], Mapping[str, float]] | None = None,
+    start: str | Path | None = None,
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
@@ -109,6 +110,8 @@ def train_dst(
         ``(8,)`` training events by class, for the weights.
     validate
         As in `training.train`, such as `sequence_figures`.
+    start
+        A checkpoint with the weights to begin with; random ones by default.
 
     Raises
     ------
@@ -118,6 +121,8 @@ def train_dst(
     """
     torch.manual_seed(recipe.train.seed)
     model = DST(recipe.model).to(device)
+    if start:
+        load_weights(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
     return train(
         model,
