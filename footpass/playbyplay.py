@@ -8,7 +8,7 @@ write the events from the detections, and is applied to the real detections of a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,16 +16,26 @@ import numpy as np
 import pandas as pd
 
 from footpass.crossfit import CrossFit, Inputs, cross_fit
-from footpass.events import class_counts, halves_of, match_of, select_halves
+from footpass.events import class_counts, concat, halves_of, match_of, select_halves
 from footpass.files import DataError
+from footpass.halves import HalfMatch, events_of, open_halves
+from footpass.inference import events_from_logits
 from footpass.models.dst import DST, FUSIONS
 from footpass.patches import Patches, cut_patches, paste
 from footpass.release import load_release
 from footpass.schema import FPS
-from footpass.sequence import DST_RECIPES, DSTRecipe, load_dst, sequence_figures, train_dst, write_events
+from footpass.sequence import (
+    DST_RECIPES,
+    DSTRecipe,
+    load_dst,
+    open_recorded,
+    sequence_figures,
+    train_dst,
+    write_events,
+)
 from footpass.simulate.detections import Detector, released_detectors, simulate_detections
 from footpass.training import LAST
-from footpass.windows import Detected, detected
+from footpass.windows import Detected, Recorded, detected
 
 
 def _from_detections(
@@ -41,7 +51,7 @@ def _from_detections(
 
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
     "smoke": _from_detections(DST_RECIPES["smoke"], 4),
-    "demo": _from_detections(DST_RECIPES["demo"], 60),
+    "demo": _from_detections(DST_RECIPES["demo"], 100, epochs=12),
     "study": _from_detections(
         DST_RECIPES["study"], 190, "sqrt", epochs=10, accumulate=2, milestones=(6, 8), decay=0.3
     ),
@@ -71,20 +81,31 @@ class Task:
 
     def halves(self, epoch: int, volumes: int = 1) -> dict[str, Detected]:
         """Training halves with the detections of the first ``volumes`` detectors."""
-        return self._detected(self.train, (self.seed, epoch), volumes)
+        return self._detected(self.train, epoch, volumes)
 
     def scored(self, volumes: int = 1) -> dict[str, Detected]:
         """Halves to be scored, with detections that were never trained on."""
-        return self._detected(self.held_out, (self.seed, 2**32 - 1), volumes)
+        return self._detected(self.held_out, _SCORED, volumes)
 
-    def _detected(self, truth: pd.DataFrame, seed: tuple[int, int], volumes: int) -> dict[str, Detected]:
-        if isinstance(self.detectors, Patches):
-            tables = paste(self.detectors, truth, np.random.default_rng(seed))
-        else:
-            tables = list(simulate_detections(truth, self.detectors, seed).values())
+    def evidence(self) -> dict[str, pd.DataFrame]:
+        """The detections of the scored halves, by detector."""
+        return self._drawn(self.held_out, _SCORED)
+
+    def _detected(self, truth: pd.DataFrame, epoch: int, volumes: int) -> dict[str, Detected]:
+        tables = list(self._drawn(truth, epoch).values())
         if len(tables) < volumes:
             raise DataError(f"{volumes} detectors to be fused, there are {len(tables)}")
         return detected(tables[:volumes], truth)
+
+    def _drawn(self, truth: pd.DataFrame, epoch: int) -> dict[str, pd.DataFrame]:
+        seed = (self.seed, epoch)
+        if isinstance(self.detectors, Patches):
+            tables = paste(self.detectors, truth, np.random.default_rng(seed))
+            return {f"detector {number}": table for number, table in enumerate(tables, 1)}
+        return simulate_detections(truth, self.detectors, seed)
+
+
+_SCORED = 2**32 - 1  # the "epoch" of the detections that are scored: never one to train on
 
 
 def train_on_play_by_play(
@@ -152,7 +173,12 @@ TASK_SIZES = {
 }
 
 
-def find_task(profile: str, detectors: Literal["patches", "rates"], seed: int = 0) -> Task:
+def find_task(
+    profile: str,
+    detectors: Literal["patches", "rates"],
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> Task:
     """A task of the public train events where they are at hand, else of simulated ones.
 
     Parameters
@@ -161,6 +187,8 @@ def find_task(profile: str, detectors: Literal["patches", "rates"], seed: int = 
         ``"patches"``: one detector, made of patches of the released TAAD's detections on val.
         ``"rates"``: two, simulated: ``TAAD`` errs as often as the released one, ``GNN`` is a stand-in
         for TAAD + GNN, which is not released.
+    folder
+        A clone of the public repository; as in `release.load_release` by default.
 
     Raises
     ------
@@ -170,7 +198,7 @@ def find_task(profile: str, detectors: Literal["patches", "rates"], seed: int = 
     if profile not in TASK_SIZES:
         raise DataError(f"profile {profile}: choose one of {', '.join(TASK_SIZES)}")
     size = TASK_SIZES[profile]
-    release = load_release(matches=size.train + size.held_out, seed=seed)
+    release = load_release(folder, matches=size.train + size.held_out, seed=seed)
     matches = list(dict.fromkeys(map(match_of, halves_of(release.train))))
     train, held_out = (
         _beginning(
@@ -187,6 +215,53 @@ def find_task(profile: str, detectors: Literal["patches", "rates"], seed: int = 
         drawn = {"TAAD": taad, "GNN": gnn_stand_in(taad)}
         source = f"{release.source}, simulated detectors"
     return Task(train, held_out, drawn, source, seed)
+
+
+@dataclass(frozen=True)
+class LogitTask:
+    """The same with real logits: the splits train and val of a data folder.
+
+    Attributes
+    ----------
+    folder
+        With the tactical data.
+    runs
+        Folders of runs with logits of both splits: TAAD's, then those to be fused with them.
+    """
+
+    folder: str | Path
+    runs: tuple[str | Path, ...]
+    source: str = "logits of models"
+
+    @cached_property
+    def train(self) -> pd.DataFrame:
+        return _truth(open_halves(self.folder, "train"))
+
+    @cached_property
+    def held_out(self) -> pd.DataFrame:
+        return _truth(open_halves(self.folder, "val"))
+
+    def halves(self, epoch: int, volumes: int = 1) -> dict[str, Recorded]:
+        """Training halves with the logits of the first ``volumes`` runs; the same in all epochs."""
+        return open_recorded(self.folder, "train", self.runs[:volumes])
+
+    def scored(self, volumes: int = 1) -> dict[str, Recorded]:
+        """Halves to be scored."""
+        return open_recorded(self.folder, "val", self.runs[:volumes])
+
+    def evidence(self) -> dict[str, pd.DataFrame]:
+        """What the logits of each run say by themselves."""
+        halves = self.scored(len(self.runs)).values()
+        return {
+            f"{Path(run).name}, by itself": concat(
+                events_from_logits(one.logits[number], one.half) for one in halves
+            )
+            for number, run in enumerate(self.runs)
+        }
+
+
+def _truth(halves: Mapping[str, HalfMatch]) -> pd.DataFrame:
+    return concat(events_of(half) for half in halves.values())
 
 
 def _beginning(truth: pd.DataFrame, minutes: float) -> pd.DataFrame:
@@ -216,7 +291,7 @@ class Learned(NamedTuple):
 
 
 def learn(
-    task: Task, recipe: DSTRecipe, run_dir: str | Path, start: str | Path | None = None
+    task: Task | LogitTask, recipe: DSTRecipe, run_dir: str | Path, start: str | Path | None = None
 ) -> Learned:
     """Train a DST on a task and apply it, as it is after the last epoch.
 
@@ -248,19 +323,24 @@ def learn(
 
 
 def learned_weightings(
-    task: Task, recipe: DSTRecipe, run_dir: str | Path, schemes: Sequence[str], seeds: Sequence[int]
+    task: Task,
+    recipe: DSTRecipe,
+    run_dir: str | Path,
+    schemes: Sequence[str],
+    seeds: Sequence[int],
+    epochs: int,
 ) -> dict[tuple[str, int], pd.DataFrame]:
-    """Events by class weighting and seed: one run without weights, then the same again with each.
+    """Events by class weighting and seed: one run without weights, then ``epochs`` more with each.
 
-    All weightings go on from the same weights for as many epochs, so they have one budget, and what is
-    compared is the weighting.
+    All go on from the same model for as long, so they have one budget.
     """
     base = Path(run_dir, "base")
     learn(task, recipe, base)
     events = {}
     for seed in seeds:
+        again = replace(recipe.train, seed=1 + seed, epochs=epochs, milestones=())
         for scheme in schemes:
-            again = replace(recipe, weighting=scheme, train=replace(recipe.train, seed=1 + seed))
             folder = Path(run_dir, f"{scheme}-{seed}")
-            events[scheme, seed] = learn(task, again, folder, base / LAST).events
+            weighted = replace(recipe, weighting=scheme, train=again)
+            events[scheme, seed] = learn(task, weighted, folder, base / LAST).events
     return events
