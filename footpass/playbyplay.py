@@ -69,14 +69,15 @@ class Task:
     detectors
         Either patches of real detections (`footpass.patches`) or rates of errors by detector
         (`footpass.simulate.detections`): what detections are drawn from, anew in each epoch.
-    source
-        What it is, in words, for captions.
+    source, files
+        What it is, in words, for captions, and of which files; none where all is simulated.
     """
 
     train: pd.DataFrame
     held_out: pd.DataFrame
     detectors: Patches | Mapping[str, Detector]
     source: str = ""
+    files: tuple[Path, ...] = ()
     seed: int = 0
 
     def halves(self, epoch: int, volumes: int = 1) -> dict[str, Detected]:
@@ -214,7 +215,7 @@ def find_task(
         taad = released_detectors()["TAAD"]
         drawn = {"TAAD": taad, "GNN": gnn_stand_in(taad)}
         source = f"{release.source}, simulated detectors"
-    return Task(train, held_out, drawn, source, seed)
+    return Task(train, held_out, drawn, source, release.files, seed)
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,7 @@ class LogitTask:
     folder: str | Path
     runs: tuple[str | Path, ...]
     source: str = "logits of models"
+    files: tuple[Path, ...] = ()
 
     @cached_property
     def train(self) -> pd.DataFrame:
@@ -322,25 +324,25 @@ def learn(
     return Learned(model, rows, write_events(model, scored, windows, batch=64))
 
 
-def learned_weightings(
+def learn_weightings(
     task: Task,
     recipe: DSTRecipe,
     run_dir: str | Path,
     schemes: Sequence[str],
     seeds: Sequence[int],
     epochs: int,
-) -> dict[tuple[str, int], pd.DataFrame]:
-    """Events by class weighting and seed: one run without weights, then ``epochs`` more with each.
+) -> dict[str, list[pd.DataFrame]]:
+    """Events by class weighting, of each seed: one run of the recipe, then ``epochs`` more of each.
 
     All go on from the same model for as long, so they have one budget.
     """
     base = Path(run_dir, "base")
     learn(task, recipe, base)
-    events = {}
+    events: dict[str, list[pd.DataFrame]] = {scheme: [] for scheme in schemes}
     for seed in seeds:
         again = replace(recipe.train, seed=1 + seed, epochs=epochs, milestones=())
         for scheme in schemes:
             folder = Path(run_dir, f"{scheme}-{seed}")
             weighted = replace(recipe, weighting=scheme, train=again)
-            events[scheme, seed] = learn(task, weighted, folder, base / LAST).events
+            events[scheme].append(learn(task, weighted, folder, base / LAST).events)
     return events

@@ -437,12 +437,12 @@ def events_on_slots(
     for axes, name in zip(panels[:, 0], evidence, strict=True):
         for table, mark in ((shown["truth"], None), (shown[name], "o")):
             place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
-            seconds_in = (table["frame"].to_numpy() - start) / FPS
+            when = (table["frame"].to_numpy() - start) / FPS
             colour = [_BY_CLASS[cls - 1] for cls in table["cls"]]
             if mark:
-                axes.scatter(seconds_in, place, s=40 * table["score"], c=colour)
+                axes.scatter(when, place, s=40 * table["score"], c=colour)
             else:
-                axes.scatter(seconds_in, place, s=110, facecolors="none", edgecolors=colour, lw=1.4)
+                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colour, lw=1.4)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_ylabel("player")
         axes.set_yticks(
@@ -450,6 +450,7 @@ def events_on_slots(
         )
         axes.grid(axis="y", lw=0.3)
         _clean(axes)
+    panels[-1, 0].set_xlim(0, seconds)
     panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
     for label, colour in CLASS_COLOURS.items():
         panels[0, 0].scatter([], [], color=colour, label=label)
