@@ -354,7 +354,7 @@ def changes_on_a_timeline(
     return figure
 
 
-def learning_curves(runs: dict[str, list[dict]]) -> Figure:
+def compare_learning(runs: dict[str, list[dict]]) -> Figure:
     """Loss and macro F1 by optimizer step; ``runs`` are rows of `footpass.training.train` by name."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
     for (name, rows), colour in zip(runs.items(), _BY_CLASS, strict=False):
