@@ -78,7 +78,7 @@ class RescoreConfig:
 
 
 PROFILES = {
-    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10)),
+    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, rate=0.3)),
     "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
     "study": RescoreConfig(),
 }
