@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass simulate | check | train | predict | evaluate ...``.
+"""Command line: ``python -m footpass COMMAND``; ``--help`` lists the commands.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -141,12 +141,7 @@ def _train_taad(args: argparse.Namespace) -> None:
 
     device = join_processes()
     recipe = TAAD_RECIPES[resolve_profile(args.profile)]
-    changes = {
-        name: getattr(args, name)
-        for name in ("epochs", "batch", "accumulate", "precision", "workers", "seed")
-        if getattr(args, name) is not None
-    }
-    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    recipe = replace(recipe, train=replace(recipe.train, **_changes(args)))
     if args.checkpoint_backbone:
         recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
@@ -157,7 +152,107 @@ def _train_taad(args: argparse.Namespace) -> None:
         print(f"{checkpoint_path(args.out)}: {figures}")
 
 
+def _train_dst(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.events import class_counts, concat
+    from footpass.halves import events_of
+    from footpass.models.dst import FUSIONS
+    from footpass.processes import join_processes, rank_and_world
+    from footpass.recipes import checkpoint_path
+    from footpass.runs import resolve_profile
+    from footpass.sequence import DST_RECIPES, open_recorded, sequence_figures, train_dst
+
+    device = join_processes()
+    recipe = DST_RECIPES[resolve_profile(args.profile)]
+    fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
+    if fusion is None:
+        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, fusion=fusion),
+        train=replace(recipe.train, **_changes(args)),
+        weighting=args.weighting or recipe.weighting,
+    )
+    halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
+    truth = {
+        split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
+    }
+    rows = train_dst(
+        recipe,
+        lambda epoch: halves["train"],
+        class_counts(truth["train"]),
+        args.out,
+        device,
+        lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
+    )
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on val after epoch {best['epoch']}"
+        print(f"{checkpoint_path(args.out)}: {figures}")
+
+
+def _train_play_by_play(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.events import write_events
+    from footpass.metrics import evaluate
+    from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+    from footpass.recipes import predictions_path
+    from footpass.release import load_release
+    from footpass.runs import resolve_profile
+
+    profile = resolve_profile(args.profile)
+    if profile not in PLAY_BY_PLAY_RECIPES:
+        raise DataError(f"profile {profile}: choose one of {', '.join(PLAY_BY_PLAY_RECIPES)}")
+    recipe = PLAY_BY_PLAY_RECIPES[profile]
+    recipe = replace(
+        recipe,
+        train=replace(recipe.train, **_changes(args)),
+        weighting=args.weighting or recipe.weighting,
+    )
+    release = load_release(args.release)
+    taad = {"TAAD": release.predictions["TAAD"]}
+    events = leave_one_match_out(recipe, release.train, taad, release.val, args.out).table
+    write_events(events, predictions_path(args.out, "val"))
+    figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
+    print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
+    print(f"{predictions_path(args.out, 'val')}: {figures[1]:.4f}, leaving one match out")
+
+
+def _changes(args: argparse.Namespace) -> dict:
+    """What the command line changes of a `TrainConfig`."""
+    names = ("epochs", "batch", "accumulate", "precision", "workers", "seed")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
 def _predict(args: argparse.Namespace) -> None:
+    from footpass.checkpoints import load_checkpoint
+
+    if not args.public and load_checkpoint(args.checkpoint)["config"]["kind"] == "DST":
+        _predict_dst(args)
+    else:
+        _predict_taad(args)
+
+
+def _predict_dst(args: argparse.Namespace) -> None:
+    from footpass.events import write_events
+    from footpass.processes import join_processes
+    from footpass.recipes import predictions_path
+    from footpass.sequence import load_dst, open_recorded
+    from footpass.sequence import write_events as write_sequences
+
+    if not args.logits:
+        raise DataError("a DST reads logits: name the runs that made them with --logits")
+    model, windows = load_dst(args.checkpoint)
+    halves = open_recorded(args.data, args.split, args.logits)
+    events = write_sequences(model.to(join_processes()), halves, windows)
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    write_events(events, predictions_path(args.out, args.split))
+    print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
+
+
+def _predict_taad(args: argparse.Namespace) -> None:
     from footpass.clips import open_footage
     from footpass.processes import join_processes, rank_and_world
     from footpass.recipes import logits_path, predict_taad, predictions_path
@@ -195,6 +290,47 @@ def _check(args: argparse.Namespace) -> int:
     else:
         print("all fine" if result.fine else f"{len(result.problems):,} wrong")
     return 0 if result.fine else 1
+
+
+_RESCORE_NEEDS = {
+    "lomo": ("ground_truth",),
+    "fit": ("ground_truth",),
+    "apply": ("model",),
+}
+
+
+def _rescore(args: argparse.Namespace) -> None:
+    from footpass import rescore
+    from footpass.events import read_ground_truth, read_predictions, write_events
+    from footpass.metrics import evaluate
+    from footpass.release import read_train_truth
+    from footpass.runs import resolve_profile
+
+    if args.lomo and args.action not in (None, "lomo"):
+        raise DataError(f"--lomo does not go with {args.action}")
+    action = "lomo" if args.lomo else args.action
+    if action is None:
+        raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
+    for name in _RESCORE_NEEDS[action]:
+        if getattr(args, name) is None:
+            raise DataError(f"rescore {action} needs --{name.replace('_', '-')}")
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
+    tables = {path: read_predictions(path) for path in args.predictions}
+    if action == "apply":
+        events = rescore.apply(rescore.load(args.model), list(tables.values()))
+        write_events(events, args.out)
+        print(f"{args.out}: {len(events)} events")
+        return
+    truth, train = read_ground_truth(args.ground_truth), read_train_truth()
+    config = rescore.PROFILES[resolve_profile(args.profile)]
+    if action == "fit":
+        rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
+        print(f"{args.out}: fitted on {len(tables)} prediction files")
+        return
+    events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
+    write_events(events, args.out)
+    print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -259,18 +395,59 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
     view.set_defaults(run=_view)
 
+    rescore = commands.add_parser("rescore", help="decide which of several models' events are true")
+    rescore.add_argument(
+        "action",
+        nargs="?",
+        choices=("lomo", "fit", "apply"),
+        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
+    )
+    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
+    rescore.add_argument(
+        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
+    )
+    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
+    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
+    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
+    rescore.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    rescore.add_argument("--seed", type=int, default=0)
+    rescore.add_argument(
+        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
+    )
+    rescore.set_defaults(run=_rescore)
+
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     taad = models.add_parser("taad", help="what each player does, from pixels")
     taad.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
     taad.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
-    taad.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     taad.add_argument("--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)")
     taad.add_argument("--checkpoint-backbone", action="store_true", help="less memory, more time")
-    taad.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
-    for name in ("epochs", "batch", "accumulate", "workers", "seed"):
-        taad.add_argument(f"--{name}", type=int, help="the profile's by default")
     taad.set_defaults(run=_train_taad)
+
+    dst = models.add_parser("dst", help="events from all players' logits and positions")
+    dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
+    dst.add_argument(
+        "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
+    )
+    dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+    dst.set_defaults(run=_train_dst)
+
+    text = "DST from public play-by-play alone, leaving one match out"
+    play = models.add_parser("play-by-play", help=text)
+    play.add_argument("--release", metavar="DIR", help="clone of the public repository")
+    play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
+    play.set_defaults(run=_train_play_by_play)
+
+    for model in (taad, dst, play):
+        model.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+        model.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+        for name in ("epochs", "batch", "accumulate", "workers", "seed"):
+            model.add_argument(f"--{name}", type=int, help="the profile's by default")
+    for model in (dst, play):
+        model.add_argument(
+            "--weighting", help="none, inverse, sqrt or effective; the profile's by default"
+        )
 
     predict = commands.add_parser("predict", help="logits and events of all halves of a split")
     predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
@@ -279,6 +456,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
     predict.add_argument("--out", required=True, metavar="DIR")
     predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
     predict.set_defaults(run=_predict)
 
     report = commands.add_parser("report", help="run the notebooks and build the HTML report")

@@ -46,6 +46,11 @@ def concat(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(widened, ignore_index=True)
 
 
+def class_counts(table: pd.DataFrame) -> np.ndarray:
+    """``(8,)``: events per class, in the order of `schema.ACTIONS`."""
+    return np.bincount(table["cls"], minlength=max(ACTIONS) + 1)[min(ACTIONS) :]
+
+
 def read_ground_truth(path: str | Path) -> pd.DataFrame:
     """Read a ground-truth file, rows ``[frame, team, jersey, class, box_visible, replay]``.
 

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import beta
 
 from footpass.clips import Inputs
 from footpass.events import match_of
@@ -353,6 +354,126 @@ def changes_on_a_timeline(
     return figure
 
 
+def compare_learning(runs: dict[str, list[dict]]) -> Figure:
+    """Loss and macro F1 by optimizer step; ``runs`` are rows of `footpass.training.train` by name."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    for (name, rows), colour in zip(runs.items(), _BY_CLASS, strict=False):
+        table = pd.DataFrame(rows)
+        for axes, column in zip(panels, ("loss", "macro_f1"), strict=True):
+            axes.plot(table["step"], table[column], marker="o", ms=3, color=colour, label=name)
+    for axes, label in zip(panels, ("training loss", "macro F1 on held-out halves"), strict=True):
+        axes.set_xlabel("optimizer steps")
+        axes.set_ylabel(label)
+        _clean(axes)
+    panels[1].set_ylim(bottom=0)
+    panels[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | None = None) -> Figure:
+    """F1 of each class and model: the mean over seeds, and the range where there are several.
+
+    ``order`` is that of the classes, the rarest in ``evaluations``' truth first by default.
+    """
+    first = next(iter(evaluations.values()))[0]
+    order = np.argsort(first.counts.gt, kind="stable") if order is None else order
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    width = 0.8 / len(evaluations)
+    for k, ((name, seeds), colour) in enumerate(zip(evaluations.items(), _BY_CLASS, strict=False)):
+        f1 = np.array([evaluation.counts.f1 for evaluation in seeds])[:, order]  # (seeds, 8)
+        place = np.arange(len(ACTIONS)) + width * (k - (len(evaluations) - 1) / 2)
+        macro = np.mean([evaluation.macro_f1 for evaluation in seeds])
+        axes.bar(place, f1.mean(axis=0), width, color=colour, label=f"{name}: macro {macro:.3f}")
+        if len(seeds) > 1:
+            axes.vlines(place, f1.min(axis=0), f1.max(axis=0), color="black", lw=1)
+    axes.set_xticks(
+        range(len(ACTIONS)), [f"{ACTION_LABELS[i]}\n{first.counts.gt[i]}" for i in order], fontsize=8
+    )
+    axes.set_ylabel("F1 (number of events below)")
+    axes.legend(frameon=False, fontsize=8)
+    _clean(axes)
+    return figure
+
+
+def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
+    """Recall over all classes, by what the broadcast shows of the actor."""
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
+    width = 0.8 / len(evaluations)
+    for k, ((name, evaluation), colour) in enumerate(zip(evaluations.items(), _BY_CLASS, strict=False)):
+        splits = evaluation.splits()
+        recall = [splits[split].micro["recall"] for split in names]
+        place = np.arange(len(names)) + width * (k - (len(evaluations) - 1) / 2)
+        bars = axes.bar(place, recall, width, color=colour, label=name)
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    axes.set_xticks(range(len(names)), names.values())
+    axes.set_ylabel("recall")
+    axes.legend(frameon=False, fontsize=8)
+    _clean(axes)
+    return figure
+
+
+def events_on_slots(
+    evidence: dict[str, pd.DataFrame], truth: pd.DataFrame, half: str, start: int, seconds: float
+) -> Figure:
+    """A stretch of play, players over time: one panel for each event table, the truth as rings.
+
+    Parameters
+    ----------
+    evidence
+        Event tables with scores by name; a mark is the larger, the higher its score.
+    truth
+        Ground truth of the half; filled where the actor has a box.
+    start
+        First frame, absolute.
+    """
+    stop = start + round(seconds * FPS)
+    parts = {"truth": truth, **evidence}
+    shown = {
+        name: table[(table["half"] == half) & table["frame"].between(start, stop - 1)]
+        for name, table in parts.items()
+    }
+    everybody = pd.concat([table[["team", "jersey"]] for table in shown.values()])
+    players = {player: i for i, player in enumerate(sorted(set(everybody.itertuples(index=False))))}
+    figure, panels = plt.subplots(
+        len(evidence),
+        1,
+        figsize=(10, 0.7 + len(evidence) * (0.6 + 0.13 * len(players))),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, name in zip(panels[:, 0], evidence, strict=True):
+        for table, mark in ((shown["truth"], None), (shown[name], "o")):
+            place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
+            when = (table["frame"].to_numpy() - start) / FPS
+            colour = [_BY_CLASS[cls - 1] for cls in table["cls"]]
+            if mark:
+                axes.scatter(when, place, s=40 * table["score"], c=colour)
+            else:
+                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colour, lw=1.4)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_ylabel("player")
+        axes.set_yticks(
+            range(len(players)), [f"{'LR'[team]} {jersey}" for team, jersey in players], fontsize=6
+        )
+        axes.grid(axis="y", lw=0.3)
+        _clean(axes)
+    panels[-1, 0].set_xlim(0, seconds)
+    panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0, 0].scatter([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        ncols=8,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=8,
+    )
+    return figure
+
+
 def _draw_change(
     axes: plt.Axes, event: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, window: int
 ) -> None:
@@ -591,3 +712,59 @@ def _transition_shares(statistics: Statistics) -> np.ndarray:
 
 def _clean(axes: plt.Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
+    """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.25)
+    axes.scatter(scores["macro F1"], y, color="#0072B2", zorder=2)
+    for row, value in zip(y, scores["macro F1"], strict=True):
+        axes.annotate(
+            f"{value:.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    for name, value in ceilings.items():
+        axes.axvline(value, color="#8A8A8A", lw=0.8, ls=":")
+        axes.annotate(name, (value, len(scores) - 0.4), size=8, color="#555555", ha="right", rotation=0)
+    axes.set_yticks(y, scores.index)
+    axes.set(xlabel="macro F1", ylim=(-0.6, len(scores) - 0.1))
+    _clean(axes)
+    return figure
+
+
+def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
+    """Share of true events against their predicted probability, a panel a class.
+
+    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
+    with its 90 % binomial interval.
+    """
+    figure, panels = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    for action, axes in zip(ACTIONS, panels.flat, strict=True):
+        rows = np.flatnonzero(p[:, action] > 0)
+        rows = rows[np.argsort(p[rows, action], kind="stable")]
+        parts = [part for part in np.array_split(rows, bins) if len(part)]
+        said = np.array([p[part, action].mean() for part in parts])
+        hits = np.array([(labels[part] == action).sum() for part in parts])
+        misses = np.array([len(part) for part in parts]) - hits
+        low, high = beta.ppf(0.05, hits + 0.5, misses + 0.5), beta.ppf(0.95, hits + 0.5, misses + 0.5)
+        axes.plot((0, 1), (0, 1), color="#8A8A8A", lw=0.8, ls=":")
+        colour = CLASS_COLOURS[action.label]
+        axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)
+        axes.plot(said, hits / np.maximum(hits + misses, 1), color=colour, marker="o", ms=4, lw=1)
+        axes.set_title(f"{action.label} ({hits.sum()} of {len(rows)})", fontsize=9)
+        _clean(axes)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("share that is true", fontsize=9)
+    return figure
+
+
+def importance(shares: pd.Series, most: int = 25) -> Figure:
+    """Share of each feature in what the trees gain, the largest first."""
+    top = shares.head(most)[::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.22 * len(top)), layout="constrained")
+    axes.barh(top.index, top.to_numpy(), color="#0072B2")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel("share of the gain of all splits")
+    _clean(axes)
+    return figure

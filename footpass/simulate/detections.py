@@ -7,7 +7,7 @@ drawn here is a caricature: errors are independent in time and between players.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -114,7 +114,10 @@ def write_detectors(detectors: Mapping[str, Detector], path: str | Path = _RATES
 
 
 def simulate_detections(
-    truth: pd.DataFrame, detectors: Mapping[str, Detector], seed: int, agreement: float = 0.6
+    truth: pd.DataFrame,
+    detectors: Mapping[str, Detector],
+    seed: int | Sequence[int],
+    agreement: float = 0.6,
 ) -> dict[str, pd.DataFrame]:
     """Draw what each detector would make of the same matches.
 

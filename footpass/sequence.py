@@ -1,0 +1,295 @@
+"""The sequence model at work: its loss on a batch of windows, and halves to events."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from footpass.checkpoints import load_checkpoint, load_weights
+from footpass.configs import build, plain
+from footpass.files import DataError
+from footpass.halves import open_halves
+from footpass.inference import read_logits
+from footpass.losses import token_losses, token_weights
+from footpass.metrics import evaluate
+from footpass.models.dst import DST, DSTConfig
+from footpass.recipes import logits_path
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
+from footpass.tokens import decode
+from footpass.training import TrainConfig, train
+from footpass.windows import (
+    FixedWindows,
+    Recorded,
+    Sample,
+    Source,
+    WindowConfig,
+    WindowDataset,
+    collate,
+    grouped,
+)
+
+
+@dataclass(frozen=True)
+class DSTRecipe:
+    """A DST, the windows it learns from, and how.
+
+    Attributes
+    ----------
+    weighting
+        Of the classes in the action loss (`losses.WEIGHTINGS`).
+    smoothing
+        Of labels (`losses.token_losses`).
+    """
+
+    model: DSTConfig
+    windows: WindowConfig
+    train: TrainConfig
+    weighting: str = "none"
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.model.span != self.windows.span:
+            raise DataError(
+                f"the model is for windows of {self.model.span} frames, not of {self.windows.span}"
+            )
+
+
+_SMALL = DSTConfig(
+    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
+)
+_PUBLISHED = TrainConfig(
+    epochs=12,
+    batch=96,
+    rates={"": 2.5e-4},
+    warmup=1000,
+    milestones=(3, 6, 8),
+    precision="bf16",
+    workers=8,
+)
+DST_RECIPES: dict[str, DSTRecipe] = {
+    "smoke": DSTRecipe(
+        replace(_SMALL, span=100, width=32, feedforward=64),
+        WindowConfig(span=100, per_half=8),
+        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+    ),
+    "demo": DSTRecipe(
+        _SMALL,
+        WindowConfig(span=375, per_half=100),
+        TrainConfig(epochs=5, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0),
+    ),
+    "study": DSTRecipe(
+        _SMALL,
+        WindowConfig(span=375, per_half=200),
+        TrainConfig(epochs=20, batch=32, rates={"": 1e-3}, warmup=150, milestones=(14, 18), clip=1.0),
+    ),
+    "paper": DSTRecipe(DSTConfig(), WindowConfig(), _PUBLISHED),
+}
+
+
+def train_dst(
+    recipe: DSTRecipe,
+    halves: Callable[[int], Mapping[str, Source]],
+    counts: np.ndarray,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    validate: Callable[[DST], Mapping[str, float]] | None = None,
+    start: str | Path | None = None,
+) -> list[dict]:
+    """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+
+    Parameters
+    ----------
+    halves
+        Of an epoch's number: the halves to draw windows from.
+    counts
+        ``(8,)`` training events by class, for the weights.
+    validate
+        As in `training.train`, such as `sequence_figures`.
+    start
+        A checkpoint with the weights to begin with; random ones by default.
+
+    Raises
+    ------
+    DataError
+        If the halves have not as many logit volumes as the model reads, or as in `WindowDataset` and
+        `training.train`.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = DST(recipe.model).to(device)
+    if start:
+        load_weights(model, start)
+    weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
+    return train(
+        model,
+        recipe.train,
+        lambda epoch: _epoch(recipe, halves, epoch),
+        lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
+        run_dir,
+        validate,
+        collate,
+        about={
+            "windows": plain(recipe.windows),
+            "weighting": recipe.weighting,
+            "smoothing": recipe.smoothing,
+        },
+    )
+
+
+def _epoch(
+    recipe: DSTRecipe, halves: Callable[[int], Mapping[str, Source]], epoch: int
+) -> WindowDataset | list[Sample]:
+    seed = recipe.train.seed
+    data = WindowDataset(halves(epoch), recipe.windows, seed, epoch)
+    if not recipe.windows.sparse:  # all are equally long
+        return data
+    return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
+
+
+def load_dst(path: str | Path) -> tuple[DST, WindowConfig]:
+    """A trained DST on the CPU, and the windows that it is for.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another model.
+    """
+    config = load_checkpoint(path, {"kind": "DST"})["config"]
+    model = DST(build(DSTConfig, config["model"]))
+    load_weights(model, path)
+    return model, build(WindowConfig, config["about"]["windows"])
+
+
+def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
+    """Halves of a split with the logits of one or two runs (`recipes.logits_path`).
+
+    Raises
+    ------
+    DataError
+        If the data or the logits of a half are not there, or do not fit together.
+    """
+    halves = open_halves(data_dir, split)
+    return {
+        name: Recorded(half, *(read_logits(logits_path(run, split), half) for run in runs))
+        for name, half in halves.items()
+    }
+
+
+def sequence_figures(
+    model: DST, halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, batch: int = 64
+) -> dict[str, float]:
+    """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
+    counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
+    return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"]}
+
+
+def sequence_loss(
+    model: DST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
+) -> tuple[Tensor, int]:
+    """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
+
+    Parameters
+    ----------
+    weights, smoothing
+        As in `losses.token_losses`.
+    """
+    device = next(model.parameters()).device
+    features, frames, tokens = (part.to(device, non_blocking=True) for part in batch)
+    _check_inputs(model, features)
+    logits = model(features, frames, tokens[:, :-1])
+    target = tokens[:, 1:]
+    return token_losses(logits, target, weights, smoothing).sum(), int(
+        (target[..., Token.ACTION] != PAD).sum()
+    )
+
+
+def write_events(
+    model: DST,
+    halves: Mapping[str, Source],
+    config: WindowConfig,
+    stride: int | None = None,
+    batch: int = 16,
+    max_events: int = 50,
+    beams: int = 1,
+) -> pd.DataFrame:
+    """Events of halves, as the model writes them window by window.
+
+    Windows overlap, and each answers for its own frames only (`tokens.windows`), so an event near a
+    border is taken from the window that sees it whole. Where two windows disagree about the frame, and
+    both claim the event, the better one is kept.
+
+    Parameters
+    ----------
+    model
+        On the device that it is on; it is put into evaluation mode.
+    stride
+        Frames between windows; half a window by default.
+    batch
+        Windows decoded together.
+    max_events, beams
+        As in `DST.write`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``half, frame, team, jersey, cls, score``, by half and frame; the score is the probability of the
+        class. Events of players whose jersey is never known have jersey -1.
+
+    Raises
+    ------
+    DataError
+        If the halves have not as many logit volumes as the model reads, or as in `Recorded.cut`.
+    """
+    data = FixedWindows(halves, config, stride or max(1, config.span // 2))
+    device = next(model.parameters()).device
+    model.eval()
+    rows, codes, owners = [], [], []
+    code = {name: number for number, name in enumerate(halves)}
+    places = enumerate(data.places)
+    for samples in DataLoader(data, batch_size=batch, collate_fn=collate):
+        features, frames = samples.features.to(device), samples.frames.to(device)
+        _check_inputs(model, features)
+        for written in model.write(features, frames, max_events, beams):
+            owner, (half, window) = next(places)
+            events = decode(written.tokens.cpu().numpy(), window.start)  # (n, 3)
+            own = (events[:, 0] >= window.own_start) & (events[:, 0] < window.own_stop)
+            frame, slots, cls = events[own].T
+            score = written.scores.cpu().numpy()[own]
+            jersey = half.jersey_at(slots, frame)
+            rows.append(np.stack([frame, slots // N_ROLES, jersey, cls, score], axis=1))
+            codes.append(np.full(len(frame), code[half.name]))
+            owners.append(np.full(len(frame), owner))
+    values = np.concatenate(rows)
+    table = pd.DataFrame(values[:, :4].astype(np.int64), columns=["frame", "team", "jersey", "cls"])
+    table["score"] = values[:, 4]
+    table.insert(0, "half", pd.Categorical.from_codes(np.concatenate(codes), categories=list(halves)))
+    return table.drop(index=_claimed_twice(table, np.concatenate(owners))).sort_values(
+        ["half", "frame"], kind="stable", ignore_index=True
+    )
+
+
+def _check_inputs(model: DST, features: Tensor) -> None:
+    if features.shape[-1] == model.config.inputs:
+        return
+    wanted, given = (
+        (inputs - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
+        for inputs in (model.config.inputs, features.shape[-1])
+    )
+    raise DataError(
+        f"fusion {model.config.fusion!r} reads the logits of {wanted} model(s), the halves have {given}"
+    )
+
+
+def _claimed_twice(table: pd.DataFrame, owner: np.ndarray) -> np.ndarray:
+    """Rows of events that the window before or after claims too, with a better score."""
+    who = ["half", "team", "jersey", "cls"]
+    order = np.lexsort([table["frame"], *(table[column] for column in who[1:]), table["half"].cat.codes])
+    a, b = order[:-1], order[1:]  # neighbours of a player and class
+    same = (table[who].to_numpy()[a] == table[who].to_numpy()[b]).all(axis=1)
+    frame, score = table["frame"].to_numpy(), table["score"].to_numpy()
+    twice = same & (owner[a] != owner[b]) & (frame[b] - frame[a] <= TOLERANCE)
+    return np.where(score[a] < score[b], a, b)[twice]

@@ -1,0 +1,151 @@
+"""The DST from the command line: trains and predicts on tactical data and on play-by-play, bad input."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from footpass.__main__ import main
+from footpass.events import halves_of, read_predictions, select_halves, write_events
+from footpass.files import DataError, tactical_path
+from footpass.halves import write_tactical
+from footpass.models.dst import DST, DSTConfig
+from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+from footpass.recipes import checkpoint_path, logits_path, predictions_path
+from footpass.release import PREDICTION_FILES, TRUTH_FILES, Release
+from footpass.sequence import DSTRecipe, load_dst, open_recorded
+from footpass.sequence import write_events as write_sequences
+from footpass.simulate.detections import released_detectors, simulate_detections
+from footpass.simulate.events import simulate_season
+from footpass.training import LAST, TrainConfig
+from footpass.windows import WindowConfig
+from tests import seasons
+
+EVENTS = {
+    "train": {"game_1_H1": {(40, 0): 1, (80, 2): 2}, "game_1_H2": {(340, 20): 4}},
+    "val": {"game_1_H1": {(60, 2): 2}, "game_1_H2": {(350, 0): 2}},
+}
+
+
+def logits(run: Path, split: str, halves=tuple(seasons.FIRST)) -> None:
+    """A logit store with noise in it."""
+    run.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    with h5py.File(logits_path(run, split), "w") as store:
+        for name in halves:
+            volume = np.zeros((9, 26, seasons.FIRST[name] + seasons.LENGTH[name]), np.float16)
+            volume[..., seasons.FIRST[name] :] = rng.normal(size=(9, 26, seasons.LENGTH[name]))
+            store[name] = volume
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("season")
+    for split, halves in EVENTS.items():
+        rows = {name: seasons.rows(name, events) for name, events in halves.items()}
+        write_tactical(folder / tactical_path(split), rows)
+        for run in ("taad", "gnn"):
+            logits(folder / run, split)
+    return folder
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_fused_dst_trains_and_predicts(data, tmp_path, capsys):
+    runs = data / "taad", data / "gnn"
+    what = ["--data", data, "--logits", *runs, "--out", tmp_path, "--profile", "smoke"]
+    code, out, err = run(capsys, "train", "dst", *what, "--weighting", "sqrt", "--epochs", 2)
+    assert code == 0 and f"{checkpoint_path(tmp_path)}: macro F1 0." in out
+    model, windows = load_dst(checkpoint_path(tmp_path))
+    assert model.config.fusion == "concat" and windows.span == 100
+    again = ["--checkpoint", checkpoint_path(tmp_path), "--data", data, "--out", tmp_path / "events"]
+    code, out, err = run(capsys, "predict", *again, "--logits", *runs)
+    assert code == 0, err
+    events = read_predictions(predictions_path(tmp_path / "events", "val"))
+    wanted = write_sequences(model, open_recorded(data, "val", runs), windows)
+    assert halves_of(events) == list(EVENTS["val"])
+    np.testing.assert_array_equal(events["frame"], wanted["frame"])
+    np.testing.assert_array_equal(events["jersey"], wanted["jersey"])
+    np.testing.assert_allclose(events["score"], wanted["score"])
+
+    code, _, err = run(capsys, "predict", *again, "--logits", runs[0])
+    assert code == 2 and "fusion 'concat' reads the logits of 2 model(s), the halves have 1" in err
+    code, _, err = run(capsys, "predict", *again)
+    assert code == 2 and "a DST reads logits: name the runs that made them with --logits" in err
+
+
+def test_gnn_logits_of_a_half_that_are_missing_are_named(data, tmp_path, capsys):
+    for split in EVENTS:
+        logits(tmp_path / "gnn", split, ["game_1_H1"])
+    what = ["--logits", data / "taad", tmp_path / "gnn", "--out", tmp_path / "out"]
+    code, _, err = run(capsys, "train", "dst", "--data", data, *what, "--profile", "smoke")
+    assert code == 2 and f"{logits_path(tmp_path / 'gnn', 'train')}: no half game_1_H2" in err
+    assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
+    what = ["--data", data, "--logits", *[data / "taad"] * 3, "--out", tmp_path]
+    code, _, err = run(capsys, "train", "dst", *what)
+    assert code == 2 and "--logits: 3 runs" in err
+
+
+def test_a_model_and_its_windows_agree():
+    with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
+        DSTRecipe(DSTConfig(), WindowConfig(span=500), TrainConfig())
+
+
+# --- play-by-play alone
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A match to train on and three to validate on, of a few minutes."""
+    truth = simulate_season(4, minutes=4, seed=0)
+    halves = halves_of(truth)
+    train, val = select_halves(truth, halves[:2]), select_halves(truth, halves[2:])
+    return Release(train, val, simulate_detections(val, released_detectors(), seed=0), files=())
+
+
+def test_no_match_is_scored_by_a_model_that_knows_its_detections(small, tmp_path):
+    """Each match's model is trained on the others: changing a match changes its own events alone."""
+    recipe = PLAY_BY_PLAY_RECIPES["smoke"]
+    first = [half for half in halves_of(small.val) if half.startswith("game_1_")]
+    taad = small.predictions["TAAD"]
+    other = taad[~(taad["half"].isin(first) & (np.arange(len(taad)) % 2 == 0))]
+    tables = [
+        leave_one_match_out(recipe, small.train, {"TAAD": table}, small.val, tmp_path / name)
+        for name, table in (("one", taad), ("other", other))
+    ]
+    states = [
+        {match: model.state_dict()["heads.weight"] for match, model in result.models.items()}
+        for result in tables
+    ]
+    same = {match: bool((states[0][match] == states[1][match]).all()) for match in states[0]}
+    assert same == {"game_1": True, "game_2": False, "game_3": False}
+
+
+def test_play_by_play_from_the_command_line(small, tmp_path, capsys):
+    for split, file in TRUTH_FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write_events(getattr(small, split), tmp_path / file)
+    for model, file in PREDICTION_FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write_events(small.predictions[model], tmp_path / file)
+    out = tmp_path / "out"
+    what = ["--release", tmp_path, "--out", out, "--profile", "smoke"]
+    code, said, err = run(capsys, "train", "play-by-play", *what)
+    assert code == 0, err
+    assert "leaving one match out" in said
+    events = read_predictions(predictions_path(out, "val"))
+    assert halves_of(events) == halves_of(small.val)
+    folds = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert folds == ["game_1+game_2", "game_1+game_3", "game_2+game_3"]
+    assert isinstance(load_dst(out / folds[0] / LAST)[0], DST)
+    events_before = json.loads(predictions_path(out, "val").read_text())
+    run(capsys, "train", "play-by-play", *what)  # finished runs are not trained again
+    assert json.loads(predictions_path(out, "val").read_text()) == events_before
