@@ -1,4 +1,4 @@
-"""Command line: ``python -m footpass simulate | check | prepare | view | train | predict | ...``.
+"""Command line: ``python -m footpass COMMAND``; ``--help`` lists the commands.
 
 Any error is one line on stderr and exit code 2.
 """
@@ -292,6 +292,47 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if result.fine else 1
 
 
+_RESCORE_NEEDS = {
+    "lomo": ("ground_truth",),
+    "fit": ("ground_truth",),
+    "apply": ("model",),
+}
+
+
+def _rescore(args: argparse.Namespace) -> None:
+    from footpass import rescore
+    from footpass.events import read_ground_truth, read_predictions, write_events
+    from footpass.metrics import evaluate
+    from footpass.release import read_train_truth
+    from footpass.runs import resolve_profile
+
+    if args.lomo and args.action not in (None, "lomo"):
+        raise DataError(f"--lomo does not go with {args.action}")
+    action = "lomo" if args.lomo else args.action
+    if action is None:
+        raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
+    for name in _RESCORE_NEEDS[action]:
+        if getattr(args, name) is None:
+            raise DataError(f"rescore {action} needs --{name.replace('_', '-')}")
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
+    tables = {path: read_predictions(path) for path in args.predictions}
+    if action == "apply":
+        events = rescore.apply(rescore.load(args.model), list(tables.values()))
+        write_events(events, args.out)
+        print(f"{args.out}: {len(events)} events")
+        return
+    truth, train = read_ground_truth(args.ground_truth), read_train_truth()
+    config = rescore.PROFILES[resolve_profile(args.profile)]
+    if action == "fit":
+        rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
+        print(f"{args.out}: fitted on {len(tables)} prediction files")
+        return
+    events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
+    write_events(events, args.out)
+    print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -353,6 +394,27 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
     view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
     view.set_defaults(run=_view)
+
+    rescore = commands.add_parser("rescore", help="decide which of several models' events are true")
+    rescore.add_argument(
+        "action",
+        nargs="?",
+        choices=("lomo", "fit", "apply"),
+        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
+    )
+    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
+    rescore.add_argument(
+        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
+    )
+    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
+    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
+    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
+    rescore.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    rescore.add_argument("--seed", type=int, default=0)
+    rescore.add_argument(
+        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
+    )
+    rescore.set_defaults(run=_rescore)
 
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")

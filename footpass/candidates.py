@@ -1,8 +1,8 @@
 """Candidates for re-scoring: the union of several models' events, and what speaks for each.
 
-A *candidate* is one player doing one thing at one moment, seen by one model or more. Tables of candidates
-are event tables sorted by half and frame with a column ``score_0, score_1, ...`` per model, 0 where that
-model has no such event.
+A *candidate* is one player doing one thing at one moment, seen by one model or more. Tables of
+candidates are event tables sorted by half and frame with a column ``score_0, score_1, ...`` per model,
+0 where that model has no such event.
 """
 
 from collections.abc import Iterator, Sequence
@@ -270,8 +270,7 @@ def _own_chain(line: Timeline, p: np.ndarray) -> Iterator[tuple[str, np.ndarray]
 
 def _clock(line: Timeline) -> Iterator[tuple[str, np.ndarray]]:
     """Frames since the half's first candidate and to its last."""
-    starts = np.flatnonzero(np.diff(line.half, prepend=-1))
-    ends = np.r_[starts[1:], len(line.half)] - 1
-    group = np.cumsum(np.isin(np.arange(len(line.half)), starts)) - 1
-    yield "since_start", line.place - line.place[starts][group]
-    yield "to_end", line.place[ends][group] - line.place
+    first, last = np.diff(line.half, prepend=-1) != 0, np.diff(line.half, append=-1) != 0
+    half = np.cumsum(first) - 1
+    yield "since_start", line.place - line.place[first][half]
+    yield "to_end", line.place[last][half] - line.place

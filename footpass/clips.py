@@ -107,9 +107,19 @@ class Footage:
 
 
 def open_footage(
-    data_dir: str | Path, split: str, cache: str | Path | None = None
+    data_dir: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    matches: int | None = None,
 ) -> dict[str, Footage]:
-    """Halves of a split by name, each with its video; the arguments are those of `open_halves`.
+    """Halves of a split by name, each with its video.
+
+    Parameters
+    ----------
+    cache
+        As of `open_halves`.
+    matches
+        Only the first so many of the split.
 
     Raises
     ------
@@ -117,7 +127,7 @@ def open_footage(
         If a video is missing or ends before its half does, or as in `open_halves`.
     """
     footage = {}
-    for name, half in open_halves(data_dir, split, cache).items():
+    for name, half in open_halves(data_dir, split, cache, matches).items():
         wanted = video_path(match_of(name))
         path = find(data_dir, wanted)
         if path is None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from footpass.events import HALF_NAME
+from footpass.events import HALF_NAME, match_of
 from footpass.files import DataError, atomic_write, find, tactical_path
 from footpass.schema import (
     ACTIONS,
@@ -336,7 +336,10 @@ def present_splits(data_dir: str | Path) -> list[str]:
 
 
 def open_halves(
-    data_dir: str | Path, split: str, cache: str | Path | None = None
+    data_dir: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    matches: int | None = None,
 ) -> dict[str, HalfMatch]:
     """Halves of a split by name, memory-mapped; those that are not prepared yet are, once.
 
@@ -344,6 +347,8 @@ def open_halves(
     ----------
     cache
         Folder of the prepared halves; ``prepared`` in the data folder by default.
+    matches
+        Only the first so many of the file.
 
     Raises
     ------
@@ -357,7 +362,9 @@ def open_halves(
             f"python -m footpass check {data_dir}"
         )
     cache = Path(cache or Path(data_dir, "prepared"))
-    halves = {name: _prepared(path, name, cache) for name in half_names(path)}
+    names = half_names(path)
+    chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
+    halves = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
     missing = [name for name, half in halves.items() if half is None]
     for name in tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing):
         halves[name] = load_half(path, name, cache)

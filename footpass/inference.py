@@ -72,7 +72,7 @@ def half_logits(
     total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them
-    with VideoReader(footage.video, config.size) as reader, torch.inference_mode():
+    with VideoReader(footage.video, config.size) as reader:
         windows = reader.windows(half.first_frame, half.end_frame, config.frames, stride)
         for start, pixels in windows:
             if start > begin:
@@ -83,7 +83,8 @@ def half_logits(
             boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
             clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
             visible = boxes.isfinite().all(-1)  # (26, T)
-            with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+            amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+            with torch.inference_mode(), amp:  # not around a yield: it would hold for the caller too
                 logits = model(normalise(clip)[None], boxes[None], visible[None])[0]  # (9, 26, T)
             fresh = len(pixels) - len(passes)
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()

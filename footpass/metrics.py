@@ -319,6 +319,27 @@ def evaluate(
     )
 
 
+def confusion(evaluation: Evaluation) -> pd.DataFrame:
+    """What the events of each class were taken for, counting whoever acts and when as in the metric.
+
+    Returns
+    -------
+    pd.DataFrame
+        Events by true class, last row: nothing there; and by predicted class, last column: not found. A
+        prediction is matched as in `match_events`, whatever the classes.
+    """
+    found, true = evaluation.predictions, evaluation.truth
+    taken = match_events(found.assign(cls=1), true.assign(cls=1), evaluation.tolerance)
+    table = np.zeros((N_ACTIONS + 1, N_ACTIONS + 1), dtype=np.int64)
+    guess = found["cls"].to_numpy() - 1
+    actual = np.append(true["cls"].to_numpy() - 1, N_ACTIONS)[taken]  # -1, for none, is the last
+    np.add.at(table, (actual, guess), 1)
+    missed = np.delete(true["cls"].to_numpy() - 1, taken[taken >= 0])
+    np.add.at(table[:, N_ACTIONS], missed, 1)
+    rows = pd.Index([*ACTION_LABELS, "nothing there"], name="true class")
+    return pd.DataFrame(table, rows, pd.Index([*ACTION_LABELS, "not found"], name="predicted class"))
+
+
 @dataclass(frozen=True)
 class Interval:
     """A figure with its bootstrap interval."""

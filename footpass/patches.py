@@ -7,11 +7,12 @@ next, some other team-mate or opponent). Onto every event of the latter goes the
 it: same class, visibility, neighbours and gaps as far as there are such.
 """
 
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 from scipy.special import expit, logit, ndtr
 
@@ -121,7 +122,7 @@ def cut_patches(
     count = np.bincount(event[keep], minlength=len(truth))
     return Patches(
         contexts=_contexts(truth),
-        quality=np.convolve(hit, np.ones(11) / 11, "same"),
+        quality=uniform_filter1d(hit.astype(float), 11, mode="constant"),
         first=np.cumsum(count) - count,
         count=count,
         detections=detections.iloc[order].reset_index(drop=True),

@@ -1,17 +1,26 @@
 """Figures of the notebooks: functions that take tables and return a matplotlib Figure."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import beta
 
+from footpass.clips import Inputs
 from footpass.events import match_of
 from footpass.evidence import Evidence
+from footpass.halves import HalfMatch
 from footpass.losses import WEIGHTINGS, class_weights
 from footpass.metrics import Evaluation
-from footpass.schema import ACTION_LABELS, ACTIONS, FPS
+from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, MODEL_SIZE, N_ROLES, State
 from footpass.simulate.statistics import LEVELS, RELATIONS, Statistics
+from footpass.video import VideoReader
+from footpass.views import overlay
 
 # One colour a class everywhere; the palette is Okabe and Ito's, safe for colour-blind readers.
 CLASS_COLOURS = dict(
@@ -22,6 +31,7 @@ CLASS_COLOURS = dict(
     )
 )
 _BY_CLASS = list(CLASS_COLOURS.values())
+_CLOSE_UP = 180  # pixels of the overlay, twice those of the video
 
 
 def class_counts(truth: pd.DataFrame) -> Figure:
@@ -344,7 +354,7 @@ def changes_on_a_timeline(
     return figure
 
 
-def learning_curves(runs: dict[str, list[dict]]) -> Figure:
+def compare_learning(runs: dict[str, list[dict]]) -> Figure:
     """Loss and macro F1 by optimizer step; ``runs`` are rows of `footpass.training.train` by name."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
     for (name, rows), colour in zip(runs.items(), _BY_CLASS, strict=False):
@@ -516,6 +526,168 @@ def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figu
     return figure
 
 
+def learning_curves(rows: list[dict]) -> Figure:
+    """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`)."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    epochs = [row["epoch"] + 1 for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], "o-", ms=4, color="#0072B2")
+    left.set_ylabel("training loss")
+    left.set_ylim(0, 1.1 * max(row["loss"] for row in rows))
+    figures = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy at the event"}
+    for (name, label), colour in zip(figures.items(), _BY_CLASS[::2], strict=False):
+        right.plot(epochs, [row[name] for row in rows], "o-", ms=4, label=label, color=colour)
+    right.set_ylabel("validation clips")
+    right.set_ylim(0, 1)
+    right.legend(frameon=False, fontsize=8)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _clean(axes)
+    return figure
+
+
+def precision_recall_f1(evaluation: Evaluation) -> Figure:
+    """Precision, recall and F1 of each class, with the number of true events."""
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    counts = evaluation.counts
+    for k, (name, colour) in enumerate(
+        zip(("precision", "recall", "f1"), ("#56B4E9", "#E69F00", "#0072B2"), strict=True)
+    ):
+        place = np.arange(len(ACTIONS)) + 0.27 * (k - 1)
+        axes.bar(place, getattr(counts, name), 0.25, label=name.replace("f1", "F1"), color=colour)
+    axes.set_xticks(
+        range(len(ACTIONS)), [f"{c}\nn = {n}" for c, n in zip(ACTION_LABELS, counts.gt, strict=True)]
+    )
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    _clean(axes)
+    return figure
+
+
+def confusion_table(table: pd.DataFrame) -> Figure:
+    """A table of `metrics.confusion` in colours: the share of the row; the numbers are events."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    values = table.to_numpy()
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in zip(*np.nonzero(values), strict=True):
+        colour = "white" if share[i, j] > 0.55 else "black"
+        axes.text(j, i, f"{values[i, j]:,}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(values.shape[1]), table.columns, rotation=60, ha="right")
+    axes.set_yticks(range(values.shape[0]), table.index)
+    axes.set_xlabel(table.columns.name)
+    axes.set_ylabel(table.index.name)
+    return figure
+
+
+def clips_as_seen(rows: dict[str, Inputs], frames: Iterable[int]) -> Figure:
+    """Some frames of the first clip of several batches, as the model gets them, boxes included.
+
+    The box of tracklet 0, for whose event the clip was drawn, is yellow.
+    """
+    frames = list(frames)
+    height, width = next(iter(rows.values())).clip.shape[-2:]
+    size = (11, len(rows) * (11 / len(frames) * height / width + 0.2))
+    figure, panels = plt.subplots(
+        len(rows), len(frames), figsize=size, layout="constrained", squeeze=False
+    )
+    for line, (name, inputs) in zip(panels, rows.items(), strict=True):
+        pixels = (inputs.clip[0] * PIXEL_STD + PIXEL_MEAN).clamp(0, 1)  # (3, T, H, W)
+        for axes, frame in zip(line, frames, strict=True):
+            axes.imshow(pixels[:, frame].permute(1, 2, 0).cpu().numpy())
+            for tracklet in inputs.visible[0, :, frame].nonzero()[:, 0].tolist():
+                x1, y1, x2, y2 = inputs.boxes[0, tracklet, frame].tolist()
+                colour = "#F0E442" if tracklet == 0 else "white"
+                box = plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, ec=colour, fc="none", lw=0.8)
+                axes.add_patch(box)
+            axes.set_title(f"{name}, frame {frame}", fontsize=8, pad=2)
+            axes.axis("off")
+    return figure
+
+
+def event_strip(
+    half: HalfMatch,
+    video: str | Path,
+    events: pd.DataFrame,
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    offsets: Iterable[int] = (-12, -6, -2, 0, 2, 6, 12),
+) -> Figure:
+    """Close-ups of the players around some events of a half; true events white, predicted ones yellow.
+
+    One row an event: the frames at these offsets from its own, cut out around the player's box.
+    """
+    offsets = list(offsets)
+    size = (11, len(events) * (11 / len(offsets) + 0.25))
+    figure, panels = plt.subplots(
+        len(events), len(offsets), figsize=size, layout="constrained", squeeze=False
+    )
+    with VideoReader(video) as reader:
+        for line, event in zip(panels, events.itertuples(), strict=True):
+            frames = np.clip(event.frame + np.array(offsets), half.first_frame, half.end_frame - 1)
+            now = event.frame - half.first_frame
+            team = slice(N_ROLES * event.team, N_ROLES * (event.team + 1))
+            role = int(np.argmax(half.jersey[team, now] == event.jersey))
+            box = half.boxes[team, now][role]
+            # The overlay is twice as large as the picture, so the sum of two corners is its centre.
+            room = 2 * np.array(MODEL_SIZE[::-1]) - _CLOSE_UP
+            left, top = np.clip(np.nan_to_num(box[:2] + box[2:]) - _CLOSE_UP / 2, 0, room).astype(int)
+            for axes, frame, picture in zip(line, frames.tolist(), reader.frames(frames), strict=True):
+                drawn = overlay(picture, half, frame, truth, predictions)
+                axes.imshow(drawn[top : top + _CLOSE_UP, left : left + _CLOSE_UP])
+                axes.set_title(
+                    f"{ACTION_LABELS[event.cls - 1]} {frame - event.frame:+d}", fontsize=8, pad=2
+                )
+                axes.axis("off")
+    return figure
+
+
+def logit_traces(
+    logits: np.ndarray, half: HalfMatch, slots: Iterable[int], span: range, truth: pd.DataFrame
+) -> Figure:
+    """Probability of each class over time for some players, with what truly happened.
+
+    Parameters
+    ----------
+    logits
+        ``(9, 26, T)`` of the half's frames.
+    slots
+        One panel each.
+    span
+        Absolute frames.
+    truth
+        Event table; a vertical line for each event of the half by who is in the slot.
+    """
+    slots = list(slots)
+    figure, panels = plt.subplots(
+        len(slots), 1, figsize=(9, 1.3 * len(slots) + 0.8), sharex=True, sharey=True, squeeze=False
+    )
+    at = slice(span.start - half.first_frame, span.stop - half.first_frame)
+    seconds = np.arange(span.start, span.stop) / FPS
+    for axes, slot in zip(panels[:, 0], slots, strict=True):
+        x = np.exp(logits[:, slot, at].astype(np.float32))  # (9, F)
+        for probability, colour in zip((x / x.sum(axis=0))[1:], _BY_CLASS, strict=True):
+            axes.plot(seconds, probability, color=colour, lw=1.2)
+        unseen = half.state[State.VISIBLE, slot, at] == 0
+        axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
+        jersey = int(half.jersey_at(slot, span.start))
+        mine = truth[truth["frame"].between(span.start, span.stop - 1) & (truth["half"] == half.name)]
+        for event in mine.itertuples():
+            if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
+                axes.axvline(event.frame / FPS, color=_BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)
+        axes.set_ylabel(f"team {slot // N_ROLES}, #{jersey}", fontsize=8)
+        axes.set_ylim(0, 1)
+        _clean(axes)
+    panels[-1, 0].set_xlabel("seconds of the match's video")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0, 0].plot([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), ncols=8, loc="lower center", frameon=False, fontsize=8
+    )
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    return figure
+
+
 def _gap_shares(statistics: Statistics, relation: int) -> tuple[np.ndarray, np.ndarray]:
     """Seconds, and the share in percent of the gaps of a relation that are not longer."""
     weight = statistics.transitions[:, relation]  # (A, A)
@@ -540,3 +712,59 @@ def _transition_shares(statistics: Statistics) -> np.ndarray:
 
 def _clean(axes: plt.Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
+    """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.25)
+    axes.scatter(scores["macro F1"], y, color="#0072B2", zorder=2)
+    for row, value in zip(y, scores["macro F1"], strict=True):
+        axes.annotate(
+            f"{value:.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    for name, value in ceilings.items():
+        axes.axvline(value, color="#8A8A8A", lw=0.8, ls=":")
+        axes.annotate(name, (value, len(scores) - 0.4), size=8, color="#555555", ha="right", rotation=0)
+    axes.set_yticks(y, scores.index)
+    axes.set(xlabel="macro F1", ylim=(-0.6, len(scores) - 0.1))
+    _clean(axes)
+    return figure
+
+
+def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
+    """Share of true events against their predicted probability, a panel a class.
+
+    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
+    with its 90 % binomial interval.
+    """
+    figure, panels = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    for action, axes in zip(ACTIONS, panels.flat, strict=True):
+        rows = np.flatnonzero(p[:, action] > 0)
+        rows = rows[np.argsort(p[rows, action], kind="stable")]
+        parts = [part for part in np.array_split(rows, bins) if len(part)]
+        said = np.array([p[part, action].mean() for part in parts])
+        hits = np.array([(labels[part] == action).sum() for part in parts])
+        misses = np.array([len(part) for part in parts]) - hits
+        low, high = beta.ppf(0.05, hits + 0.5, misses + 0.5), beta.ppf(0.95, hits + 0.5, misses + 0.5)
+        axes.plot((0, 1), (0, 1), color="#8A8A8A", lw=0.8, ls=":")
+        colour = CLASS_COLOURS[action.label]
+        axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)
+        axes.plot(said, hits / np.maximum(hits + misses, 1), color=colour, marker="o", ms=4, lw=1)
+        axes.set_title(f"{action.label} ({hits.sum()} of {len(rows)})", fontsize=9)
+        _clean(axes)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("share that is true", fontsize=9)
+    return figure
+
+
+def importance(shares: pd.Series, most: int = 25) -> Figure:
+    """Share of each feature in what the trees gain, the largest first."""
+    top = shares.head(most)[::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.22 * len(top)), layout="constrained")
+    axes.barh(top.index, top.to_numpy(), color="#0072B2")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel("share of the gain of all splits")
+    _clean(axes)
+    return figure

@@ -76,3 +76,17 @@ def load_release(folder: str | Path | None = None, matches: int = 48, seed: int 
     """
     found = Path(folder) if folder else release_dir()
     return read_release(found) if found else simulate_release(matches, seed)
+
+
+def read_train_truth() -> pd.DataFrame:
+    """Ground truth of the train matches in the user's clone of the public repository.
+
+    Raises
+    ------
+    DataError
+        If there is no clone or the file is not valid.
+    """
+    folder = release_dir()
+    if folder is None:
+        raise DataError("needs the train ground truth: set FOOTPASS_RELEASE to a clone of FOOTPASS")
+    return read_ground_truth(folder / TRUTH_FILES["train"])

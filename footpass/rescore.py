@@ -1,9 +1,9 @@
 """Learned re-scoring: which of several models' events are true, decided in the light of all of them.
 
 1. Candidates are the union of the models' events (`footpass.candidates`).
-2. The matches with predictions and ground truth are two folds. Patches of the detections of each are pasted
-   onto half of the further ground truth (`footpass.patches`), so each fold has its own real and simulated
-   rows, and no detection is in both.
+2. The matches with predictions and ground truth are two folds. Patches of the detections of each are
+   pasted onto half of the further ground truth (`footpass.patches`), so each fold has its own real and
+   simulated rows, and no detection is in both.
 3. In stages, each fold's classifiers give the *other* fold's rows probabilities, from which the next
    stage's features are made: first logistic regression on the scores, then boosted trees on everything,
    the likely chain of possession before and after included.
@@ -15,32 +15,36 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from footpass import candidates as candidates_module
-from footpass import patches as patches_module
-from footpass.candidates import features, label, merge, scores_of, transitions
+from footpass import candidates, classifiers, patches
+from footpass.candidates import features, label, merge, transitions
+from footpass.classifiers import (
+    FOLDS,
+    Boosting,
+    Rows,
+    apply_logistic,
+    apply_trees,
+    calibrate,
+    closed,
+    fit_logistic,
+    fit_trees,
+    shifted,
+)
 from footpass.crossfit import cross_fit
-from footpass.events import concat, halves_of, load_json, match_of, select_halves
+from footpass.events import halves_of, load_json, match_of, select_halves
 from footpass.files import DataError, atomic_write
 from footpass.patches import PatchConfig, cut_patches, paste
-from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD, Action
+from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 
-# A candidate of one class that may really be of another: the only confusions that leave more than one
-# candidate in a hundred. (Where a model confuses rarer classes, another has the right one.)
-CHANGES = ((Action.DRIVE, Action.PASS), (Action.PASS, Action.DRIVE))
-FOLDS = (0, 1)
+FORMAT = "footpass rescore 1"
 
 
 @dataclass(frozen=True)
@@ -57,33 +61,25 @@ class RescoreConfig:
         Rounds of boosted trees; the last ``averaged`` of them are averaged.
     real_weight
         Weight of a row that is not simulated.
-    rows
-        Most rows per class and fold; more are sampled.
     without
         Beginnings of the names of features that are left out.
-    trees, leaves, rate, least_rows, share
-        Boosting: trees per class, leaves per tree, learning rate, rows per leaf, share of the features
-        that a split chooses from.
+    boosting, patches
+        Settings of the trees and of the simulated detections.
     """
 
     train_matches: int | None = None
-    repeats: int = 2
-    stages: int = 2
+    repeats: int = 3
+    stages: int = 3
     averaged: int = 2
     real_weight: float = 8.0
-    rows: int = 25_000
     without: tuple[str, ...] = ()
-    trees: int = 80
-    leaves: int = 12
-    rate: float = 0.06
-    least_rows: int = 30
-    share: float = 0.3
-    patches: PatchConfig = PatchConfig()
+    boosting: Boosting = field(default_factory=Boosting)
+    patches: PatchConfig = field(default_factory=PatchConfig)
 
 
 PROFILES = {
-    "smoke": RescoreConfig(train_matches=2, repeats=1, stages=1, trees=10, rows=3000),
-    "demo": RescoreConfig(train_matches=24, repeats=1, stages=1, trees=60, rows=8000),
+    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10)),
+    "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
     "study": RescoreConfig(),
 }
 PROFILES["paper"] = PROFILES["study"]
@@ -132,20 +128,6 @@ class Rescorer:
         return pd.concat(shares, axis=1).fillna(0).mean(axis=1).sort_values(ascending=False)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Candidates with their labels, and how much they count in training."""
-
-    candidates: pd.DataFrame
-    labels: np.ndarray
-    fold: int
-    weight: float
-
-    @property
-    def simulated(self) -> bool:
-        return self.weight == 1
-
-
 def fit(
     tables: Sequence[pd.DataFrame],
     truth: pd.DataFrame,
@@ -181,7 +163,7 @@ def fit(
     ]
     real = [rows for rows in fitted[0][1] if not rows.simulated]
     p = [np.mean([held_out[f] for *_, held_out in fitted], axis=0) for f in range(len(real))]
-    shift, recall = _calibrate(real, p, truth)
+    shift, recall = calibrate(real, p, truth)
     models = [models for models, *_ in fitted]
     return Rescorer(config, len(tables), ratios, models, shift, recall)
 
@@ -200,14 +182,14 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
     for logistic, boosters in zip(
         (models[0] for models in rescorer.models), rescorer.boosters, strict=True
     ):
-        history = [np.mean([_apply_logistic(fold, table) for fold in logistic], axis=0)]
+        history = [np.mean([apply_logistic(fold, table) for fold in logistic], axis=0)]
         for stage in boosters:
             x = _features(table, history[-1], rescorer.ratios, rescorer.config)
-            p = [_apply_trees(fold, x, history[-1], table) for fold in stage]
+            p = [apply_trees(fold, x, history[-1], table) for fold in stage]
             history.append(np.mean(p, axis=0))
         finals.append(np.mean(history[-min(rescorer.config.averaged, len(boosters)) :], axis=0))
     p = np.mean(finals, axis=0)
-    return table, _closed(np.where(p > 0, _shifted(p, rescorer.shift), 0))
+    return table, closed(np.where(p > 0, shifted(p, rescorer.shift), 0))
 
 
 def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -222,7 +204,7 @@ def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return decode(table, p, rescorer.recall)
 
 
-def decode(candidates: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
+def decode(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
     """Keep, per class, the k likeliest candidates with the highest expected F1.
 
     That is 2 * (sum of their probabilities) / (k + N), where N, the number of true events, is the sum of
@@ -246,11 +228,11 @@ def decode(candidates: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.Da
         expected = 2 * hits / (1 + np.arange(len(hits)) + hits[-1] / recall[action])
         order = order[: 1 + int(np.argmax(expected))]
         score = SCORE_THRESHOLD + (1 - SCORE_THRESHOLD) * p[order, action].clip(0, 1)
-        rows = candidates.iloc[order][["half", "frame", "team", "jersey"]]
+        rows = table.iloc[order][["half", "frame", "team", "jersey"]]
         kept.append(rows.assign(cls=int(action), score=score))
-    empty = candidates.iloc[:0][["half", "frame", "team", "jersey", "cls"]].assign(score=0.0)
-    table = pd.concat([empty, *kept]) if kept else empty
-    return table.sort_values(["half", "frame"], kind="stable", ignore_index=True)
+    empty = table.iloc[:0][["half", "frame", "team", "jersey", "cls"]].assign(score=0.0)
+    events = pd.concat([empty, *kept])
+    return events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
 def rescore_lomo(
@@ -296,7 +278,7 @@ def rescore_lomo(
 def save(rescorer: Rescorer, path: str | Path) -> None:
     """Write a fitted pipeline as JSON, atomically: numbers and LightGBM's own text, no code."""
     content = {
-        "format": "footpass rescore 1",
+        "format": FORMAT,
         "config": asdict(rescorer.config),
         "n_models": rescorer.n_models,
         "ratios": rescorer.ratios.tolist(),
@@ -317,11 +299,12 @@ def load(path: str | Path) -> Rescorer:
         If the file is not one.
     """
     content = load_json(path)
-    if not isinstance(content, dict) or content.get("format") != "footpass rescore 1":
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")
     try:
         config = dict(content["config"])
         config["patches"] = PatchConfig(**_tuples(config["patches"]))
+        config["boosting"] = Boosting(**config["boosting"])
         rescorer = Rescorer(
             config=RescoreConfig(**_tuples(config)),
             n_models=int(content["n_models"]),
@@ -350,7 +333,7 @@ def _key(
 ) -> str:
     """Hash of everything that a fit depends on, the code that makes it included."""
     digest = hashlib.sha256(json.dumps([asdict(config), seed, lgb.__version__]).encode())
-    for module in (__file__, candidates_module.__file__, patches_module.__file__):
+    for module in (__file__, candidates.__file__, classifiers.__file__, patches.__file__):
         digest.update(Path(module).read_bytes())
     for table in (*tables, truth, train):
         digest.update(json.dumps(halves_of(table)).encode())
@@ -377,18 +360,18 @@ def _fit_once(
     ratios: np.ndarray,
     config: RescoreConfig,
     rng: np.random.Generator,
-) -> tuple[list, list[_Rows], list[np.ndarray]]:
+) -> tuple[list, list[Rows], list[np.ndarray]]:
     """Models ``[stage][fold][class - 1]``, all rows, and held-out probabilities of the real ones."""
     sets = _training_rows(tables, truth, train_truth, folds, config, rng)
-    logistic = [_fit_logistic([rows for rows in sets if rows.fold == f]) for f in FOLDS]
-    p = [_apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
+    logistic = [fit_logistic([rows for rows in sets if rows.fold == f]) for f in FOLDS]
+    p = [apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
     models, history = [logistic], [p]
     for _ in tqdm(range(config.stages), desc="stages", leave=False):
         x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
-        trees = _fit_trees(sets, x, p, config, rng)
+        trees = fit_trees(sets, x, p, config.boosting, rng)
         boosters = [[lgb.Booster(model_str=text) for text in fold] for fold in trees]
         p = [
-            _apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
+            apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
             for rows, values, q in zip(sets, x, p, strict=True)
         ]
         models.append(trees)
@@ -405,7 +388,7 @@ def _training_rows(
     folds: Mapping[str, int],
     config: RescoreConfig,
     rng: np.random.Generator,
-) -> list[_Rows]:
+) -> list[Rows]:
     matches = sorted({match_of(half) for half in halves_of(train_truth)})
     chosen = rng.permutation(matches)[: config.train_matches]
     sets = []
@@ -413,59 +396,24 @@ def _training_rows(
         own = [half for half, f in folds.items() if f == fold]
         real = [_cut(table, own) for table in tables]
         known = select_halves(truth, own)
-        sets.append(_rows(real, known, fold, config.real_weight))
+        sets.append(_rows(real, known, fold, False, config.real_weight))
         others = set(chosen[fold::2])
         wanted = select_halves(train_truth, [h for h in halves_of(train_truth) if match_of(h) in others])
         if len(wanted):
             pasted = paste(cut_patches(known, real, config.patches), wanted, rng, config.patches)
-            sets.append(_rows(pasted, wanted, fold, 1))
+            sets.append(_rows(pasted, wanted, fold, True, 1.0))
     return sets
 
 
-def _rows(tables: Sequence[pd.DataFrame], truth: pd.DataFrame, fold: int, weight: float) -> _Rows:
+def _rows(
+    tables: Sequence[pd.DataFrame], truth: pd.DataFrame, fold: int, simulated: bool, weight: float
+) -> Rows:
     merged = merge(tables)
-    return _Rows(merged, label(merged, truth), fold, weight)
+    return Rows(merged, label(merged, truth), fold, simulated, weight)
 
 
 def _cut(table: pd.DataFrame, halves: Sequence[str]) -> pd.DataFrame:
     return select_halves(table, [half for half in halves if half in halves_of(table)])
-
-
-def _considered(cls: np.ndarray, action: Action) -> np.ndarray:
-    """Candidates that may be of a class."""
-    changed = [source for source, target in CHANGES if target == action]
-    return (cls == action) | np.isin(cls, changed)
-
-
-def _score_features(table: pd.DataFrame) -> np.ndarray:
-    scores = scores_of(table)
-    return np.hstack([scores, scores > 0])
-
-
-def _fit_logistic(sets: Sequence[_Rows]) -> list[list[float]]:
-    """Intercept and coefficients per class."""
-    table = pd.concat([rows.candidates for rows in sets])
-    y = np.concatenate([rows.labels for rows in sets])
-    weight = np.concatenate([np.full(len(rows.labels), rows.weight) for rows in sets])
-    x, models = _score_features(table), []
-    for action in ACTIONS:
-        own = (table["cls"] == action).to_numpy()
-        hit = y[own] == action
-        if not hit.any() or hit.all():  # nothing to learn: the smoothed share
-            models.append([float(logit((hit.sum() + 1) / (len(hit) + 2))), *[0.0] * x.shape[1]])
-            continue
-        model = LogisticRegression().fit(x[own], hit, weight[own])
-        models.append([*model.intercept_.tolist(), *model.coef_[0].tolist()])
-    return models
-
-
-def _apply_logistic(models: Sequence[Sequence[float]], table: pd.DataFrame) -> np.ndarray:
-    """``(N, 9)``: every candidate is of its own class or nothing."""
-    p, x = np.zeros((len(table), N_CLASSES)), _score_features(table)
-    for action, (intercept, *coefficients) in zip(ACTIONS, models, strict=True):
-        own = (table["cls"] == action).to_numpy()
-        p[own, action] = expit(intercept + x[own] @ np.array(coefficients))
-    return _closed(p)
 
 
 def _features(
@@ -473,116 +421,3 @@ def _features(
 ) -> pd.DataFrame:
     x = features(table, p, ratios)
     return x[[name for name in x if not name.startswith(config.without)]] if config.without else x
-
-
-def _for_class(
-    x: pd.DataFrame, p: np.ndarray, cls: np.ndarray, action: Action, rows: np.ndarray
-) -> pd.DataFrame:
-    """Features of some candidates as candidates of one class."""
-    return x.iloc[rows].assign(p_this=p[rows, action], p_own=p[rows, cls[rows]])
-
-
-def _fit_trees(
-    sets: Sequence[_Rows],
-    x: Sequence[pd.DataFrame],
-    p: Sequence[np.ndarray],
-    config: RescoreConfig,
-    rng: np.random.Generator,
-) -> list[list[str]]:
-    """Models ``[fold][class - 1]`` as LightGBM's text."""
-    seeds = rng.integers(2**31, size=(len(FOLDS), len(ACTIONS)))
-
-    def job(fold: int, action: Action) -> str:
-        # One generator per job: the result does not depend on which thread is first.
-        draw = np.random.default_rng(seeds[fold, action - 1])
-        parts, ys, weights = [], [], []
-        for rows, values, q in zip(sets, x, p, strict=True):
-            if rows.fold != fold:
-                continue
-            cls = rows.candidates["cls"].to_numpy()
-            use = np.flatnonzero(_considered(cls, action))
-            if rows.simulated and len(use) > config.rows:
-                use = np.sort(draw.choice(use, config.rows, replace=False))
-            parts.append(_for_class(values, q, cls, action, use))
-            ys.append(rows.labels[use] == action)
-            weights.append(np.full(len(use), float(rows.weight)))
-        return _boost(
-            pd.concat(parts),
-            np.concatenate(ys),
-            np.concatenate(weights),
-            config,
-            int(seeds[fold, action - 1]),
-        )
-
-    jobs = [(fold, action) for fold in FOLDS for action in ACTIONS]
-    # Two at a time, each on one thread: LightGBM releases the interpreter, and its own threads wait badly
-    # on a busy machine.
-    with ThreadPoolExecutor(2) as pool:
-        texts = list(tqdm(pool.map(lambda j: job(*j), jobs), total=len(jobs), desc="trees", leave=False))
-    return [texts[: len(ACTIONS)], texts[len(ACTIONS) :]]
-
-
-def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: RescoreConfig, seed: int) -> str:
-    # A higher score of a model never speaks against an event.
-    rising = [int(name.startswith(("score_", "p_this"))) for name in x]
-    parameters = {
-        "objective": "binary",
-        "learning_rate": config.rate,
-        "num_leaves": config.leaves,
-        "min_data_in_leaf": config.least_rows,
-        "feature_fraction": config.share,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "lambda_l2": 5.0,
-        "max_bin": 63,
-        "monotone_constraints": rising,
-        "seed": seed,
-        "num_threads": 1,
-        "deterministic": True,
-        "verbose": -1,
-    }
-    return lgb.train(parameters, lgb.Dataset(x, y, weight=weight), config.trees).model_to_string()
-
-
-def _apply_trees(
-    boosters: Sequence[lgb.Booster], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
-) -> np.ndarray:
-    """``(N, 9)``."""
-    result, cls = np.zeros(p.shape), table["cls"].to_numpy()
-    for action, booster in zip(ACTIONS, boosters, strict=True):
-        rows = np.flatnonzero(_considered(cls, action))
-        if len(rows):
-            values = _for_class(x, p, cls, action, rows).to_numpy(np.float64)
-            result[rows, action] = booster.predict(values, num_threads=1)
-    return _closed(result)
-
-
-def _closed(p: np.ndarray) -> np.ndarray:
-    """Class 0 is what the others leave; where they exceed 1, they are scaled down."""
-    p = p.copy()
-    p[:, 0] = 0
-    p /= np.maximum(p.sum(axis=1, keepdims=True), 1)
-    p[:, 0] = 1 - p.sum(axis=1)
-    return p
-
-
-def _shifted(p: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    return expit(logit(p.clip(1e-9, 1 - 1e-9)) + shift)
-
-
-def _calibrate(
-    real: Sequence[_Rows], p: Sequence[np.ndarray], truth: pd.DataFrame
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shift of every class's logits, and recall of its candidates, from held-out real rows.
-
-    The simulated matches have their own class frequencies, so probabilities are off by a constant factor
-    of the odds; a slope too would be fitted to a few dozen events. The shift's prior is N(0, 0.5).
-    """
-    q, y = np.concatenate(p), np.concatenate([rows.labels for rows in real])
-    shift, recall = np.zeros(N_CLASSES), np.ones(N_CLASSES)
-    for action in ACTIONS:
-        rows = q[:, action] > 0
-        x, hit = logit(q[rows, action].clip(1e-9, 1 - 1e-9)), y[rows] == action
-        shift[action] = brentq(lambda a, x=x, hit=hit: (expit(x + a) - hit).sum() + 4 * a, -50, 50)
-        recall[action] = (hit.sum() + 1) / ((truth["cls"] == action).sum() + 2)
-    return shift, recall.clip(max=1)

@@ -5,9 +5,12 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from footpass.clips import Footage, open_footage
 from footpass.events import load_json
 from footpass.files import DataError, atomic_write, data_dir, tactical_path
+from footpass.halves import HalfMatch
 from footpass.runs import PROJECT
+from footpass.schema import FPS
 from footpass.simulate.season import write_season
 
 log = logging.getLogger(__name__)
@@ -15,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SeasonSize:
-    """Matches to train and to validate on, and the minutes of each."""
+    """Matches to train and to validate on, and the minutes of each, half of them in each half."""
 
     train: int
     val: int
@@ -32,10 +35,17 @@ SEASON_SIZES = {
 
 @dataclass(frozen=True)
 class Season:
-    """A folder of data with the splits train and val, videos included."""
+    """A folder of data with the splits train and val, videos included.
+
+    Attributes
+    ----------
+    size
+        How much of it is used, from the start of each split and half; None: all.
+    """
 
     folder: Path
     simulated: bool
+    size: SeasonSize | None
 
     @property
     def source(self) -> str:
@@ -48,17 +58,35 @@ class Season:
         splits = ("train", "val") if self.simulated else ()  # the real ones are gigabytes
         return [self.folder / tactical_path(split) for split in splits]
 
+    def footage(self, split: str) -> dict[str, Footage]:
+        """Halves of a split by name, each with its video; errors as in `open_footage`."""
+        if self.size is None:
+            return open_footage(self.folder, split)
+        footage = open_footage(self.folder, split, matches=getattr(self.size, split))
+        frames = round(self.size.minutes / 2 * 60 * FPS)
+        return {name: Footage(_beginning(f.half, frames), f.video) for name, f in footage.items()}
+
+
+def _beginning(half: HalfMatch, frames: int) -> HalfMatch:
+    return half.window(half.first_frame, min(half.first_frame + frames, half.end_frame))
+
 
 def find_season(profile: str, data: str | Path | None = None) -> Season:
-    """The data in ``data``, else where `footpass.files.data_dir` finds them, else the profile's season.
+    """The data in ``data``, else where `footpass.files.data_dir` finds them, else a synthetic season.
+
+    Whatever the data are, a profile uses no more of them than its `SEASON_SIZES`; ``paper`` uses all.
+    With ``smoke``, as in tests, only named data are used: finding some must not make it slow.
 
     Raises
     ------
     DataError
         If there are no data, and the profile is not for synthetic ones.
     """
-    found = Path(data) if data else data_dir()
-    return Season(found, simulated=False) if found else Season(default_season(profile), simulated=True)
+    size = SEASON_SIZES.get(profile)
+    found = Path(data) if data else None if profile == "smoke" else data_dir()
+    if found:
+        return Season(found, simulated=False, size=size)
+    return Season(default_season(profile), simulated=True, size=size)
 
 
 def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:

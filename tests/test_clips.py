@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+import seasons
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,6 @@ from footpass.halves import HalfMatch, dense, write_tactical
 from footpass.models.x3d import normalise
 from footpass.schema import MODEL_SIZE, N_SLOTS, Action, Tactical
 from footpass.video import write_video
-from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
 EVENTS = {

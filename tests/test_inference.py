@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import seasons
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from footpass.inference import (
 )
 from footpass.schema import Action
 from footpass.video import VideoReader
-from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
 CONFIG = ClipConfig(frames=50, size=(32, 48), earliest=15, latest=35)
@@ -118,6 +118,7 @@ def test_only_a_window_is_held_at_a_time(footage):
     stream = half_logits(model, footage[H1], CONFIG)
     for number, (_, logits) in enumerate(stream):
         assert logits.shape[-1] <= CONFIG.frames
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()  # here, in the caller
         assert len(model.calls) <= number + 2
 
 

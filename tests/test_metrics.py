@@ -9,7 +9,7 @@ from tables import predictions, truth
 from benchmarks.plain_matching import match_events as plain_match_events
 from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError
-from footpass.metrics import bootstrap, evaluate, match_events
+from footpass.metrics import bootstrap, confusion, evaluate, match_events
 from footpass.schema import ACTION_LABELS
 
 HALVES = ("game_1_H1", "game_1_H2")
@@ -192,3 +192,28 @@ def test_bootstrap_of_models_with_false_alarms_at_different_times():
     true = truth((10, 0, 7, 1))
     late = evaluate(predictions((10, 0, 7, 1, 0.9), (90_000, 0, 7, 1, 0.9)), true)
     assert len(bootstrap([late, evaluate(predictions(halves=("game_1_H1",)), true)], samples=10)) == 3
+
+
+def test_confusion_says_what_events_were_taken_for():
+    evaluation = evaluate(
+        predictions((100, 0, 7, 2, 0.9), (205, 0, 7, 1, 0.8), (300, 1, 3, 5, 0.7), (401, 0, 9, 2, 0.6)),
+        truth((101, 0, 7, 2), (200, 0, 7, 3), (400, 0, 8, 2), (500, 1, 3, 5)),
+    )
+    table = confusion(evaluation)
+    found = {
+        (row, column): int(table.loc[row, column])
+        for row in table.index
+        for column in table.columns
+        if table.loc[row, column]
+    }
+    assert found == {
+        ("pass", "pass"): 1,
+        ("cross", "drive"): 1,  # the right player at the right time
+        ("pass", "not found"): 1,
+        ("shot", "not found"): 1,
+        ("nothing there", "shot"): 1,
+        ("nothing there", "pass"): 1,  # another player's
+    }
+    counts = evaluation.counts
+    assert np.trace(table.to_numpy()) == counts.tp.sum()
+    assert table.iloc[:-1].sum(axis=1).tolist() == counts.gt.tolist()

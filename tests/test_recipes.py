@@ -5,7 +5,9 @@ import logging
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import seasons
 import torch
 from torch.utils.data import Dataset, default_collate
 
@@ -22,6 +24,7 @@ from footpass.recipes import (
     TAADRecipe,
     checkpoint_path,
     clip_figures,
+    guessed_events,
     load_taad,
     logits_path,
     predictions_path,
@@ -29,7 +32,6 @@ from footpass.recipes import (
 )
 from footpass.schema import ACTIONS, Action
 from footpass.training import LAST, TrainConfig, train
-from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
 SMOKE = TAAD_RECIPES["smoke"]
@@ -202,6 +204,15 @@ def test_a_run_of_another_recipe_is_not_continued(data, tmp_path):
     assert (tmp_path / LAST).read_bytes() == before
 
 
+def test_a_run_on_another_season_is_not_continued(data, tmp_path):
+    footage = open_footage(data, "train")
+    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    train_taad(recipe, footage, footage, tmp_path / "run")
+    other = seasons.write(tmp_path, {H1: EVENTS["train"][H1], H2: {(341, 20): 4, (390, 2): 2}})
+    with pytest.raises(DataError, match=r"of another config: about.events"):
+        train_taad(recipe, open_footage(other, "train"), footage, tmp_path / "run")
+
+
 def test_kinetics_weights_that_do_not_fit_are_an_error(data, tmp_path):
     footage = open_footage(data, "train")
     torch.save({"model_state": {"blocks.0.conv": torch.ones(1)}}, tmp_path / "x3d.pyth")
@@ -249,3 +260,17 @@ def test_logging_says_what_cannot_be_learned(data, caplog):
         clips = ClipDataset(list(open_footage(data, "val").values()), SMOKE.clips)
     assert "cross, throw-in, shot, header, tackle, block" in caplog.text
     assert model_inputs(default_collate([clips[0]]), "cpu").visible[0, 0].any()
+
+
+def test_guesses_have_the_rates_of_the_training_events(data):
+    train_footage, val_footage = (open_footage(data, split) for split in ("train", "val"))
+    drawn = [guessed_events(train_footage, val_footage, seed) for seed in range(300)]
+    per_draw = np.bincount(np.concatenate([table["cls"] for table in drawn]), minlength=9) / 300
+    # Train and val halves are equally long here, so the expectation is the count itself.
+    np.testing.assert_allclose(per_draw, [0, 1, 2, 1, 1, 0, 0, 0, 0], atol=0.3)
+    table = drawn[0]
+    assert table.equals(guessed_events(train_footage, val_footage, 0)) and not table.equals(drawn[1])
+    every = pd.concat(drawn)
+    slots = every["jersey"] - 30  # as the season has it
+    assert set(slots) == set(seasons.PLAYERS) - {25}  # who is visible, and nobody else
+    assert (every["team"] == slots // 13).all()

@@ -34,7 +34,7 @@ _STATIONS = {
 }  # fmt: skip
 
 RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
-TOP_SPEED = 9.0  # m/s that nobody exceeds
+TOP_SPEED = 9.0  # m/s that paths are corrected to; in 40 half matches one man still reached 9.4
 # m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped

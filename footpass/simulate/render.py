@@ -72,8 +72,6 @@ _MOVES: dict[Action, dict[str, tuple[tuple[float, float], ...]]] = {
     },
 }
 _CHANNELS = ("kick", "arms", "jump", "lean")
-
-
 _LIMBS = np.array([[1, 4, 5], [1, 6, 7], [2, 8, 9], [2, 10, 11]])  # joints of legs and arms
 
 
