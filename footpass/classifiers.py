@@ -108,11 +108,11 @@ def fit_trees(
     p: Sequence[np.ndarray],
     config: Boosting,
     rng: np.random.Generator,
-) -> list[list[str]]:
-    """Models ``[fold][class - 1]`` as LightGBM's text."""
+) -> list[list[str | None]]:
+    """Models ``[fold][class - 1]`` as LightGBM's text, None for a class without candidates."""
     seeds = rng.integers(2**31, size=(len(FOLDS), len(ACTIONS)))
 
-    def job(fold: int, action: Action) -> str:
+    def job(fold: int, action: Action) -> str | None:
         # One generator per job: the result does not depend on which thread is first.
         draw = np.random.default_rng(seeds[fold, action - 1])
         parts, ys, weights = [], [], []
@@ -126,6 +126,8 @@ def fit_trees(
             parts.append(_for_class(values, q, cls, action, use))
             ys.append(rows.labels[use] == action)
             weights.append(np.full(len(use), float(rows.weight)))
+        if not any(map(len, parts)):
+            return None
         return _boost(
             pd.concat(parts),
             np.concatenate(ys),
@@ -164,14 +166,19 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
     return lgb.train(parameters, lgb.Dataset(x, y, weight=weight), config.trees).model_to_string()
 
 
+def parsed(trees: Sequence[Sequence[str | None]]) -> list[list[lgb.Booster | None]]:
+    """Models of one stage, ready to be applied."""
+    return [[text and lgb.Booster(model_str=text) for text in fold] for fold in trees]
+
+
 def apply_trees(
-    boosters: Sequence[lgb.Booster], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
+    boosters: Sequence[lgb.Booster | None], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
 ) -> np.ndarray:
     """``(N, 9)``."""
     result, cls = np.zeros(p.shape), table["cls"].to_numpy()
     for action, booster in zip(ACTIONS, boosters, strict=True):
         rows = np.flatnonzero(_considered(cls, action))
-        if len(rows):
+        if booster and len(rows):
             values = _for_class(x, p, cls, action, rows).to_numpy(np.float64)
             result[rows, action] = booster.predict(values, num_threads=1)
     return closed(result)

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import lightgbm as lgb
@@ -36,6 +36,7 @@ from footpass.classifiers import (
     closed,
     fit_logistic,
     fit_trees,
+    parsed,
     shifted,
 )
 from footpass.crossfit import cross_fit
@@ -68,8 +69,8 @@ class RescoreConfig:
     """
 
     train_matches: int | None = None
-    repeats: int = 3
-    stages: int = 3
+    repeats: int = 2
+    stages: int = 2
     averaged: int = 2
     real_weight: float = 8.0
     without: tuple[str, ...] = ()
@@ -78,7 +79,7 @@ class RescoreConfig:
 
 
 PROFILES = {
-    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10)),
+    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, rate=0.3)),
     "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
     "study": RescoreConfig(),
 }
@@ -95,7 +96,7 @@ class Rescorer:
         Class transitions of the further ground truth (`candidates.transitions`).
     models
         ``[repeat][stage][fold][class - 1]``: of stage 0 the intercept and coefficients of a logistic
-        regression, of later ones the text of a LightGBM model.
+        regression, of later ones the text of a LightGBM model, None for a class without candidates.
     shift
         ``(9,)``: added to the logit of each class's probability.
     recall
@@ -112,17 +113,13 @@ class Rescorer:
     @cached_property
     def boosters(self) -> list:
         """The trees, parsed; laid out like ``models`` without stage 0."""
-        return [
-            [[[lgb.Booster(model_str=text) for text in fold] for fold in stage] for stage in stages[1:]]
-            for stages in self.models
-        ]
+        return [[parsed(stage) for stage in stages[1:]] for stages in self.models]
 
     def importance(self) -> pd.Series:
         """Share of the gain of all splits by feature, the mean over all trees' classes."""
         shares = []
-        for booster in (
-            b for repeat in self.boosters for stage in repeat for fold in stage for b in fold
-        ):
+        stages = (stage for repeat in self.boosters for stage in repeat)
+        for booster in (b for stage in stages for fold in stage for b in fold if b):
             gain = pd.Series(booster.feature_importance("gain"), booster.feature_name())
             shares.append(gain / max(gain.sum(), 1e-12))
         return pd.concat(shares, axis=1).fillna(0).mean(axis=1).sort_values(ascending=False)
@@ -241,7 +238,7 @@ def rescore_lomo(
     train_truth: pd.DataFrame,
     config: RescoreConfig | None = None,
     seed: int = 0,
-    cache: str | Path | None = None,
+    cache_dir: str | Path | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Rescorer]]:
     """Every match re-scored by a pipeline that never saw that match's ground truth.
 
@@ -249,7 +246,7 @@ def rescore_lomo(
     ----------
     predictions
         By name; their order is that of trust.
-    cache
+    cache_dir
         Folder of fitted pipelines, by the content of all they depend on; None: fit anew.
 
     Returns
@@ -261,9 +258,9 @@ def rescore_lomo(
 
     def fit_cached(inputs: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> Rescorer:
         tables = list(inputs.values())
-        if cache is None:
+        if cache_dir is None:
             return fit(tables, known, train_truth, config, seed)
-        path = Path(cache) / f"rescore-{_key(tables, known, train_truth, config, seed)}.json"
+        path = Path(cache_dir) / f"rescore-{_key(tables, known, train_truth, config, seed)}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             save(fit(tables, known, train_truth, config, seed), path)
@@ -333,12 +330,17 @@ def _key(
 ) -> str:
     """Hash of everything that a fit depends on, the code that makes it included."""
     digest = hashlib.sha256(json.dumps([asdict(config), seed, lgb.__version__]).encode())
-    for module in (__file__, candidates.__file__, classifiers.__file__, patches.__file__):
-        digest.update(Path(module).read_bytes())
+    digest.update(_code())
     for table in (*tables, truth, train):
         digest.update(json.dumps(halves_of(table)).encode())
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _code() -> bytes:
+    modules = (__file__, candidates.__file__, classifiers.__file__, patches.__file__)
+    return b"".join(Path(module).read_bytes() for module in modules)
 
 
 def _folds(truth: pd.DataFrame) -> dict[str, int]:
@@ -369,7 +371,7 @@ def _fit_once(
     for _ in tqdm(range(config.stages), desc="stages", leave=False):
         x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
         trees = fit_trees(sets, x, p, config.boosting, rng)
-        boosters = [[lgb.Booster(model_str=text) for text in fold] for fold in trees]
+        boosters = parsed(trees)
         p = [
             apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
             for rows, values, q in zip(sets, x, p, strict=True)

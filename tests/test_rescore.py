@@ -32,7 +32,7 @@ def season():
 
     def early(table):
         first = table.groupby("half", observed=True)["frame"].transform("min")
-        return table[table["frame"] < first + 15_000].reset_index(drop=True)
+        return table[table["frame"] < first + 8_000].reset_index(drop=True)
 
     tables = {name: early(season.predictions[name]) for name in ("DST", "TAAD")}
     return tables, early(season.val), early(season.train)
@@ -194,7 +194,7 @@ def test_closed_probabilities_sum_to_one():
 def test_lomo_predictions_do_not_depend_on_the_scored_matchs_truth(season, tmp_path):
     tables, val, train = season
     before, _ = rescore_lomo(tables, val, train, TINY)
-    for match in dict.fromkeys(map(match_of, halves_of(val))):
+    for match in [match_of(halves_of(val)[0])]:  # one is enough: all are treated alike
         mine = [half for half in halves_of(val) if match_of(half) == match]
         noisy, scored, rng = val.copy(), val["half"].isin(mine), np.random.default_rng(0)
         for name, low, high in (("frame", 0, 70_000), ("team", 0, 2), ("jersey", 1, 30), ("cls", 1, 9)):
@@ -206,7 +206,6 @@ def test_lomo_predictions_do_not_depend_on_the_scored_matchs_truth(season, tmp_p
         assert files[0].read_bytes() == files[1].read_bytes(), match
         # The noise did reach the others: what is fitted on this match is not the same any more.
         assert not before[~before["half"].isin(mine)].equals(after[~after["half"].isin(mine)])
-        break  # one match is enough: they are treated alike
 
 
 def test_everything_is_kept_by_saving_and_loading(season, fitted, tmp_path):
@@ -219,9 +218,9 @@ def test_everything_is_kept_by_saving_and_loading(season, fitted, tmp_path):
 
 def test_the_second_run_reads_the_fitted_pipelines(season, tmp_path, monkeypatch):
     tables, val, train = season
-    first, _ = rescore_lomo(tables, val, train, TINY, cache=tmp_path)
+    first, _ = rescore_lomo(tables, val, train, TINY, cache_dir=tmp_path)
     monkeypatch.setattr(rescore, "fit", None)
-    second, models = rescore_lomo(tables, val, train, TINY, cache=tmp_path)
+    second, models = rescore_lomo(tables, val, train, TINY, cache_dir=tmp_path)
     pd.testing.assert_frame_equal(first, second)
     assert len(models) == len(list(tmp_path.iterdir())) == 3
 
