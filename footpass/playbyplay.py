@@ -17,11 +17,13 @@ import pandas as pd
 
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.events import class_counts, concat, halves_of, match_of, select_halves
+from footpass.evidence import as_evidence
 from footpass.files import DataError
 from footpass.halves import HalfMatch, events_of, open_halves
-from footpass.inference import events_from_logits
+from footpass.inference import NMS_WINDOW, events_from_logits
 from footpass.models.dst import DST, FUSIONS
 from footpass.patches import Patches, cut_patches, paste
+from footpass.postprocess import Refine, refine
 from footpass.release import load_release
 from footpass.schema import FPS
 from footpass.sequence import (
@@ -49,6 +51,7 @@ def _from_detections(
     )
 
 
+BEAMS = 3  # of decoding, where every event counts
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
     "smoke": _from_detections(DST_RECIPES["smoke"], 4),
     "demo": _from_detections(DST_RECIPES["demo"], 100, epochs=12),
@@ -131,6 +134,8 @@ def leave_one_match_out(
 ) -> CrossFit:
     """Events of every match by a DST whose detections were simulated from the other matches alone.
 
+    Its events are moved to the first detector's, where these have one of the player and class near.
+
     Parameters
     ----------
     train_truth
@@ -149,7 +154,13 @@ def leave_one_match_out(
         return train_on_play_by_play(recipe, train_truth, patches, Path(run_dir, "+".join(fitted_on)))
 
     def apply(model: DST, inputs: Inputs) -> pd.DataFrame:
-        return write_events(model, detected(list(inputs.values())), recipe.windows, batch=64, beams=3)
+        first, *_ = inputs.values()
+        events = write_events(
+            model, detected(list(inputs.values())), recipe.windows, batch=64, beams=BEAMS
+        )
+        # A detector keeps one detection of a player and class within `NMS_WINDOW` frames, so an event
+        # that near to one can only be meant to be there.
+        return refine(events, as_evidence(first), Refine(window=NMS_WINDOW)).table
 
     return cross_fit(fit, apply, detections, truth)
 
