@@ -74,7 +74,7 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
     "demo": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
         clips=replace(_SHORT, per_class=40),
-        train=TrainConfig(epochs=12, batch=2, rates={"": 2e-3}, warmup=20, clip=1.0),
+        train=TrainConfig(epochs=8, batch=2, rates={"": 2e-3}, warmup=20, clip=1.0),
         validation=10,
     ),
     "study": TAADRecipe(
