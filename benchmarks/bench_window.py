@@ -1,6 +1,5 @@
 """A random window of 750 frames: from the prepared half, against reading the half and filtering rows."""
 
-import json
 import statistics
 import tempfile
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import plain_window
+from benchmarks.harness import main
 from footpass.halves import load_half, write_tactical
 from footpass.schema import Tactical
 
@@ -78,4 +78,4 @@ def run() -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))
+    main(run)

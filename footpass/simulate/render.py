@@ -85,7 +85,9 @@ def render(
         (*kits[figure // N_PLACES][int(role == Role.GK)], _SKIN[skins[figure]])
         for figure, role in enumerate(motion.role[:, 0])
     ]
-    noise = rng.normal(0, 4, (8, *MODEL_SIZE, 3)).round().astype(np.int8)
+    noise = rng.normal(0, 4, (8, *MODEL_SIZE, 3)).round()
+    # Two saturating sums of bytes are several times faster than one of mixed types.
+    lighter, darker = (np.maximum(part, 0).astype(np.uint8) for part in (noise, -noise))
     poses = _poses(motion, rng)
     backdrop = np.full((*MODEL_SIZE, 3), (52, 60, 66), np.uint8)
     chalk = markings()
@@ -114,7 +116,8 @@ def render(
             if not ball_drawn:
                 _draw_ball(picture, ball[i], shadow[i])
             picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
-            cv2.add(picture, noise[rng.integers(len(noise))], picture, dtype=cv2.CV_8U)
+            grain = rng.integers(len(noise))
+            cv2.subtract(cv2.add(picture, lighter[grain]), darker[grain], picture)
             _draw_graphics(picture, frame, bool(shots.replay[frame]))
             yield picture
 
