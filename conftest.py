@@ -4,11 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from footpass.files import release_dir
 
 # Notebooks, wherever they are run from in a test run, use the seconds-long profile.
 os.environ["FOOTPASS_PROFILE"] = "smoke"
+
+# Tests never assert a time: by default hypothesis fails an example that takes over 0.2 s, as any may
+# on a busy machine.
+settings.register_profile("footpass", deadline=None)
+settings.load_profile("footpass")
 
 
 @pytest.fixture(scope="session")
