@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.events import concat, halves_of
+from footpass.events import concat, halves_of, pairs_within
 from footpass.files import DataError
 from footpass.metrics import match_events
 from footpass.schema import ACTIONS, N_CLASSES, TOLERANCE
@@ -65,14 +65,6 @@ class Timeline:
         inside = (j >= 0) & (j < len(j))
         j = j.clip(0, max(len(j) - 1, 0))
         return j, inside & (self.half[j] == self.half)
-
-
-def pairs_within(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """All ``(i, j)`` with ``|a[i] - b[j]| <= reach``, sorted by i; ``b`` is sorted."""
-    first = np.searchsorted(b, a - reach, side="left")
-    count = np.searchsorted(b, a + reach, side="right") - first
-    i = np.repeat(np.arange(len(a)), count)
-    return i, np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(i))
 
 
 def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.DataFrame:

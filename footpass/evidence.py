@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from footpass.events import halves_of, select_halves
+from footpass.events import halves_of, pairs_within, select_halves
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS
@@ -118,11 +118,8 @@ class EventEvidence(Evidence):
         if not len(events) or not len(self.table):
             return NOTHING
         place, (order, places) = self._place(events), self._sorted
-        first = np.searchsorted(places, place - window, side="left")
-        count = np.searchsorted(places, place + window, side="right") - first
-        event = np.repeat(np.arange(len(events)), count)
-        offset = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
-        rows = order[first[event] + offset]
+        event, near = pairs_within(place, places, window)
+        rows = order[near]
         if own:
             mine = self.table["jersey"].to_numpy()[rows] == events["jersey"].to_numpy()[event]
             event, rows = event[mine], rows[mine]

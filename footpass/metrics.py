@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.events import halves_of, match_of, select_halves
+from footpass.events import halves_of, match_of, pairs_within, select_halves
 from footpass.files import DataError
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERANCE
 
@@ -56,13 +56,10 @@ def match_events(
     place = player * span + frame
     by_place = np.argsort(truth_player * span + truth_frame, kind="stable")
     truth_place = (truth_player * span + truth_frame)[by_place]
-    first = np.searchsorted(truth_place, place - tolerance, side="left")
-    count = np.searchsorted(truth_place, place + tolerance, side="right") - first
 
     # All pairs within the tolerance, each prediction's best choice first.
-    pair_prediction = np.repeat(np.arange(len(place)), count)
-    offset = np.arange(len(pair_prediction)) - np.repeat(np.cumsum(count) - count, count)
-    pair_truth = by_place[first[pair_prediction] + offset]
+    pair_prediction, near = pairs_within(place, truth_place, tolerance)
+    pair_truth = by_place[near]
     distance = np.abs(frame[pair_prediction] - truth_frame[pair_truth])
     best_first = np.lexsort((pair_truth, distance, rank[pair_prediction]))
     wanting, wanted = rank[pair_prediction][best_first], pair_truth[best_first]

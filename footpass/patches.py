@@ -16,8 +16,8 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 from scipy.special import expit, logit, ndtr
 
-from footpass.candidates import RELATIONS, Timeline, pairs_within
-from footpass.events import concat, halves_of
+from footpass.candidates import RELATIONS, Timeline
+from footpass.events import concat, halves_of, pairs_within
 from footpass.schema import N_CLASSES, TOLERANCE
 
 _CONTEXT_GAPS = (8, 18, 40, 90)  # frames: bins of the gap to the neighbouring events

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from footpass.events import read_ground_truth, read_predictions, select_halves
-from footpass.files import DataError, release_dir
+from footpass.files import DataError, play_by_play_path, release_dir
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
 
-TRUTH_FILES = {split: Path("playbyplay_GT", f"playbyplay_{split}.json") for split in ("train", "val")}
+TRUTH_FILES = {split: play_by_play_path(split) for split in ("train", "val")}
 PREDICTION_FILES = {
     model: Path("playbyplay_PRED", f"playbyplay_{model}_val.json") for model in ("TAAD", "DST")
 }

@@ -39,6 +39,7 @@ from footpass.classifiers import (
     parsed,
     shifted,
 )
+from footpass.configs import build
 from footpass.crossfit import cross_fit
 from footpass.events import halves_of, load_json, match_of, select_halves
 from footpass.files import DataError, atomic_write
@@ -299,11 +300,8 @@ def load(path: str | Path) -> Rescorer:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")
     try:
-        config = dict(content["config"])
-        config["patches"] = PatchConfig(**_tuples(config["patches"]))
-        config["boosting"] = Boosting(**config["boosting"])
         rescorer = Rescorer(
-            config=RescoreConfig(**_tuples(config)),
+            config=build(RescoreConfig, content["config"]),
             n_models=int(content["n_models"]),
             ratios=np.array(content["ratios"], dtype=float),
             models=content["models"],
@@ -315,10 +313,6 @@ def load(path: str | Path) -> Rescorer:
     except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
         raise DataError(f"{path}: a damaged re-scoring: {error!r:.200}") from error
     return rescorer
-
-
-def _tuples(values: dict) -> dict:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _key(

@@ -1,6 +1,20 @@
 """Hand-made event tables for tests."""
 
 import pandas as pd
+from hypothesis import strategies as st
+
+# Rows of predictions with many rivals: few players, frames and scores.
+CROWDED = st.lists(
+    st.tuples(
+        st.sampled_from(["a_H1", "a_H2"]),
+        st.integers(0, 40),
+        st.integers(0, 1),
+        st.integers(1, 3),
+        st.integers(1, 2),
+        st.sampled_from([0.2, 0.5, 0.8]),
+    ),
+    max_size=25,
+)
 
 
 def predictions(*rows: tuple, halves: tuple[str, ...] = ("game_1_H1",)) -> pd.DataFrame:

@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from tables import predictions, truth
 
 from footpass.__main__ import main
 from footpass.events import write_events
+from tests.tables import predictions, truth
 
 
 @pytest.fixture

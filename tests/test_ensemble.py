@@ -1,10 +1,10 @@
 import pytest
-from tables import predictions, truth
 
 from footpass.ensemble import FusionConfig, fit_fusion, fuse, perfect_choice, perfect_players
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.schema import Action
+from tests.tables import predictions, truth
 
 A = predictions((100, 0, 7, 2, 0.8), (300, 0, 7, 2, 0.6), (500, 1, 4, 7, 0.3))
 B = predictions((112, 0, 7, 2, 0.4), (313, 0, 7, 2, 0.6))

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import predictions, truth
 
 from footpass.events import (
     concat,
@@ -18,6 +17,7 @@ from footpass.events import (
     write_submission,
 )
 from footpass.files import DataError
+from tests.tables import predictions, truth
 
 GOOD = [100, 0, 10, 2, 0.9]
 

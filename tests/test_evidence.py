@@ -11,7 +11,7 @@ from footpass.evidence import EventEvidence, LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.schema import N_CLASSES, N_SLOTS, Action, slot
-from tests.tables import predictions, truth
+from tests.tables import CROWDED, predictions, truth
 
 PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 HALF = "game_1_H1"
@@ -97,21 +97,8 @@ def test_halves_can_be_cut_out():
     assert source.select(["b_H1"]).table["score"].tolist() == [0.7]
 
 
-rows = st.lists(
-    st.tuples(
-        st.sampled_from(["a_H1", "a_H2"]),
-        st.integers(0, 40),
-        st.integers(0, 1),
-        st.integers(1, 3),
-        st.integers(1, 2),
-        st.sampled_from([0.2, 0.5, 0.8]),
-    ),
-    max_size=25,
-)
-
-
 @settings(deadline=None, max_examples=60)
-@given(rows, rows, st.integers(0, 12))
+@given(CROWDED, CROWDED, st.integers(0, 12))
 def test_events_as_a_loop_has_it(detected, asked, window):
     halves = ("a_H1", "a_H2")
     table, query = predictions(*detected, halves=halves), predictions(*asked, halves=halves)

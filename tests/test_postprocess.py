@@ -30,7 +30,7 @@ from footpass.postprocess import (
 )
 from footpass.release import read_release, simulate_release
 from footpass.schema import ACTIONS, Action
-from tests.tables import predictions, truth
+from tests.tables import CROWDED, predictions, truth
 
 PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 EVERYTHING = PostprocessConfig(
@@ -221,17 +221,6 @@ def test_the_input_is_not_written_to():
     pd.testing.assert_frame_equal(events, before)
 
 
-rows = st.lists(
-    st.tuples(
-        st.sampled_from(["a_H1", "a_H2"]),
-        st.integers(0, 40),
-        st.integers(0, 1),
-        st.integers(1, 3),
-        st.integers(1, 2),
-        st.sampled_from([0.2, 0.5, 0.8]),
-    ),
-    max_size=25,
-)
 thresholds = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.6]), min_size=8, max_size=8).map(tuple)
 offsets = st.lists(st.integers(-3, 3), min_size=8, max_size=8).map(tuple)
 windows = st.integers(0, 12)
@@ -245,7 +234,7 @@ configs = st.builds(
 
 
 @settings(deadline=None, max_examples=100)
-@given(rows, rows, configs)
+@given(CROWDED, CROWDED, configs)
 def test_as_loops_have_it(asked, detected, config):
     halves = ("a_H1", "a_H2")
     table = predictions(*detected, halves=halves)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tables import predictions, truth
 
 from benchmarks import plain_features
 from footpass import rescore
@@ -20,6 +19,7 @@ from footpass.patches import PatchConfig, cut_patches, paste
 from footpass.release import TRUTH_FILES, simulate_release
 from footpass.rescore import RescoreConfig, decode, fit, rescore_lomo
 from footpass.schema import N_CLASSES, SCORE_THRESHOLD, Action
+from tests.tables import predictions, truth
 
 TINY = RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(500, trees=3, least_rows=5))
 EXACT = PatchConfig(frame_jitter=0, score_jitter=0)

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tables import truth
 
 from footpass.events import read_ground_truth
 from footpass.files import DataError
@@ -9,6 +8,7 @@ from footpass.release import simulate_release
 from footpass.schema import Action
 from footpass.simulate.events import FORMATIONS, simulate_match, simulate_season
 from footpass.simulate.statistics import RELATIONS, derive, load_statistics
+from tests.tables import truth
 
 
 @pytest.fixture(scope="module")

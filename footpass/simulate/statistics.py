@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.events import match_of, read_ground_truth
-from footpass.files import DataError, atomic_write, release_dir
+from footpass.files import DataError, atomic_write, play_by_play_path, release_dir
 from footpass.schema import ACTIONS
 
 FILE = Path(__file__).with_name("statistics.json")
@@ -143,7 +143,7 @@ def main() -> None:
     folder = release_dir()
     if folder is None:
         raise DataError("set FOOTPASS_RELEASE to a clone of the public FOOTPASS repository")
-    statistics = derive(read_ground_truth(folder / "playbyplay_GT" / "playbyplay_train.json"))
+    statistics = derive(read_ground_truth(folder / play_by_play_path("train")))
     content = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(statistics).items()}
     with atomic_write(FILE) as stream:
         json.dump(content, stream, separators=(",", ":"))
