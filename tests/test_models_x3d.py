@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.bench_recompute import memory
 from footpass.files import DataError
-from footpass.models.x3d import X3D, X3DConfig, normalise
+from footpass.models.x3d import X3D, Depthwise, X3DConfig, normalise
 from tests import golden
 
 TINY = X3DConfig(stem=8, widths=(8, 12, 16, 24), depths=(1, 2, 2, 1))
@@ -128,3 +129,17 @@ def test_weights_that_do_not_fit_are_one_clear_error(tiny, tmp_path):
     torch.save(X3D(replace(TINY, expansion=3.0)).state_dict(), tmp_path / "wide.pyth")
     with pytest.raises(DataError, match=r"wide\.pyth.*size mismatch for blocks\.1"):
         tiny.load_kinetics(tmp_path / "wide.pyth")
+
+
+@pytest.mark.parametrize("kernel, stride", [((5, 1, 1), 1), ((3, 3, 3), 1), ((3, 3, 3), 2)])
+def test_banded_depthwise_convolution_is_the_plain_one(kernel, stride):
+    torch.manual_seed(0)
+    layer = Depthwise(6, kernel, (1, stride, stride))
+    clip = torch.randn(2, 6, 7, 9, 10, requires_grad=True)
+    plain = F.conv3d(clip, layer.weight, stride=layer.stride, padding=[k // 2 for k in kernel], groups=6)
+    direction = torch.randn_like(plain)
+    got = torch.autograd.grad((layer(clip) * direction).sum(), (clip, layer.weight))
+    want = torch.autograd.grad((plain * direction).sum(), (clip, layer.weight))
+    torch.testing.assert_close(layer(clip), plain, atol=1e-5, rtol=1e-5)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

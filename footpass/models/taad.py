@@ -127,8 +127,8 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
     x1, y1, x2, y2 = boxes.unbind(-1)
     rows = _mean_weights(y1, y2, ROI_CELLS[0], height)  # (B, T, M, H)
     columns = _mean_weights(x1, x2, ROI_CELLS[1], width)  # (B, T, M, W)
+    rows = rows * visible.transpose(1, 2)[..., None]
     weights = rows[..., :, None] * columns[..., None, :]  # (B, T, M, H, W)
-    weights = weights * visible.transpose(1, 2)[..., None, None]
     flat = features.transpose(1, 2).flatten(3)  # (B, T, C, H*W)
     pooled = weights.flatten(3).to(flat.dtype) @ flat.transpose(2, 3)  # (B, T, M, C)
     return pooled.transpose(1, 2)
