@@ -4,6 +4,7 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -145,10 +146,11 @@ def write_logits(
                 progress.update(half.n_frames)
                 continue
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored = _dataset(file, half, mark)
+                stored, began = _dataset(file, half, mark), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
+                stored.attrs["seconds"] = time.monotonic() - began
     wait_for_all()
     if rank == 0:
         with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
