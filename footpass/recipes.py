@@ -410,7 +410,7 @@ def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGN
         return model, ClipConfig()
     config = load_checkpoint(path)["config"]
     if config.get("kind") not in _DETECTORS:
-        wanted = ", ".join(_DETECTORS)
+        wanted = "one of " + ", ".join(_DETECTORS)
         raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
     kind, sizes = _DETECTORS[config["kind"]]
     model = kind(build(sizes, config["model"]))
