@@ -82,10 +82,19 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
     ),
     "study": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
-        clips=replace(_SHORT, per_class=150),
+        clips=replace(_SHORT, size=(144, 256), per_class=150),
         train=TrainConfig(
-            epochs=30, batch=4, rates={"": 2e-3}, warmup=100, milestones=(20, 26), clip=1.0, ema=0.998
+            epochs=24,
+            batch=2,
+            accumulate=2,  # so that two processes can share a step
+            rates={"": 2e-3},
+            warmup=100,
+            milestones=(16, 21),
+            clip=1.0,
+            ema=0.998,
+            precision="bf16",
         ),
+        background=0.25,
         validation=25,
     ),
     "paper": TAADRecipe(

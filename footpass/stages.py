@@ -156,9 +156,9 @@ class Study:
         """
         content = json.dumps([plain(recipe), self._season_mark, *depends], sort_keys=True)
         folder = self.folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        if not folder.exists():
+            log.warning("%s: not there yet, so it is made now", folder)
         with self.locked(folder):
-            if not checkpoint_path(folder).exists():
-                log.warning("%s: no model there yet, so it is trained now", folder)
             yield folder
 
     @contextmanager
