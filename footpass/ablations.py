@@ -6,12 +6,13 @@ what nobody else is at. What rows have in common is a stage (`footpass.stages`) 
 
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -22,8 +23,10 @@ from footpass.ensemble import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import read_predictions, write_events
 from footpass.evidence import open_logits
 from footpass.files import DataError
+from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
 from footpass.postprocess import PostprocessConfig, Search, fit_postprocess, postprocess
 from footpass.recipes import logits_path
+from footpass.schema import ACTION_LABELS
 from footpass.stages import Busy, Stage, Study
 
 POLL = 10.0  # seconds between looks at rows that other workers are at
@@ -210,3 +213,76 @@ def _stepped(steps: Mapping[str, PostprocessConfig], inputs: Inputs) -> dict[str
         name: postprocess(tables[name], inputs["evidence"], config).table
         for name, config in steps.items()
     }
+
+
+# ---------------------------------------------------------------------------------------------------
+# Tables of the study
+
+Evaluations = Mapping[str, Sequence[Evaluation]]  # by row, one a seed
+
+
+def evaluations(outcomes: Mapping[str, Sequence[Outcome]], truth: pd.DataFrame) -> Evaluations:
+    """Every row's events against the truth."""
+    return {name: [evaluate(o.events, truth) for o in runs] for name, runs in outcomes.items()}
+
+
+def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
+    """Macro F1 by row, the mean over its seeds with the 90 % interval, and recall by visibility.
+
+    Parameters
+    ----------
+    options
+        Of `metrics.bootstrap`.
+    """
+    intervals = bootstrap(results.values(), **options)[: len(results)]
+    rows = []
+    for (name, runs), interval in zip(results.items(), intervals, strict=True):
+        single = [run.macro_f1 for run in runs]
+        row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
+        row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
+        row["micro F1"] = np.mean([run.counts.micro["f1"] for run in runs])
+        for split in SPLITS:
+            recalls = [run.splits()[split].micro["recall"] for run in runs]
+            row[f"recall, {split.replace('_', ' ')}"] = np.mean(recalls)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("row")
+
+
+def effects(grid: Grid, results: Evaluations, **options: Any) -> pd.DataFrame:
+    """By how much each row differs from the one it is compared with, paired, with the 90 % interval."""
+    rows = []
+    for row in grid.rows:
+        if row.against is not None:
+            change = bootstrap([results[row.against], results[row.name]], **options)[2]
+            rows.append((row.name, row.against, change.value, change.low, change.high))
+    return pd.DataFrame(rows, columns=["row", "against", "change", "low", "high"]).set_index("row")
+
+
+def by_class(results: Evaluations) -> pd.DataFrame:
+    """F1 by row and class, the mean over seeds."""
+    f1 = {name: np.mean([run.counts.f1 for run in runs], axis=0) for name, runs in results.items()}
+    table = pd.DataFrame(f1, pd.Index(ACTION_LABELS, name="class")).T
+    return table.rename_axis("row")
+
+
+def costs(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
+    """What a row takes: all its stages' parameters, seconds of training, memory, and speed.
+
+    Training time and parameters are sums over the stages that a row is made of, each counted once;
+    memory is the largest stage's; frames per second are of the detectors, which read the video.
+    """
+    cost = cache(stage_cost)
+    rows = []
+    for name, (outcome, *_) in outcomes.items():
+        parts = [cost(stage) for stage in {s.dir: s for s in outcome.stages.values()}.values()]
+        speeds = [part.frames_per_second for part in parts if part.frames_per_second]
+        rows.append(
+            {
+                "row": name,
+                "parameters": sum(part.parameters for part in parts),
+                "training, s": sum(part.train_seconds for part in parts),
+                "memory of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
+                "video, frames/s": 1 / sum(1 / speed for speed in speeds) if speeds else None,
+            }
+        )
+    return pd.DataFrame(rows).set_index("row")
