@@ -24,10 +24,20 @@ from footpass.events import concat
 from footpass.files import DataError
 from footpass.halves import events_of
 from footpass.processes import rank_and_world, wait_for_all
-from footpass.recipes import TAAD_RECIPES, checkpoint_path, predict_taad, train_taad
+from footpass.recipes import (
+    GNN_RECIPES,
+    TAAD_RECIPES,
+    checkpoint_path,
+    predict,
+    train_gnn,
+    train_taad,
+)
 from footpass.seasons import Season
 
 log = logging.getLogger(__name__)
+
+
+_RECIPES = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
 
 
 class Busy(DataError):
@@ -110,16 +120,27 @@ class Study:
             rows = train_taad(recipe, footage["train"], footage["val"], run, self.device, kinetics)
         return Stage("taad", run, rows)
 
+    def gnn(self, seed: int = 0) -> Stage:
+        """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
+        recipe = GNN_RECIPES[self.profile]
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        footage, start = self.footage, self.taad(seed)
+        with self.stage("gnn", recipe, start.dir.name) as run:
+            rows = train_gnn(
+                recipe, footage["train"], footage["val"], run, self.device, start.checkpoint
+            )
+        return Stage("gnn", run, rows)
+
     def predict(self, stage: Stage, split: str) -> pd.DataFrame:
         """Events that a stage's model finds, once its logits of the split are written."""
         with self.locked(stage.dir):
-            return predict_taad(
+            return predict(
                 stage.checkpoint,
                 self.footage[split],
                 stage.dir,
                 split,
                 self.device,
-                TAAD_RECIPES[self.profile].train.precision,
+                _RECIPES[stage.name][self.profile].train.precision,
             )
 
     @contextmanager
