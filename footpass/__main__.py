@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from footpass.commands import ablate, postprocess
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
@@ -416,6 +417,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     rescore.set_defaults(run=_rescore)
 
+    postprocess.add(commands)
+
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     taad = models.add_parser("taad", help="what each player does, from pixels")
@@ -471,6 +474,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
+
+    ablate.add(commands)
     return parser
 
 

@@ -24,14 +24,14 @@ from footpass.events import read_predictions, write_events
 from footpass.evidence import open_logits
 from footpass.files import DataError
 from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
-from footpass.postprocess import PostprocessConfig, Search, fit_postprocess, postprocess
+from footpass.postprocess import PostprocessConfig, fit_postprocess, postprocess, search
 from footpass.recipes import logits_path
+from footpass.runs import PROJECT
 from footpass.schema import ACTION_LABELS
 from footpass.stages import Busy, Stage, Study
 
+GRID = PROJECT / "notebooks" / "ablations.toml"
 POLL = 10.0  # seconds between looks at rows that other workers are at
-# One number a step, not one a class: what holds on matches that it was not fitted on (notebook 06).
-STEPS = Search(per_class=False, own=0.5)
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,12 @@ def read_grid(path: str | Path) -> Grid:
                 f"{path}: row {row.name!r} is compared with {row.against!r}, which is no row"
             )
     return grid
+
+
+def open_grid(path: str | Path | None, profile: str) -> Grid:
+    """The grid of a file, by default the project's; in the short profiles with its first seed alone."""
+    grid = read_grid(path or GRID)
+    return grid if profile in ("study", "paper") else replace(grid, seeds=grid.seeds[:1])
 
 
 def run_grid(study: Study, grid: Grid) -> dict[str, list[Outcome]]:
@@ -196,7 +202,7 @@ def _fit(row: Row, inputs: Inputs, truth: pd.DataFrame) -> _Pipeline:
     names = [name for name in inputs if name != "evidence"]
     steps = {}
     if row.postprocess:
-        steps = {n: fit_postprocess(inputs[n], inputs["evidence"], truth, STEPS) for n in names}
+        steps = {n: fit_postprocess(inputs[n], inputs["evidence"], truth, search()) for n in names}
     if not row.ensemble:
         return _Pipeline(steps, None)
     return _Pipeline(steps, fit_fusion(_stepped(steps, inputs), truth))
