@@ -7,25 +7,33 @@ what nobody else is at. What rows have in common is a stage (`footpass.stages`) 
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from footpass import rescore
+from footpass.clips import ClipDataset
 from footpass.configs import build
 from footpass.crossfit import Inputs, cross_fit
 from footpass.ensemble import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import read_predictions, write_events
 from footpass.evidence import open_logits
 from footpass.files import DataError
+from footpass.inference import frames_per_second
+from footpass.memory import LiveBytes
 from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
+from footpass.models.taad import TAAD
 from footpass.postprocess import PostprocessConfig, fit_postprocess, postprocess, search
-from footpass.recipes import logits_path
+from footpass.recipes import TAAD_RECIPES, ClipLoss, logits_path
 from footpass.runs import PROJECT
 from footpass.schema import ACTION_LABELS
 from footpass.stages import Busy, Stage, Study
@@ -271,24 +279,85 @@ def by_class(results: Evaluations) -> pd.DataFrame:
     return table.rename_axis("row")
 
 
-def costs(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
-    """What a row takes: all its stages' parameters, seconds of training, memory, and speed.
+class Cost(NamedTuple):
+    """What a stage takes: parameters, seconds of training, peak bytes of a step, video frames a second.
 
-    Training time and parameters are sums over the stages that a row is made of, each counted once;
-    memory is the largest stage's; frames per second are of the detectors, which read the video.
+    The last is None for a model that reads no video.
     """
-    cost = cache(stage_cost)
+
+    parameters: int
+    train_seconds: float
+    step_bytes: int
+    frames_per_second: float | None
+
+
+def stage_cost(study: Study, stage: Stage) -> Cost:
+    """Measure a stage; a training step of its recipe is taken for it."""
+    model, loss, batch = study.a_step(stage)
+    with LiveBytes() as live:
+        loss(model.train(), batch)[0].backward()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    speed = frames_per_second(logits_path(stage.dir, "val"))
+    return Cost(parameters, stage.train_seconds, live.peak, speed)
+
+
+def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
+    """What a row takes, with the first of its seeds.
+
+    Parameters, training time and time per frame are sums over the stages that it is made of; memory is
+    that of the largest.
+    """
+    known: dict[Path, Cost] = {}
     rows = []
     for name, (outcome, *_) in outcomes.items():
-        parts = [cost(stage) for stage in {s.dir: s for s in outcome.stages.values()}.values()]
+        for stage in outcome.stages.values():
+            if stage.dir not in known:
+                known[stage.dir] = stage_cost(study, stage)
+        parts = [known[folder] for folder in {stage.dir for stage in outcome.stages.values()}]
         speeds = [part.frames_per_second for part in parts if part.frames_per_second]
         rows.append(
             {
                 "row": name,
                 "parameters": sum(part.parameters for part in parts),
                 "training, s": sum(part.train_seconds for part in parts),
-                "memory of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
+                "peak of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
                 "video, frames/s": 1 / sum(1 / speed for speed in speeds) if speeds else None,
             }
         )
     return pd.DataFrame(rows).set_index("row")
+
+
+def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:
+    """TAAD's first training steps with and without recomputing the backbone: losses, memory, time.
+
+    The same clips and the same weights to begin with, plain gradient descent.
+    """
+    recipe = TAAD_RECIPES[study.profile]
+    dataset = ClipDataset(list(study.footage["train"].values()), recipe.clips, recipe.augmentation)
+    loader = DataLoader(dataset, recipe.train.batch)
+    batches = list(islice(loader, steps))
+    loss = ClipLoss(recipe.background)
+    rows = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = TAAD(replace(recipe.model, checkpoint_backbone=recompute)).to(study.device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        times, peak = [], 0
+        for number, batch in enumerate(batches):
+            began = time.perf_counter()
+            with LiveBytes() if number == 0 else nullcontext() as live:
+                value = loss(model, batch)[0]
+                value.backward()
+            peak = live.peak if live else peak
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - began)
+        rows.append(
+            {
+                "backbone": "recomputed" if recompute else "kept",
+                "loss of the last step": float(value.detach()),
+                "peak, MiB": peak / 2**20,
+                "seconds a step": min(times[1:] or times),  # the first one is measured, and slower
+            }
+        )
+    return pd.DataFrame(rows).set_index("backbone")
