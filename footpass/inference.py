@@ -67,7 +67,7 @@ def half_logits(
     stride = config.frames // 2 if stride is None else stride
     if not 1 <= stride <= config.frames:
         raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
-    half, slots = footage.half, np.arange(N_SLOTS)
+    half = footage.half
     device = next(model.parameters()).device
     model.eval()
     total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
@@ -80,13 +80,7 @@ def half_logits(
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
-            window = half.window(start, start + len(pixels))
-            boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
-            clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
-            visible = boxes.isfinite().all(-1)  # (26, T)
-            state = torch.from_numpy(np.ascontiguousarray(window.state))[None]  # (1, 5, 26, T)
-            game = game_state(state, torch.from_numpy(slots)[None], device)
-            inputs = Inputs(normalise(clip)[None], boxes[None], visible[None], *game)
+            inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
             amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
             with torch.inference_mode(), amp:  # not around a yield: it would hold for the caller too
                 logits = model(*inputs)[0]  # (9, 26, T)
@@ -94,6 +88,19 @@ def half_logits(
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
+
+
+def window_inputs(
+    window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
+) -> Inputs:
+    """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
+    slots = np.arange(N_SLOTS)
+    clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
+    boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
+    visible = boxes.isfinite().all(-1)  # (26, T)
+    state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
+    game = game_state(state[None], torch.from_numpy(slots)[None], device)
+    return Inputs(normalise(clip)[None], boxes[None], visible[None], *game)
 
 
 # ---------------------------------------------------------------------------------------------------
