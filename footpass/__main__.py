@@ -77,6 +77,16 @@ def _report(args: argparse.Namespace) -> None:
         raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
 
 
+def _report_match(args: argparse.Namespace) -> None:
+    from footpass.match import read_match, write_match_page
+
+    match = read_match(args.data, args.split, args.half, args.predictions, args.logits)
+    write_match_page(match, args.out)
+    events = "no true events" if match.truth is None else f"{len(match.truth)} true events"
+    predicted = "".join(f", {len(table)} of {name}" for name, table in match.predictions.items())
+    print(f"{args.out}: {args.half}, {events}{predicted}")
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from footpass.halves import open_halves, present_splits
 
@@ -476,6 +486,16 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     ablate.add(commands)
+    page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")
+    page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
+    page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")
+    page.add_argument(
+        "--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first"
+    )
+    page.add_argument("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
+    page.add_argument("--out", required=True, metavar="OUT.html")
+    page.set_defaults(run=_report_match)
     return parser
 
 
