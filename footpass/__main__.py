@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from footpass.commands import ablate, postprocess
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
@@ -74,6 +75,16 @@ def _report(args: argparse.Namespace) -> None:
     print(f"report: {build_page(folder, failures)}")
     if failures:
         raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
+
+
+def _report_match(args: argparse.Namespace) -> None:
+    from footpass.match import read_match, write_match_page
+
+    match = read_match(args.data, args.split, args.half, args.predictions, args.logits)
+    write_match_page(match, args.out)
+    events = "no true events" if match.truth is None else f"{len(match.truth)} true events"
+    predicted = "".join(f", {len(table)} of {name}" for name, table in match.predictions.items())
+    print(f"{args.out}: {args.half}, {events}{predicted}")
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -416,6 +427,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     rescore.set_defaults(run=_rescore)
 
+    postprocess.add(commands)
+
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     taad = models.add_parser("taad", help="what each player does, from pixels")
@@ -471,6 +484,18 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
+
+    ablate.add(commands)
+    page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")
+    page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
+    page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")
+    page.add_argument(
+        "--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first"
+    )
+    page.add_argument("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
+    page.add_argument("--out", required=True, metavar="OUT.html")
+    page.set_defaults(run=_report_match)
     return parser
 
 

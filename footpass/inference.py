@@ -202,6 +202,16 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
         return False
 
 
+def frames_per_second(path: str | Path) -> float | None:
+    """How fast the logits of a store were made; None if there is none, or it does not say."""
+    try:
+        with h5py.File(path) as file:
+            frames = sum(half.shape[-1] - half.attrs["first_frame"] for half in file.values())
+            return float(frames / sum(half.attrs["seconds"] for half in file.values()))
+    except (OSError, KeyError, ZeroDivisionError):
+        return None
+
+
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
 

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
-from footpass.clips import Footage
+from footpass.clips import ClipDataset, Footage, learnable_events
 from footpass.configs import plain
 from footpass.events import concat
 from footpass.files import DataError
@@ -27,12 +29,16 @@ from footpass.processes import rank_and_world, wait_for_all
 from footpass.recipes import (
     GNN_RECIPES,
     TAAD_RECIPES,
+    ClipLoss,
+    GNNRecipe,
     checkpoint_path,
+    load_detector,
     predict,
     train_gnn,
     train_taad,
 )
 from footpass.seasons import Season
+from footpass.training import Loss
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +148,17 @@ class Study:
                 self.device,
                 _RECIPES[stage.name][self.profile].train.precision,
             )
+
+    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object]:
+        """The model of a stage, its loss and a batch of its recipe: what a training step takes."""
+        model, config = load_detector(stage.checkpoint)
+        recipe = _RECIPES[stage.name][self.profile]
+        halves = list(self.footage["val"].values())
+        events = learnable_events([f.half for f in halves], config.frames, model.everyone)
+        clips = ClipDataset(halves, config, recipe.augmentation, events=events)
+        batch = next(iter(DataLoader(clips, recipe.train.batch)))
+        gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
+        return model.to(self.device), ClipLoss(recipe.background, gamma, model.everyone), batch
 
     @contextmanager
     def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:
