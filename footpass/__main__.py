@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from footpass.commands import ablate, postprocess
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, FPS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
@@ -76,6 +77,16 @@ def _report(args: argparse.Namespace) -> None:
         raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
 
 
+def _report_match(args: argparse.Namespace) -> None:
+    from footpass.match import read_match, write_match_page
+
+    match = read_match(args.data, args.split, args.half, args.predictions, args.logits)
+    write_match_page(match, args.out)
+    events = "no true events" if match.truth is None else f"{len(match.truth)} true events"
+    predicted = "".join(f", {len(table)} of {name}" for name, table in match.predictions.items())
+    print(f"{args.out}: {args.half}, {events}{predicted}")
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from footpass.halves import open_halves, present_splits
 
@@ -131,21 +142,23 @@ def _view(args: argparse.Namespace) -> None:
     print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")
 
 
-def _train_taad(args: argparse.Namespace) -> None:
+def _train_detector(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from footpass.clips import open_footage
     from footpass.processes import join_processes, rank_and_world
-    from footpass.recipes import TAAD_RECIPES, checkpoint_path, train_taad
+    from footpass.recipes import GNN_RECIPES, TAAD_RECIPES, checkpoint_path, train_gnn, train_taad
     from footpass.runs import resolve_profile
 
     device = join_processes()
-    recipe = TAAD_RECIPES[resolve_profile(args.profile)]
+    graph = args.model == "gnn"
+    recipe = (GNN_RECIPES if graph else TAAD_RECIPES)[resolve_profile(args.profile)]
     recipe = replace(recipe, train=replace(recipe.train, **_changes(args)))
     if args.checkpoint_backbone:
         recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
-    rows = train_taad(recipe, splits["train"], splits["val"], args.out, device, args.kinetics)
+    learn, start = (train_gnn, args.start) if graph else (train_taad, args.kinetics)
+    rows = learn(recipe, splits["train"], splits["val"], args.out, device, start)
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
         figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
@@ -232,7 +245,7 @@ def _predict(args: argparse.Namespace) -> None:
     if not args.public and load_checkpoint(args.checkpoint)["config"]["kind"] == "DST":
         _predict_dst(args)
     else:
-        _predict_taad(args)
+        _predict_detector(args)
 
 
 def _predict_dst(args: argparse.Namespace) -> None:
@@ -252,16 +265,14 @@ def _predict_dst(args: argparse.Namespace) -> None:
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 
-def _predict_taad(args: argparse.Namespace) -> None:
+def _predict_detector(args: argparse.Namespace) -> None:
     from footpass.clips import open_footage
     from footpass.processes import join_processes, rank_and_world
-    from footpass.recipes import logits_path, predict_taad, predictions_path
+    from footpass.recipes import logits_path, predict, predictions_path
 
     device = join_processes()
     footage = open_footage(args.data, args.split)
-    events = predict_taad(
-        args.checkpoint, footage, args.out, args.split, device, args.precision, args.public
-    )
+    events = predict(args.checkpoint, footage, args.out, args.split, device, args.precision, args.public)
     if rank_and_world()[0] == 0:
         print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
         print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
@@ -416,14 +427,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     rescore.set_defaults(run=_rescore)
 
+    postprocess.add(commands)
+
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     taad = models.add_parser("taad", help="what each player does, from pixels")
-    taad.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
-    taad.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
     taad.add_argument("--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)")
-    taad.add_argument("--checkpoint-backbone", action="store_true", help="less memory, more time")
-    taad.set_defaults(run=_train_taad)
+    gnn = models.add_parser("gnn", help="the same with game state and neighbours")
+    gnn.add_argument("--start", metavar="BEST.pt", help="TAAD to start from (random weights)")
+    for detector in (taad, gnn):
+        detector.add_argument(
+            "--data", required=True, metavar="DATA_DIR", help="with splits train and val"
+        )
+        detector.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+        detector.add_argument(
+            "--checkpoint-backbone", action="store_true", help="less memory, more time"
+        )
+        detector.set_defaults(run=_train_detector)
 
     dst = models.add_parser("dst", help="events from all players' logits and positions")
     dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
@@ -439,7 +459,7 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
     play.set_defaults(run=_train_play_by_play)
 
-    for model in (taad, dst, play):
+    for model in (taad, gnn, dst, play):
         model.add_argument("--profile", help="smoke, demo, study or paper (demo)")
         model.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
         for name in ("epochs", "batch", "accumulate", "workers", "seed"):
@@ -464,6 +484,18 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
+
+    ablate.add(commands)
+    page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")
+    page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
+    page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")
+    page.add_argument(
+        "--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first"
+    )
+    page.add_argument("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
+    page.add_argument("--out", required=True, metavar="OUT.html")
+    page.set_defaults(run=_report_match)
     return parser
 
 

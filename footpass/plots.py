@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
@@ -767,4 +768,44 @@ def importance(shares: pd.Series, most: int = 25) -> Figure:
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("share of the gain of all splits")
     _clean(axes)
+    return figure
+
+
+def effects(table: pd.DataFrame) -> Figure:
+    """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
+    y = np.arange(len(table))[::-1]
+    sure = (table["low"] > 0) | (table["high"] < 0)
+    colours = np.where(sure, "#0072B2", "#8A8A8A")
+    axes.hlines(y, table["low"], table["high"], color=colours, lw=5, alpha=0.3)
+    axes.scatter(table["change"], y, color=colours, zorder=2)
+    for row, value in zip(y, table["change"], strict=True):
+        axes.annotate(
+            f"{value:+.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    axes.axvline(0, color="#555555", lw=0.8)
+    labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
+    axes.set_yticks(y, labels, fontsize=8)
+    axes.set(xlabel="change of macro F1", ylim=(-0.6, len(table) - 0.2))
+    _clean(axes)
+    return figure
+
+
+def f1_table(table: pd.DataFrame) -> Figure:
+    """F1 by row and class in colours, the numbers in the cells."""
+    size = (1.8 + 0.85 * table.shape[1], 1 + 0.32 * len(table))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(
+        table,
+        annot=True,
+        fmt=".2f",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        ax=axes,
+        annot_kws={"size": 8},
+    )
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(length=0)
     return figure
