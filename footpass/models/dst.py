@@ -118,9 +118,13 @@ class DST(nn.Module):
         self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
         self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
         self.write_frame = nn.Embedding(config.span + 2, width)  # 0 for SOS, the last for EOS
-        self.encoder = nn.ModuleList(TransformerLayer(config, cross=False) for _ in range(config.encoder_layers))
+        self.encoder = nn.ModuleList(
+            TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
+        )
         self.encoder_norm = nn.LayerNorm(width)
-        self.decoder = nn.ModuleList(TransformerLayer(config, cross=True) for _ in range(config.decoder_layers))
+        self.decoder = nn.ModuleList(
+            TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
+        )
         self.decoder_norm = nn.LayerNorm(width)
         self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.span + 2)
         # What is added up must be heard: next to the frame's code, whose sines reach 1, the public start

@@ -32,6 +32,7 @@ from footpass.schema import (
 from footpass.tokens import MISSING, PAD_FRAME
 
 _GAPS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 45)  # steps since the last event, in classes
+_NEVER = -50.0  # log-odds
 _SURE = 8.0  # log-odds beyond which evidence says no more
 _CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
 _SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
@@ -55,7 +56,7 @@ class PlayerDSTConfig:
         Share of players whose evidence is hidden from a window in training: of the halves that it
         was trained on, a detector's logits look better than of others.
     least
-        Probability that an event lies within the tolerance, from which on it is written.
+        Probability of an event, of its player and class and within the tolerance, to be written.
     """
 
     span: int = 375
@@ -69,13 +70,15 @@ class PlayerDSTConfig:
     feedforward: int = 128
     dropout: float = 0.1
     forget: float = 0.15
-    least: float = 0.4
+    least: float = 0.3
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
             raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
         if self.width % (2 * self.heads) or self.player % self.heads:
-            raise DataError(f"width {self.width} or player {self.player} does not fit {self.heads} heads")
+            raise DataError(
+                f"width {self.width} or player {self.player} does not fit {self.heads} heads"
+            )
 
     @property
     def inputs(self) -> int:
@@ -110,6 +113,24 @@ class Read(NamedTuple):
     real: Tensor
 
 
+class Answers(NamedTuple):
+    """What a `PlayerDST` says of the next event.
+
+    Attributes
+    ----------
+    when
+        ``(B, L, n + 1)`` log-probabilities of its step; the last: there is none.
+    who
+        ``(B, L, 26, 8)`` log-odds of player and class, at the right step.
+    step
+        ``(B, L)`` the right step, n at the end; at padding it means nothing.
+    """
+
+    when: Tensor
+    who: Tensor
+    step: Tensor
+
+
 class Prior(nn.Module):
     """What is said before anything was understood: the detectors' log-odds, and the last event's habits.
 
@@ -122,7 +143,7 @@ class Prior(nn.Module):
         self.trust = nn.Parameter(torch.full((2, volumes, actions), 1 / volumes))  # not seen, seen
         self.bias = nn.Parameter(torch.full((2, actions), -3.0))
         with torch.no_grad():
-            self.trust[0] = 0.0  # a detector was never taught what to say of whom it does not see
+            self.trust[0, 0] = 0.0  # TAAD was never taught what to say of whom it does not see
         self.sharp = nn.Parameter(torch.tensor([1.5, 1.0]))
         gap = torch.zeros(SOS + 1, len(_GAPS) + 1)  # by the last event's class
         gap[:SOS, :3] = torch.tensor([-6.0, -4.0, -2.0])  # what was just told is not to be told again
@@ -239,17 +260,22 @@ class PlayerDST(nn.Module):
 
     def when(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
         """Log-probabilities ``(B, L, n + 1)`` of the next event's step; the last: there is none."""
+        hazard = self._hazard(told, tokens, read)
+        until = F.logsigmoid(-hazard).cumsum(-1)  # that there is none up to here
+        at = hazard + until  # log of sigmoid(h), of 1 - sigmoid(h) for each step before
+        return torch.cat((at, until[..., -1:]), dim=-1)
+
+    def _hazard(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
+        """Log-odds ``(B, L, n)`` of an event at a step, if none was between it and the last one."""
         action, _, frame = tokens.clamp(min=0).unbind(-1)
         number = torch.arange(read.hazard.shape[1], device=told.device)
         passed = number - self._step(frame)[..., None]  # (B, L, n) steps since the last event
         gap = torch.bucketize(passed, torch.tensor(_GAPS, device=told.device), right=True)
         hazard = read.hazard[:, None] + self.prior.gap[action.clamp(max=SOS)[..., None], gap]
-        hazard = hazard + self.query(told) @ self.key(read.steps).transpose(1, 2) / self.config.width**0.5
-        free = read.real[:, None] & (passed >= 0)
-        none = F.logsigmoid(-hazard).masked_fill(~free, 0.0)
-        until = none.cumsum(-1)
-        at = (F.logsigmoid(hazard) + until - none).masked_fill(~free, -torch.inf)
-        return torch.cat((at, until[..., -1:]), dim=-1)
+        hazard = (
+            hazard + self.query(told) @ self.key(read.steps).transpose(1, 2) / self.config.width**0.5
+        )
+        return hazard.masked_fill(~read.real[:, None] | (passed < 0), _NEVER)
 
     def who(self, told: Tensor, tokens: Tensor, step: Tensor, read: Read) -> Tensor:
         """Log-odds ``(B, L, 26, 8)`` of player and class of the next event, at a step ``(B, L)``."""
@@ -266,36 +292,26 @@ class PlayerDST(nn.Module):
     def _step(self, frame: Tensor) -> Tensor:
         return (frame - 1).clamp(min=0) // self.config.step
 
-    def loss(
-        self, features: Tensor, frames: Tensor, tokens: Tensor, weights: Tensor, smoothing: float
-    ) -> Tensor:
-        """Cross-entropies of action, slot and step, ``(3,)``, each a mean over the tokens that have one.
+    def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> Answers:
+        """What is answered after each of ``tokens`` but the last, given those before it.
 
         Parameters
         ----------
-        features, frames, tokens
-            As in `DST.forward`, the tokens up to EOS.
-        weights, smoothing
-            As in `losses.token_losses`; the end is told by the step alone, so it has no weight.
+        features, frames
+            As in `DST.forward`.
+        tokens
+            ``(B, L, 3)``, EOS and padding too: who and what are asked at the step that is the right one.
         """
         read = self.read(features, frames)
         before, target = tokens[:, :-1], tokens[:, 1:]
-        action, slot, frame = target.unbind(-1)
         told, _ = self._told(before, read)
-        when = self.when(told, before, read)
-        event = (action != PAD) & (action != EOS)
-        step = self._step(frame).where(event, read.hazard.shape[1])  # the last: no event
-        moment = -when.gather(-1, step[..., None])[..., 0][action != PAD].mean()
-        odds = self.who(told, before, step.clamp(max=read.hazard.shape[1] - 1), read)[event]  # (N, 26, 8)
-        if not len(odds):
-            return torch.stack((0 * moment, 0 * moment, moment))
-        which = odds[torch.arange(len(odds)), slot[event]]  # (N, 8)
-        return torch.stack(
-            (
-                F.cross_entropy(which, action[event], weights[:SOS].to(which), label_smoothing=smoothing),
-                F.cross_entropy(odds.logsumexp(-1), slot[event]),
-                moment,
-            )
+        steps = read.hazard.shape[1]
+        step = self._step(target[..., Token.FRAME]).clamp(max=steps - 1)
+        none = target[..., Token.ACTION] == EOS
+        return Answers(
+            self.when(told, before, read),
+            self.who(told, before, step, read),
+            step.masked_fill(none, steps),
         )
 
     @torch.no_grad()
@@ -304,7 +320,7 @@ class PlayerDST(nn.Module):
     ) -> list[Written]:
         """Decode windows to events, all together: always the next event that is likely enough.
 
-        Its score is the probability that there is an event about here, of this player and class. The
+        Its score is the probability that the next event is about here, and of this player and class. The
         arguments are those of `DST.write`; there are no beams.
 
         Raises
@@ -315,31 +331,61 @@ class PlayerDST(nn.Module):
         if beams != 1:
             raise DataError(f"{beams} beams: PlayerDST writes the next likely event, it has no beams")
         read = self.read(features, frames)
-        batch, n = read.hazard.shape
+        batch, steps = read.hazard.shape
         last = torch.tensor([SOS, NO_SLOT, 0], device=features.device).expand(batch, 1, 3)
         row = torch.arange(batch, device=features.device)
+        everywhere = torch.arange(steps, device=features.device).expand(batch, steps)
         alive = torch.ones(batch, dtype=torch.bool, device=features.device)
         length = frames.amax(dim=1)
+        reach = 2 * self._near + 1  # steps within the tolerance of the middle one
         past, tokens, scores, kept = None, [], [], []
         for _ in range(max_events):
             told, past = self._told(last, read, past)
-            moment = self.when(told, last, read)[:, 0, :-1].exp()  # (B, n)
-            reach = 2 * self._near + 1
-            within = F.pad(moment, (0, reach - 1)).unfold(1, reach, 1)  # (B, n, reach)
-            enough = within.sum(-1) >= self.config.least
+            hazard = self._hazard(told, last, read)[:, 0].sigmoid()  # (B, n)
+            who = self.who(told, last, everywhere, read).flatten(2).softmax(-1)  # (B, n, 208)
+            # Of the steps from each one on: that nothing was before, that something is, who and what.
+            ahead = F.pad(hazard, (0, reach - 1)).unfold(1, reach, 1)  # (B, n, reach)
+            free = F.pad((1 - ahead).cumprod(-1)[..., :-1], (1, 0), value=1.0)
+            whose = F.pad(who, (0, 0, 0, reach - 1)).unfold(1, reach, 1)  # (B, n, 208, reach)
+            each = (ahead * free)[:, :, None] * whose  # (B, n, 208, reach)
+            likely, best = each.sum(-1).max(-1)  # (B, n)
+            enough = likely >= self.config.least
             alive = alive & enough.any(1)
             if not alive.any():
                 break
+            # The first that is likely enough may only be the beginning of something likelier.
             first = enough.int().argmax(1)
-            step = first + within[row, first].argmax(-1)  # (B,)
-            odds = self.who(told, last, step[:, None], read)[:, 0]  # (B, 26, 8)
-            score, best = odds.flatten(1).softmax(-1).max(-1)
+            begun = everywhere - first[:, None]
+            place = likely.masked_fill((begun < 0) | (begun >= reach), -1.0).argmax(1)
+            best = best[row, place]
+            step = place + each[row, place, best].argmax(-1)
             frame = torch.minimum(step * self.config.step + 1 + self.config.step // 2, length)
-            last = torch.stack((best % (N_CLASSES - 1), best // (N_CLASSES - 1), frame), dim=-1)[:, None]
+            slot, action = best // (N_CLASSES - 1), best % (N_CLASSES - 1)
+            last = torch.stack((action, slot, frame), dim=-1)[:, None]
             tokens.append(last[:, 0])
-            scores.append(score * within[row, first].sum(-1))
+            scores.append(likely[row, place])
             kept.append(alive)
         if not tokens:
-            return [Written(last[:0, 0], moment.new_zeros(0)) for _ in range(batch)]
+            return [Written(last[:0, 0], read.hazard.new_zeros(0)) for _ in range(batch)]
         tokens, scores, kept = (torch.stack(part, dim=1) for part in (tokens, scores, kept))
         return [Written(tokens[i][kept[i]], scores[i][kept[i]]) for i in range(batch)]
+
+
+def answer_losses(
+    answers: Answers, target: Tensor, action_weights: Tensor | None = None, smoothing: float = 0.05
+) -> Tensor:
+    """Cross-entropies of action, slot and step, ``(3,)``: means over the tokens that have one.
+
+    The arguments are those of `losses.token_losses`. An end is told by the step, so it has no weight.
+    """
+    action, slot, _ = target.unbind(-1)
+    moment = -answers.when.gather(-1, answers.step[..., None])[..., 0]
+    moment = moment[action != PAD].mean()
+    event = (action != PAD) & (action != EOS)
+    odds = answers.who[event].float()  # (N, 26, 8)
+    if not len(odds):
+        return torch.stack((0 * moment, 0 * moment, moment))
+    which = odds[torch.arange(len(odds), device=odds.device), slot[event]]  # (N, 8)
+    weights = None if action_weights is None else action_weights[:SOS].to(which)
+    kind = F.cross_entropy(which, action[event], weights, label_smoothing=smoothing)
+    return torch.stack((kind, F.cross_entropy(odds.logsumexp(-1), slot[event]), moment))
