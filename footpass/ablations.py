@@ -108,7 +108,11 @@ def read_grid(path: str | Path) -> Grid:
         raise DataError(f"{path}: no readable grid: {error}") from error
     if set(content) != {"seeds", "rows"} or not all(type(s) is int for s in content["seeds"]):
         raise DataError(f"{path}: a grid has seeds, a list of whole numbers, and rows")
-    grid = Grid(tuple(build(Row, row) for row in content["rows"]), tuple(content["seeds"]))
+    try:
+        rows = tuple(build(Row, row) for row in content["rows"])
+    except (DataError, TypeError) as error:
+        raise DataError(f"{path}: {error}") from error
+    grid = Grid(rows, tuple(content["seeds"]))
     names = [row.name for row in grid.rows]
     for row in grid.rows:
         if names.count(row.name) > 1:

@@ -24,7 +24,7 @@ def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
         Slot of a player to point out: the messages to this player are in black.
     """
     figure, axes = plt.subplots(figsize=(8, 5.4), layout="constrained")
-    _draw_graph(axes, graph, actor)
+    _draw_graph(axes, graph, actor, size=190)
     return figure
 
 
@@ -45,7 +45,7 @@ def event_by_two_models(
     slot = slot_of(half, event)
     figure = plt.figure(figsize=(11, 3.6), layout="constrained")
     grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
-    _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot)
+    _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=90)
     span = np.arange(
         max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
     )
@@ -91,7 +91,7 @@ def listened_to(graphs: list[nx.DiGraph]) -> pd.DataFrame:
     )
 
 
-def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None) -> None:
+def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: float) -> None:
     for line in markings():
         axes.plot(line[:, 0], line[:, 1], color="#B8C4B8", lw=0.8, zorder=0)
     place = nx.get_node_attributes(graph, "place")
@@ -108,8 +108,8 @@ def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None) -> None:
             width=[6 * weight for *_, weight in edges],
             edge_color=colour,
             alpha=0.8 if own else 0.35,
-            node_size=190,
-            arrowsize=7,
+            node_size=size,
+            arrowsize=size**0.5 / 2,
             connectionstyle="arc3,rad=0.12",
             ax=axes,
         )
@@ -120,7 +120,7 @@ def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None) -> None:
             graph,
             place,
             nodes,
-            node_size=190,
+            node_size=size,
             node_color=colours if visible else "white",
             edgecolors=[
                 "#000000" if slot == actor else c for slot, c in zip(nodes, colours, strict=True)
@@ -130,6 +130,6 @@ def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None) -> None:
         )
         names = {slot: graph.nodes[slot]["jersey"] for slot in nodes}
         ink = "white" if visible else "black"
-        nx.draw_networkx_labels(graph, place, names, font_size=7, font_color=ink, ax=axes)
+        nx.draw_networkx_labels(graph, place, names, font_size=size**0.5 / 2, font_color=ink, ax=axes)
     axes.set(xlim=(-3, PITCH[0] + 3), ylim=(PITCH[1] + 3, -3), aspect="equal")
     axes.axis("off")

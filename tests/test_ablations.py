@@ -1,0 +1,101 @@
+"""The ablation grid: its file, who does what, tables of its rows."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from footpass import ablations
+from footpass.ablations import Grid, Outcome, Row, effects, evaluations, open_grid, read_grid, scores
+from footpass.files import DataError
+from footpass.stages import Busy
+from tests.tables import predictions, truth
+
+
+def test_the_projects_grid_has_every_extension_alone_and_left_out():
+    grid = read_grid(ablations.GRID)
+    assert len(grid.seeds) >= 3
+    assert {row.model for row in grid.rows} == {"taad", "gnn", "dst"}
+    assert {row.weighting for row in grid.rows} == {"none", "inverse", "sqrt", "effective"}
+    full = next(row for row in grid.rows if "full system" in row.name)
+    assert (full.fusion, full.weighting, full.postprocess, full.ensemble) == (
+        "concat",
+        "sqrt",
+        True,
+        True,
+    )
+    without = [row for row in grid.rows if row.against == full.name]
+    assert {(row.fusion, row.weighting, row.postprocess, row.ensemble) for row in without} == {
+        ("none", "sqrt", True, True),
+        ("concat", "none", True, True),
+        ("concat", "sqrt", False, True),
+    }
+    assert [seed for row, seed in grid.jobs() if row.model != "dst"] == [grid.seeds[0]] * 2
+
+
+def test_short_profiles_take_the_first_seed_alone():
+    assert open_grid(None, "demo").seeds == read_grid(ablations.GRID).seeds[:1]
+    assert open_grid(None, "study") == read_grid(ablations.GRID)
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("seeds = [0", "no readable grid"),
+        ("seeds = [0]", "a grid has seeds"),
+        ('seeds = ["0"]\nrows = []', "a grid has seeds"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = "b"', "compared with 'b', which is no row"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Row.model"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Row has no steps"),
+    ],
+)
+def test_bad_grids_are_refused(tmp_path, text, reason):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    with pytest.raises(DataError, match="grid.toml") as error:
+        read_grid(path)
+    assert reason in str(error.value)
+
+
+def test_rows_that_others_are_at_come_last_and_nothing_is_done_twice(monkeypatch):
+    """A worker that finds the first row taken does the second, then asks for the first again."""
+    asked = []
+
+    def run_row(study, row, seed):
+        asked.append(row.name)
+        assert not study.waits
+        if asked == ["a"]:
+            raise Busy("a: another process is at work there")
+        return Outcome(pd.DataFrame(), {})
+
+    monkeypatch.setattr(ablations, "run_row", run_row)
+    monkeypatch.setattr(ablations, "POLL", 0.0)
+    study = ablations.Study("nowhere", "smoke", season=None)
+    done = ablations.run_grid(study, Grid((Row("a"), Row("b")), (7,)))
+    assert asked == ["a", "b", "a"] and list(done) == ["a", "b"]
+    assert all(len(outcomes) == 1 for outcomes in done.values())
+
+
+@pytest.fixture
+def results():
+    """Row a finds nothing; row b finds the drive with one seed of two."""
+    true = truth((10, 0, 7, 1), (500, 1, 3, 2))
+    events = {frame: predictions((frame, 0, 7, 1, 0.9)) for frame in (10, 400)}
+    outcomes = {"a": [Outcome(events[400], {})], "b": [Outcome(events[k], {}) for k in (10, 400)]}
+    return evaluations(outcomes, true)
+
+
+def test_scores_are_means_over_seeds(results):
+    table = scores(results, samples=200)
+    assert table.loc["a", "macro F1"] == 0 and table.loc["b", "macro F1"] == pytest.approx(1 / 16)
+    assert table.loc["b", ["seeds", "worst seed", "best seed"]].tolist() == pytest.approx([2, 0, 1 / 8])
+    assert table.loc["b", "recall, box"] == pytest.approx(1 / 4)
+    assert ablations.by_class(results).loc["b"].tolist() == [0.5, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_effects_are_paired_and_name_what_they_are_against(results):
+    grid = Grid((Row("a"), replace(Row("b"), against="a")), (0, 1))
+    table = effects(grid, results, samples=200)
+    assert table.index.tolist() == ["b"] and table.loc["b", "against"] == "a"
+    assert table.loc["b", "change"] == pytest.approx(1 / 16)
