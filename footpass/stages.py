@@ -68,7 +68,7 @@ class Stage:
     @property
     def checkpoint(self) -> Path:
         """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
-        return self.dir / LAST if self.name == "dst" else checkpoint_path(self.dir)
+        return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
 
     @property
     def train_seconds(self) -> float:
@@ -150,27 +150,28 @@ class Study:
         Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
         seed 0, whatever its own seed.
         """
-        recipe = DST_RECIPES[self.profile]
-        recipe = replace(
-            recipe,
-            model=replace(recipe.model, fusion=fusion),
-            train=replace(recipe.train, seed=seed),
-            weighting=weighting,
-        )
-        names = [stage.dir.name for stage in self._detectors(fusion)]
-        start = self._rehearsed(recipe) if recipe.rehearsal else None
-        with self.stage("dst", recipe, *names) as run:
+        recipe = self._dst_recipe(fusion)
+        train = replace(recipe.train, seed=seed)
+        recipe = replace(recipe, train=train, weighting=weighting)
+        depends = [stage.dir.name for stage in self._detectors(fusion)]
+        start = self.rehearsal(fusion).checkpoint if recipe.rehearsal else None
+        with self.stage("dst", recipe, *depends) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
         return Stage("dst", run, rows)
 
-    def _rehearsed(self, recipe: DSTRecipe) -> Path:
-        """Checkpoint of the simulated matches, the same for all weightings and seeds."""
-        once = replace(recipe, train=recipe.rehearsal.train, weighting="none")
-        with self.stage("rehearsal", once) as run:
-            rehearse_dst(once, run, self.device)
-        return run / LAST
+    def rehearsal(self, fusion: str = "none") -> Stage:
+        """What a DST has learned of simulated matches, whatever weighting and seed come after."""
+        recipe = self._dst_recipe(fusion)
+        recipe = replace(recipe, train=recipe.rehearsal.train)
+        with self.stage("rehearsal", recipe) as run:
+            rows = rehearse_dst(recipe, run, self.device)
+        return Stage("rehearsal", run, rows)
+
+    def _dst_recipe(self, fusion: str) -> DSTRecipe:
+        recipe = DST_RECIPES[self.profile]
+        return replace(recipe, model=replace(recipe.model, fusion=fusion))
 
     def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
         """Halves with the logits that a DST reads, which are made if they are not there."""
