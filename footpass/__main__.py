@@ -65,6 +65,15 @@ def _submit(args: argparse.Namespace) -> None:
     print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
 
 
+def _publish(args: argparse.Namespace) -> None:
+    from footpass.report import publish
+    from footpass.runs import PROJECT
+
+    out = PROJECT / "reports" / args.name
+    size = publish(PROJECT / "runs" / args.name, out)
+    print(f"{out}: {size / 2**20:.1f} MiB")
+
+
 def _report(args: argparse.Namespace) -> None:
     from footpass.report import build_page, run_notebooks
     from footpass.runs import PROJECT, resolve_profile
@@ -484,6 +493,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
+
+    publish = commands.add_parser("publish", help="copy a report's pages from runs/ to reports/")
+    publish.add_argument("name", metavar="NAME", help="folder below runs/")
+    publish.set_defaults(run=_publish)
 
     ablate.add(commands)
     page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")

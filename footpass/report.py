@@ -279,6 +279,29 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     return folder / "index.html"
 
 
+def publish(folder: str | Path, out: str | Path) -> int:
+    """Copy a report's pages and figures to where it is kept under version control; its size in bytes.
+
+    Checkpoints, logits and pictures, which the pages have inside, stay behind.
+
+    Raises
+    ------
+    DataError
+        If there is no report in the folder, or the copy cannot be written.
+    """
+    folder, out = Path(folder), Path(out)
+    if not (folder / "index.html").is_file():
+        raise DataError(f"{folder}: no report there: make one first (python -m footpass report)")
+    finished = [path.parent.name for path in sorted(folder.glob("*/metrics.json"))]
+    files = [f"{name}/{file}" for name in finished for file in ("metrics.json", "notebook.html")]
+    files = ["index.html", *(file for file in files if (folder / file).is_file())]
+    for file in files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(out / file, "wb") as stream:
+            stream.write((folder / file).read_bytes())
+    return sum((out / file).stat().st_size for file in files)
+
+
 def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
     """What there is for each of `QUESTIONS`, and the ids of all that."""
     own = {"id": "report", "title": "", "figures": [], "metrics": [], "tables": _tables(runs)}

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from footpass.files import DataError
-from footpass.report import NOTEBOOKS, QUESTIONS, build_page, run_notebooks
+from footpass.report import NOTEBOOKS, QUESTIONS, build_page, publish, run_notebooks
 
 OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
 PICTURE = re.compile(r"data:image/(\w+);base64,([\w+/=]+)")
@@ -243,6 +243,21 @@ def test_a_file_that_is_no_notebook_is_a_failure(tmp_path):
 def test_a_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no run"):
         build_page(tmp_path)
+
+
+def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp_path):
+    runs, *_ = report
+    (runs / "01_good" / "best.pt").write_bytes(b"weights")
+    size = publish(runs, tmp_path / "out")
+    copied = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    named = {str(path.relative_to(tmp_path / "out")) for path in copied}
+    assert named == {"index.html", "01_good/metrics.json", "01_good/notebook.html"}
+    assert size == sum(path.stat().st_size for path in copied)
+    assert all(
+        path.read_bytes() == (runs / path.relative_to(tmp_path / "out")).read_bytes() for path in copied
+    )
+    with pytest.raises(DataError, match="no report there"):
+        publish(tmp_path / "nothing", tmp_path / "out")
 
 
 def test_papermill_runs_a_notebook_from_any_folder(tmp_path):
