@@ -251,7 +251,7 @@ def _changes(args: argparse.Namespace) -> dict:
 def _predict(args: argparse.Namespace) -> None:
     from footpass.checkpoints import load_checkpoint
 
-    if not args.public and load_checkpoint(args.checkpoint)["config"]["kind"] == "DST":
+    if not args.public and load_checkpoint(args.checkpoint)["config"]["kind"].endswith("DST"):
         _predict_dst(args)
     else:
         _predict_detector(args)

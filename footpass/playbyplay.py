@@ -21,13 +21,12 @@ from footpass.evidence import as_evidence
 from footpass.files import DataError
 from footpass.halves import HalfMatch, events_of, open_halves
 from footpass.inference import NMS_WINDOW, events_from_logits
-from footpass.models.dst import DST, FUSIONS
+from footpass.models.dst import DST, FUSIONS, DSTConfig
 from footpass.patches import Patches, cut_patches, paste
 from footpass.postprocess import Refine, refine
 from footpass.release import load_release
 from footpass.schema import FPS
 from footpass.sequence import (
-    DST_RECIPES,
     DSTRecipe,
     load_dst,
     open_recorded,
@@ -36,27 +35,42 @@ from footpass.sequence import (
     write_events,
 )
 from footpass.simulate.detections import Detector, released_detectors, simulate_detections
-from footpass.training import LAST
-from footpass.windows import Detected, Recorded, detected
+from footpass.training import LAST, TrainConfig
+from footpass.windows import Detected, Recorded, WindowConfig, detected
 
 
-def _from_detections(
-    recipe: DSTRecipe, per_half: int, weighting: str = "none", **changes: object
-) -> DSTRecipe:
-    return replace(
-        recipe,
-        windows=replace(recipe.windows, augment="players", sparse=True, per_half=per_half),
-        train=replace(recipe.train, **changes),
-        weighting=weighting,
-    )
+def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: str) -> DSTRecipe:
+    windows = WindowConfig(sizes.span, per_half, augment="players", sparse=True)
+    return DSTRecipe(sizes, windows, train, **more)
 
 
+_SMALL = DSTConfig(
+    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
+)
 BEAMS = 3  # of decoding, where every event counts
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
-    "smoke": _from_detections(DST_RECIPES["smoke"], 4),
-    "demo": _from_detections(DST_RECIPES["demo"], 100, epochs=12),
+    "smoke": _from_detections(
+        replace(_SMALL, span=100, width=32, feedforward=64),
+        4,
+        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+    ),
+    "demo": _from_detections(
+        _SMALL, 100, TrainConfig(epochs=12, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0)
+    ),
     "study": _from_detections(
-        DST_RECIPES["study"], 190, "sqrt", epochs=10, accumulate=2, milestones=(6, 8), decay=0.3
+        _SMALL,
+        190,
+        TrainConfig(
+            epochs=10,
+            batch=32,
+            accumulate=2,
+            rates={"": 1e-3},
+            warmup=150,
+            milestones=(6, 8),
+            decay=0.3,
+            clip=1.0,
+        ),
+        weighting="sqrt",
     ),
 }
 

@@ -1,7 +1,7 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
 from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig
+from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, answer_losses
 from footpass.recipes import logits_path
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
 from footpass.tokens import decode
@@ -33,6 +34,8 @@ from footpass.windows import (
     grouped,
 )
 
+AnyDST = DST | PlayerDST
+
 
 @dataclass(frozen=True)
 class DSTRecipe:
@@ -40,13 +43,15 @@ class DSTRecipe:
 
     Attributes
     ----------
+    model
+        Says by its kind which it is: the published DST, or the one for little data.
     weighting
         Of the classes in the action loss (`losses.WEIGHTINGS`).
     smoothing
         Of labels (`losses.token_losses`).
     """
 
-    model: DSTConfig
+    model: DSTConfig | PlayerDSTConfig
     windows: WindowConfig
     train: TrainConfig
     weighting: str = "none"
@@ -59,35 +64,37 @@ class DSTRecipe:
             )
 
 
-_SMALL = DSTConfig(
-    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
-)
-_PUBLISHED = TrainConfig(
-    epochs=12,
-    batch=96,
-    rates={"": 2.5e-4},
-    warmup=1000,
-    milestones=(3, 6, 8),
-    precision="bf16",
-    workers=8,
-)
+_MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
+_FOR_PLAYERS = {"": 2e-3, "prior.": 3e-2}  # the prior is a handful of numbers that are wrong at first
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(
-        replace(_SMALL, span=100, width=32, feedforward=64),
+        PlayerDSTConfig(span=100, player=8, width=16, heads=2, feedforward=32),
         WindowConfig(span=100, per_half=8),
-        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+        TrainConfig(epochs=1, batch=8, rates=_FOR_PLAYERS),
     ),
     "demo": DSTRecipe(
-        _SMALL,
+        PlayerDSTConfig(),
         WindowConfig(span=375, per_half=100),
-        TrainConfig(epochs=5, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0),
+        TrainConfig(epochs=8, batch=16, rates=_FOR_PLAYERS, warmup=30, milestones=(6,), clip=1.0),
     ),
     "study": DSTRecipe(
-        _SMALL,
-        WindowConfig(span=375, per_half=200),
-        TrainConfig(epochs=20, batch=32, rates={"": 1e-3}, warmup=150, milestones=(14, 18), clip=1.0),
+        PlayerDSTConfig(),
+        WindowConfig(span=375, per_half=100),
+        TrainConfig(epochs=10, batch=16, rates=_FOR_PLAYERS, warmup=30, milestones=(7, 9), clip=1.0),
     ),
-    "paper": DSTRecipe(DSTConfig(), WindowConfig(), _PUBLISHED),
+    "paper": DSTRecipe(
+        DSTConfig(),
+        WindowConfig(),
+        TrainConfig(
+            epochs=12,
+            batch=96,
+            rates={"": 2.5e-4},
+            warmup=1000,
+            milestones=(3, 6, 8),
+            precision="bf16",
+            workers=8,
+        ),
+    ),
 }
 
 
@@ -97,7 +104,7 @@ def train_dst(
     counts: np.ndarray,
     run_dir: str | Path,
     device: torch.device | str = "cpu",
-    validate: Callable[[DST], Mapping[str, float]] | None = None,
+    validate: Callable[[AnyDST], Mapping[str, float]] | None = None,
     start: str | Path | None = None,
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
@@ -120,7 +127,7 @@ def train_dst(
         `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
-    model = DST(recipe.model).to(device)
+    model = _MODELS[type(recipe.model)](recipe.model).to(device)
     if start:
         load_weights(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
@@ -150,16 +157,21 @@ def _epoch(
     return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
 
 
-def load_dst(path: str | Path) -> tuple[DST, WindowConfig]:
-    """A trained DST on the CPU, and the windows that it is for.
+def load_dst(path: str | Path) -> tuple[AnyDST, WindowConfig]:
+    """A trained DST of either kind on the CPU, and the windows that it is for.
 
     Raises
     ------
     DataError
         If the file is missing, damaged, or of another model.
     """
-    config = load_checkpoint(path, {"kind": "DST"})["config"]
-    model = DST(build(DSTConfig, config["model"]))
+    config = load_checkpoint(path)["config"]
+    kinds = {model.__name__: (model, sizes) for sizes, model in _MODELS.items()}
+    if config.get("kind") not in kinds:
+        wanted = " or ".join(kinds)
+        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
+    kind, sizes = kinds[config["kind"]]
+    model = kind(build(sizes, config["model"]))
     load_weights(model, path)
     return model, build(WindowConfig, config["about"]["windows"])
 
@@ -180,7 +192,11 @@ def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) 
 
 
 def sequence_figures(
-    model: DST, halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, batch: int = 64
+    model: AnyDST,
+    halves: Mapping[str, Source],
+    truth: pd.DataFrame,
+    windows: WindowConfig,
+    batch: int = 64,
 ) -> dict[str, float]:
     """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
     counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
@@ -188,7 +204,7 @@ def sequence_figures(
 
 
 def sequence_loss(
-    model: DST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
+    model: AnyDST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
 ) -> tuple[Tensor, int]:
     """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
 
@@ -199,16 +215,18 @@ def sequence_loss(
     """
     device = next(model.parameters()).device
     features, frames, tokens = (part.to(device, non_blocking=True) for part in batch)
-    _check_inputs(model, features)
-    logits = model(features, frames, tokens[:, :-1])
+    bare = getattr(model, "module", model)  # of a model that several processes train
+    _check_inputs(bare, features)
     target = tokens[:, 1:]
-    return token_losses(logits, target, weights, smoothing).sum(), int(
-        (target[..., Token.ACTION] != PAD).sum()
-    )
+    if isinstance(bare, PlayerDST):
+        losses = answer_losses(model(features, frames, tokens), target, weights, smoothing)
+    else:
+        losses = token_losses(model(features, frames, tokens[:, :-1]), target, weights, smoothing)
+    return losses.sum(), int((target[..., Token.ACTION] != PAD).sum())
 
 
 def write_events(
-    model: DST,
+    model: AnyDST,
     halves: Mapping[str, Source],
     config: WindowConfig,
     stride: int | None = None,
@@ -272,7 +290,7 @@ def write_events(
     )
 
 
-def _check_inputs(model: DST, features: Tensor) -> None:
+def _check_inputs(model: AnyDST, features: Tensor) -> None:
     if features.shape[-1] == model.config.inputs:
         return
     wanted, given = (

@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader
 
 from footpass.clips import ClipDataset, Footage, learnable_events
 from footpass.configs import plain
-from footpass.events import concat
+from footpass.events import class_counts, concat, read_predictions, write_events
 from footpass.files import DataError
 from footpass.halves import events_of
+from footpass.inference import read_logits
+from footpass.models.dst import FUSIONS
 from footpass.processes import rank_and_world, wait_for_all
 from footpass.recipes import (
     GNN_RECIPES,
@@ -33,12 +35,17 @@ from footpass.recipes import (
     GNNRecipe,
     checkpoint_path,
     load_detector,
+    logits_path,
     predict,
+    predictions_path,
     train_gnn,
     train_taad,
 )
 from footpass.seasons import Season
-from footpass.training import Loss
+from footpass.sequence import DST_RECIPES, load_dst, sequence_loss, train_dst
+from footpass.sequence import write_events as write_sequences
+from footpass.training import LAST, Loss
+from footpass.windows import Recorded, WindowDataset, collate
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +67,8 @@ class Stage:
 
     @property
     def checkpoint(self) -> Path:
-        """Its best checkpoint."""
-        return checkpoint_path(self.dir)
+        """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
+        return self.dir / LAST if self.name == "dst" else checkpoint_path(self.dir)
 
     @property
     def train_seconds(self) -> float:
@@ -137,8 +144,44 @@ class Study:
             )
         return Stage("gnn", run, rows)
 
+    def dst(self, fusion: str = "none", weighting: str = "none", seed: int = 0) -> Stage:
+        """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
+
+        Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
+        seed 0, whatever its own seed.
+        """
+        recipe = DST_RECIPES[self.profile]
+        recipe = replace(
+            recipe,
+            model=replace(recipe.model, fusion=fusion),
+            train=replace(recipe.train, seed=seed),
+            weighting=weighting,
+        )
+        names = [stage.dir.name for stage in self._detectors(fusion)]
+        with self.stage("dst", recipe, *names) as run:
+            halves = self.recorded("train", fusion)
+            counts = class_counts(self.truth["train"])
+            rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device)
+        return Stage("dst", run, rows)
+
+    def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
+        """Halves with the logits that a DST reads, which are made if they are not there."""
+        stages = self._detectors(fusion)
+        for stage in stages:
+            self.predict(stage, split)
+        halves = {name: entry.half for name, entry in self.footage[split].items()}
+        return {
+            name: Recorded(half, *(read_logits(logits_path(stage.dir, split), half) for stage in stages))
+            for name, half in halves.items()
+        }
+
+    def _detectors(self, fusion: str) -> list[Stage]:
+        return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
+
     def predict(self, stage: Stage, split: str) -> pd.DataFrame:
         """Events that a stage's model finds, once its logits of the split are written."""
+        if stage.name == "dst":
+            return self._written(stage, split)
         with self.locked(stage.dir):
             return predict(
                 stage.checkpoint,
@@ -149,8 +192,24 @@ class Study:
                 _RECIPES[stage.name][self.profile].train.precision,
             )
 
+    def _written(self, stage: Stage, split: str) -> pd.DataFrame:
+        model, windows = load_dst(stage.checkpoint)
+        halves = self.recorded(split, model.config.fusion)
+        path = predictions_path(stage.dir, split)
+        with self.locked(stage.dir):
+            if not path.is_file():
+                write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
+            return read_predictions(path)
+
     def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object]:
         """The model of a stage, its loss and a batch of its recipe: what a training step takes."""
+        if stage.name == "dst":
+            model, windows = load_dst(stage.checkpoint)
+            data = WindowDataset(self.recorded("val", model.config.fusion), windows)
+            batch = next(
+                iter(DataLoader(data, DST_RECIPES[self.profile].train.batch, collate_fn=collate))
+            )
+            return model.to(self.device), sequence_loss, batch
         model, config = load_detector(stage.checkpoint)
         recipe = _RECIPES[stage.name][self.profile]
         halves = list(self.footage["val"].values())
