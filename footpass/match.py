@@ -190,16 +190,7 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
         else:
             results[name] = evaluate(table, match.truth)
             shown[name] = judge(results[name])
-    evidence = None
-    if match.logits is not None:
-        half = match.positions
-        evidence = peaks(match.logits, half.state[State.VISIBLE] > 0)
-        frames = half.first_frame + evidence["index"]
-        evidence = evidence.assign(
-            frame=frames,
-            team=evidence["slot"] // N_ROLES,
-            jersey=half.jersey_at(evidence["slot"].to_numpy(), frames.to_numpy()),
-        )
+    evidence = _evidence(match)
     truth = [] if match.truth is None else [match.truth]
     tables = [*truth, *shown.values(), *([] if evidence is None else [evidence])]
     sampled = None if match.positions is None else _sample(match.positions)
@@ -245,6 +236,17 @@ def write_match_page(match: MatchData, path: str | Path) -> dict:
     content, figures = page_data(match)
     write_page("match.html", path, content=content, figures=figures)
     return content
+
+
+def _evidence(match: MatchData) -> pd.DataFrame | None:
+    """The peaks of the logits, with frame, team and jersey."""
+    if match.logits is None:
+        return None
+    half = match.positions
+    found = peaks(match.logits, half.state[State.VISIBLE] > 0)
+    slots, frames = found["slot"].to_numpy(), half.first_frame + found["index"].to_numpy()
+    jerseys = half.jersey_at(slots, frames)
+    return found.assign(frame=frames, team=slots // N_ROLES, jersey=jerseys)
 
 
 def _by_class(result: Evaluation, judged: pd.DataFrame) -> pd.DataFrame:
@@ -303,11 +305,13 @@ def _rows(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return players.assign(role=[Role(int(r)).name if r > 0 else "" for r in players["role"]])
 
 
+def _row_of(table: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    players, mine = (pd.MultiIndex.from_frame(one[["team", "jersey"]]) for one in (rows, table))
+    return players.get_indexer(mine)
+
+
 def _columns(table: pd.DataFrame, rows: pd.DataFrame, *more: str) -> dict[str, list]:
-    row = pd.MultiIndex.from_frame(rows[["team", "jersey"]]).get_indexer(
-        pd.MultiIndex.from_frame(table[["team", "jersey"]].astype(np.int64))
-    )
-    plain = table[["frame", "cls", *more]].assign(row=row)
+    plain = table[["frame", "cls", *more]].assign(row=_row_of(table, rows))
     flags = dict.fromkeys((name for name in more if plain[name].dtype == bool), int)
     return {name: values.round(3).tolist() for name, values in plain.astype(flags).items()}
 
@@ -319,10 +323,9 @@ def _pack(sampled: pd.DataFrame, rows: pd.DataFrame, first: int) -> dict:
     """
     n = int(sampled["sample"].max()) + 1 if len(sampled) else 0
     packed = np.full((3, N_SLOTS, n), NOBODY, "<i2")
-    row = np.array(_columns(sampled.assign(cls=0), rows)["row"], int)
     limit = 2**15 - 1
     for place, values in enumerate((100 * sampled["x"], 100 * sampled["y"])):
         packed[place, sampled["slot"], sampled["sample"]] = values.round().clip(-limit, limit)
-    packed[2, sampled["slot"], sampled["sample"]] = 2 * row + sampled["visible"]
+    packed[2, sampled["slot"], sampled["sample"]] = 2 * _row_of(sampled, rows) + sampled["visible"]
     data = base64.b64encode(packed.tobytes()).decode()
     return {"first": first, "step": STEP, "slots": N_SLOTS, "data": data}

@@ -197,14 +197,17 @@ def recorded(path):
     code = "\n".join(
         cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
     )
-    for node in ast.walk(ast.parse(code)):
+    nodes = list(ast.walk(ast.parse(code)))
+    said = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    for node in nodes:
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("run."):
             kind = node.func.attr
             if kind in ("figure", "table", "metric"):
                 name = node.args[0 if kind == "metric" else 1]
                 parts = name.values if isinstance(name, ast.JoinedStr) else [name]
                 texts = [part.value if isinstance(part, ast.Constant) else "*" for part in parts]
-                yield f"{kind}s.{''.join(texts)}"
+                names = ["".join(texts)] if texts != ["*"] else said  # a variable: anything said
+                yield from (f"{kind}s.{name}" for name in names)
 
 
 def test_the_questions_name_what_the_notebooks_make():
