@@ -197,7 +197,8 @@ class PlayerDST(nn.Module):
         size, step = self.config, self.config.step
         batch, missing = len(features), -features.shape[1] % step
         features = F.pad(features, (0, 0, 0, missing))
-        real = F.pad(frames, (0, missing), value=PAD_FRAME)[:, ::step] != PAD_FRAME  # (B, n)
+        given = F.pad(frames, (0, missing), value=PAD_FRAME).unflatten(1, (-1, step)) != PAD_FRAME
+        real = given[..., 0]  # (B, n)
         by_step = features.unflatten(1, (-1, step))  # (B, n, step, inputs)
         state = by_step[:, :, step // 2, : N_SLOTS * len(State)]
         state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
@@ -206,6 +207,7 @@ class PlayerDST(nn.Module):
         state = torch.cat((state, torch.ones_like(state[..., :1])), dim=-1) * there  # (B, n, 26, 6)
         logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
         odds = (logits[..., 1:, :] - logits[..., :1, :]).clamp(-_SURE, _SURE)  # (B, n, step, V, 8, 26)
+        odds = odds.where(given[..., None, None, None], -_SURE)
         seen = (state[..., State.VISIBLE] > 0.5)[:, :, None]  # (B, n, 1, 26)
         if self.training and size.forget:
             seen = seen & (torch.rand(batch, 1, 1, N_SLOTS, device=seen.device) >= size.forget)
@@ -221,7 +223,7 @@ class PlayerDST(nn.Module):
         x = self.norms[0](self.said(odds) + self.stands(state) + self.slot).relu()
         others = self.others(torch.cat((x.mean(2), x.amax(2)), dim=-1))
         x = x + (self.alone(x) + others[:, :, None]).relu()
-        near = F.pad(x, (0, 0, 0, 0, 1, 1))
+        near = F.pad(x * real[..., None, None], (0, 0, 0, 0, 1, 1))
         x = x + self.around(torch.cat((near[:, :-2], x, near[:, 2:]), dim=-1)).relu()
         x = self.norms[1](x)  # (B, n, 26, player)
         share = self.look(x).softmax(dim=2)  # (B, n, 26, heads)
