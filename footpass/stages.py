@@ -27,6 +27,7 @@ from footpass.files import DataError
 from footpass.halves import events_of
 from footpass.inference import read_logits
 from footpass.models.dst import FUSIONS
+from footpass.models.player_dst import PlayerDSTConfig
 from footpass.processes import rank_and_world, wait_for_all
 from footpass.recipes import (
     GNN_RECIPES,
@@ -164,7 +165,10 @@ class Study:
     def rehearsal(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = self._dst_recipe(fusion)
-        recipe = replace(recipe, train=recipe.rehearsal.train)
+        # What is set for the real logits alone must not lead to another rehearsal.
+        usual = PlayerDSTConfig()
+        sizes = replace(recipe.model, forget=usual.forget, least=usual.least)
+        recipe = replace(recipe, model=sizes, train=recipe.rehearsal.train)
         with self.stage("rehearsal", recipe) as run:
             rows = rehearse_dst(recipe, run, self.device)
         return Stage("rehearsal", run, rows)

@@ -1,6 +1,7 @@
 """The DST from the command line: trains and predicts on tactical data and on play-by-play, bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,14 @@ from footpass.models.dst import DST, DSTConfig
 from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, leave_one_match_out
 from footpass.recipes import checkpoint_path, logits_path, predictions_path
 from footpass.release import PREDICTION_FILES, TRUTH_FILES, Release
-from footpass.sequence import DSTRecipe, load_dst, open_recorded
+from footpass.sequence import (
+    DST_RECIPES,
+    DSTRecipe,
+    load_dst,
+    open_recorded,
+    rehearse_dst,
+    train_dst,
+)
 from footpass.sequence import write_events as write_sequences
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
@@ -97,6 +105,39 @@ def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
 def test_a_model_and_its_windows_agree():
     with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
         DSTRecipe(DSTConfig(), WindowConfig(span=500), TrainConfig())
+
+
+def test_training_goes_on_from_a_rehearsal(data, tmp_path):
+    """With a learning rate of next to nothing the weights stay; what is no size may differ."""
+    recipe = DST_RECIPES["smoke"]
+    rehearse_dst(recipe, tmp_path / "first")
+    start = tmp_path / "first" / LAST
+    halves = open_recorded(data, "train", [data / "taad"])
+    still = replace(
+        recipe,
+        model=replace(recipe.model, forget=0.0, least=0.2),
+        train=replace(recipe.train, rates={"": 1e-12}),
+    )
+    train_dst(still, lambda epoch: halves, np.ones(8), tmp_path / "then", start=start)
+    before, after = (load_dst(path)[0] for path in (start, tmp_path / "then" / LAST))
+    assert after.config.least == 0.2
+    for name, weight in before.state_dict().items():
+        np.testing.assert_allclose(after.state_dict()[name], weight, atol=1e-6)
+    other = replace(recipe, model=replace(recipe.model, width=32))
+    with pytest.raises(DataError, match="last.pt: weights of other sizes to begin with"):
+        train_dst(other, lambda epoch: halves, np.ones(8), tmp_path / "other", start=start)
+
+
+def test_a_rehearsal_is_of_the_recipe_alone(tmp_path):
+    """The same twice, whatever is near; its matches are simulated once."""
+    recipe = DST_RECIPES["smoke"]
+    for folder in ("one", "two"):
+        rehearse_dst(recipe, tmp_path / folder)
+    one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
+    assert all((one[name] == two[name]).all() for name in one)
+    made = (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns
+    rehearse_dst(recipe, tmp_path / "one")
+    assert (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns == made
 
 
 # --- play-by-play alone
