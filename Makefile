@@ -16,7 +16,7 @@ lint: .venv/.installed
 	.venv/bin/ruff format --check .
 
 bench: .venv/.installed
-	for bench in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do .venv/bin/python -m benchmarks.$$bench || exit 1; done
+	.venv/bin/python -m benchmarks
 
 .venv/.installed: requirements.txt pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

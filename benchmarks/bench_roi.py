@@ -4,7 +4,7 @@ import torch
 
 from benchmarks import plain_roi
 from benchmarks.harness import compare, main
-from benchmarks.memory import LiveBytes
+from footpass.memory import LiveBytes
 from footpass.models.taad import ROI_CELLS, STRIDE, roi_mean
 
 TRACKLETS, FRAMES = 26, 50

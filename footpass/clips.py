@@ -22,8 +22,9 @@ from footpass.events import match_of
 from footpass.files import DataError, find, video_path
 from footpass.halves import HalfMatch, open_halves
 from footpass.models.x3d import PIXEL_MEAN, normalise
-from footpass.schema import ACTIONS, MODEL_SIZE, N_SLOTS, State
+from footpass.schema import ACTIONS, MIRRORS, MODEL_SIZE, N_ROLES, N_SLOTS, State
 from footpass.video import probe, video_reader
+from footpass.windows import Excerpt, mirrored
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def open_footage(
 
 
 class Events(NamedTuple):
-    """Events whose actor has a box, ``(N,)`` each: the half's number, absolute frame, slot, class."""
+    """Events to learn from, ``(N,)`` each: the half's number, absolute frame, slot, class."""
 
     half: np.ndarray
     frame: np.ndarray
@@ -154,13 +155,15 @@ class Events(NamedTuple):
     cls: np.ndarray
 
 
-def visible_events(halves: Sequence[HalfMatch], frames: int) -> Events:
+def learnable_events(halves: Sequence[HalfMatch], frames: int, everyone: bool = False) -> Events:
     """Events that can be learned from pixels, in order of half, frame and slot.
 
     Parameters
     ----------
     frames
         Length of the clips that are to be cut around them.
+    everyone
+        Also those of players without a box, who are somewhere on the pitch: for the graph model.
 
     Raises
     ------
@@ -173,17 +176,37 @@ def visible_events(halves: Sequence[HalfMatch], frames: int) -> Events:
             raise DataError(f"half {half.name}: a challenge half has no labels to learn from")
         if half.n_frames < frames:
             raise DataError(f"half {half.name}: {half.n_frames} frames, too short for clips of {frames}")
-        at, slots = np.nonzero(((half.labels > 0) & (half.state[State.VISIBLE] > 0)).T)
+        at, slots = np.nonzero(((half.labels > 0) & asked_about(half, everyone)).T)
         numbers = np.full(len(at), number)
         parts.append(Events(numbers, at + half.first_frame, slots, half.labels[slots, at].astype(int)))
     events = Events(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     if not len(events.cls):
         names = ", ".join(half.name for half in halves)
-        raise DataError(f"{names}: no event whose player has a box: nothing to learn from")
+        place = "position" if everyone else "box"
+        raise DataError(f"{names}: no event whose player has a {place}: nothing to learn from")
     absent = [action.label for action in ACTIONS if action not in events.cls]
     if absent:
-        log.warning("no event with a box of class %s in these halves", ", ".join(absent))
+        log.warning("no event to learn from of class %s in these halves", ", ".join(absent))
     return events
+
+
+def asked_about(half: HalfMatch, everyone: bool) -> np.ndarray:
+    """Bool ``(26, T)``, where a model is to say what a player does: with a box, or of ``everyone``.
+
+    Raises
+    ------
+    DataError
+        If everyone is asked about, and nobody who has a box has a position.
+    """
+    visible = half.state[State.VISIBLE] > 0
+    if not everyone:
+        return visible
+    present = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
+    if visible.any() and not (visible & present).any():
+        raise DataError(
+            f"half {half.name}: no positions of the players with a box: the graph model needs them"
+        )
+    return present
 
 
 def draw_events(cls: np.ndarray, per_class: int, seed: int, epoch: int) -> np.ndarray:
@@ -209,10 +232,9 @@ class Clip(NamedTuple):
         first tracklet is the one that acts.
     labels
         int8 ``(M, T)`` class ids.
-    slots
-        int64 ``(M,)``.
-    state
-        float32 ``(5, M, T)`` as in `HalfMatch`.
+    slots, state
+        int64 ``(M,)``, and float32 ``(5, M, T)`` as in `HalfMatch`: of the match as the warp shows it,
+        mirrored where it flips the picture.
     half, start, at
         Number of the half, absolute frame of the first picture, and the event's place after it.
     warp
@@ -252,7 +274,7 @@ class ClipDataset(Dataset):
     Raises
     ------
     DataError
-        As in `visible_events`; from reading a clip, if the video has fewer frames than it says.
+        As in `learnable_events`; from reading a clip, if the video has fewer frames than it says.
     """
 
     def __init__(
@@ -268,7 +290,7 @@ class ClipDataset(Dataset):
         self.config = config
         self.augmentation = augmentation
         self.seed, self.epoch = seed, epoch
-        self.events = events or visible_events([f.half for f in self.footage], config.frames)
+        self.events = events or learnable_events([f.half for f in self.footage], config.frames)
         self.rows = draw_events(self.events.cls, config.per_class, seed, epoch)
 
     def at_epoch(self, epoch: int) -> "ClipDataset":
@@ -292,16 +314,18 @@ class ClipDataset(Dataset):
             pixels = video_reader(self.footage[number].video, config.size).clip(start, config.frames)
         except DataError as error:
             raise DataError(f"half {half.name}, clip at frame {start}: {error}") from error
+        warp = random_warp(augmentation, config.size, rng) if augmentation else _SAME_PLACE
+        shown, state = shown_match(window.state, slots, warp)
         return Clip(
             pixels=pixels,
             boxes=window_boxes(window, slots, grow, config.size),
             labels=dilated_labels(half, start, start + config.frames, config.dilation)[slots],
-            slots=slots,
-            state=window.state[:, slots],
+            slots=shown,
+            state=state,
             half=np.int64(number),
             start=np.int64(start),
             at=np.int64(frame - start),
-            warp=random_warp(augmentation, config.size, rng) if augmentation else _SAME_PLACE,
+            warp=warp,
             colour=random_colour(augmentation, rng) if augmentation else _SAME_COLOUR,
         )
 
@@ -311,6 +335,23 @@ def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Genera
     seen = (window.state[State.VISIBLE] > 0).any(axis=1)
     order = np.lexsort((rng.random(N_SLOTS), ~seen))
     return np.r_[actor, order[order != actor][:others]]
+
+
+def shown_match(state: np.ndarray, slots: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slots ``(M,)`` and their state ``(5, M, T)`` in the match that a warped picture shows.
+
+    A flipped picture is one of the match mirrored along the pitch: positions and velocities change
+    sides, teams their direction, and so players their slots. Tracklets stay in their order.
+
+    Parameters
+    ----------
+    state
+        ``(5, 26, T)`` as in `HalfMatch`.
+    """
+    if np.linalg.det(warp[:, :2]) < 0:
+        mirror = MIRRORS["X"]
+        state, slots = mirrored(Excerpt(state, (), None), mirror).state, np.asarray(mirror.slots)[slots]
+    return slots, state[:, slots]
 
 
 def window_boxes(
@@ -397,11 +438,28 @@ def random_colour(augmentation: Augmentation, rng: np.random.Generator) -> np.nd
 
 
 class Inputs(NamedTuple):
-    """What the models take: normalised ``(B, 3, T, H, W)``, ``(B, M, T, 4)`` and bool ``(B, M, T)``."""
+    """What the models take.
+
+    Attributes
+    ----------
+    clip
+        ``(B, 3, T, H, W)``, normalised.
+    boxes, visible
+        ``(B, M, T, 4)`` and bool ``(B, M, T)``.
+    nodes, present
+        ``(B, M, T, 5)`` (`schema.Node`) and bool ``(B, M, T)``: the game state, which only the graph
+        model reads.
+    """
 
     clip: Tensor
     boxes: Tensor
     visible: Tensor
+    nodes: Tensor
+    present: Tensor
+
+    def asked(self, everyone: bool) -> Tensor:
+        """Bool ``(B, M, T)``, as `asked_about`."""
+        return self.present if everyone else self.visible
 
 
 def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
@@ -421,7 +479,14 @@ def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
         visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
     if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
         pixels = recolour(pixels, batch.colour.to(device))
-    return Inputs(normalise(pixels), boxes, visible)
+    return Inputs(normalise(pixels), boxes, visible, *game_state(batch.state, batch.slots, device))
+
+
+def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Nodes and presence (`Inputs`) of a batch of states ``(B, 5, M, T)`` and their slots ``(B, M)``."""
+    motion = state.to(device).float()[:, State.X : State.VISIBLE].movedim(1, -1)  # (B, M, T, 4)
+    team = (slots.to(device) // N_ROLES)[..., None, None].expand(*motion.shape[:3], 1)
+    return torch.cat((team.to(motion), motion), dim=-1), motion.isfinite().all(-1)
 
 
 def warp_pixels(pixels: Tensor, warp: Tensor) -> Tensor:

@@ -70,6 +70,8 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def _parsed(value: Any, hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType) and value is not None:  # of X | None, X
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
     if is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value)
     if get_origin(hint) is tuple and isinstance(value, list):  # JSON has no tuples

@@ -4,6 +4,7 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +16,14 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from footpass.clips import ClipConfig, Footage, window_boxes
+from footpass.clips import ClipConfig, Footage, Inputs, asked_about, game_state, window_boxes
 from footpass.events import concat
 from footpass.files import DataError, atomic_write
 from footpass.halves import HalfMatch
 from footpass.models.x3d import normalise
 from footpass.postprocess import NMS, nms
 from footpass.processes import rank_and_world, shard, wait_for_all
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action
 from footpass.training import DTYPES
 from footpass.video import VideoReader
 
@@ -44,7 +45,7 @@ def half_logits(
     Parameters
     ----------
     model
-        Takes clip, boxes and visibility, on the device that it is on; it is put into evaluation mode.
+        Takes `clips.Inputs` on the device that it is on; it is put into evaluation mode.
     config
         What the model was trained on: length and size of clips, growth of boxes.
     stride
@@ -66,7 +67,7 @@ def half_logits(
     stride = config.frames // 2 if stride is None else stride
     if not 1 <= stride <= config.frames:
         raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
-    half, slots = footage.half, np.arange(N_SLOTS)
+    half = footage.half
     device = next(model.parameters()).device
     model.eval()
     total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
@@ -79,17 +80,27 @@ def half_logits(
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
-            window = half.window(start, start + len(pixels))
-            boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
-            clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
-            visible = boxes.isfinite().all(-1)  # (26, T)
+            inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
             amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
             with torch.inference_mode(), amp:  # not around a yield: it would hold for the caller too
-                logits = model(normalise(clip)[None], boxes[None], visible[None])[0]  # (9, 26, T)
+                logits = model(*inputs)[0]  # (9, 26, T)
             fresh = len(pixels) - len(passes)
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
+
+
+def window_inputs(
+    window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
+) -> Inputs:
+    """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
+    slots = np.arange(N_SLOTS)
+    clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
+    boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
+    visible = boxes.isfinite().all(-1)  # (26, T)
+    state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
+    game = game_state(state[None], torch.from_numpy(slots)[None], device)
+    return Inputs(normalise(clip)[None], boxes[None], visible[None], *game)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -142,10 +153,11 @@ def write_logits(
                 progress.update(half.n_frames)
                 continue
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored = _dataset(file, half, mark)
+                stored, began = _dataset(file, half, mark), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
+                stored.attrs["seconds"] = time.monotonic() - began
     wait_for_all()
     if rank == 0:
         with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
@@ -190,6 +202,16 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
         return False
 
 
+def frames_per_second(path: str | Path) -> float | None:
+    """How fast the logits of a store were made; None if there is none, or it does not say."""
+    try:
+        with h5py.File(path) as file:
+            frames = sum(half.shape[-1] - half.attrs["first_frame"] for half in file.values())
+            return float(frames / sum(half.attrs["seconds"] for half in file.values()))
+    except (OSError, KeyError, ZeroDivisionError):
+        return None
+
+
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
 
@@ -218,15 +240,15 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
 
 
 def spot(
-    logits: np.ndarray, visible: np.ndarray, window: int = NMS_WINDOW
+    logits: np.ndarray, asked: np.ndarray, window: int = NMS_WINDOW
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where a tracklet's likeliest class is an action, and no better such frame is near.
 
     Parameters
     ----------
-    logits, visible
-        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a player is not visible: the model was
-        never taught what to say there.
+    logits, asked
+        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a model is not asked (`asked_about`):
+        it was never taught what to say there.
     window
         Of two finds of one tracklet and class at most so many frames apart, the better one stays, of
         equals the earlier.
@@ -242,7 +264,7 @@ def spot(
         If a logit is not finite: the model has diverged.
     """
     best = logits.argmax(axis=0)  # (M, T)
-    frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & visible).T)
+    frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
     x = logits[:, tracklet, frame].astype(np.float32)  # (9, N)
     if not np.isfinite(x).all():
         raise DataError("logits that are not finite: the model has diverged")
@@ -253,13 +275,17 @@ def spot(
     return tracklet[kept], frame[kept], cls[kept], score[kept]
 
 
-def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WINDOW) -> pd.DataFrame:
+def events_from_logits(
+    logits: np.ndarray, half: HalfMatch, window: int = NMS_WINDOW, everyone: bool = False
+) -> pd.DataFrame:
     """Events of a half, as of `spot`.
 
     Parameters
     ----------
     logits
         ``(9, 26, T)`` of the half's frames.
+    everyone
+        As of `asked_about`: what a graph model says of players without a box counts too.
 
     Returns
     -------
@@ -270,13 +296,14 @@ def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WI
     Raises
     ------
     DataError
-        If the logits are not of these frames, or are not finite.
+        If the logits are not of these frames, or are not finite; or as in `asked_about`.
     """
     expected = (N_CLASSES, *half.jersey.shape)
     if logits.shape != expected:
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
+    asked = asked_about(half, everyone)
     try:
-        slots, at, cls, score = spot(logits, half.state[State.VISIBLE] > 0, window)
+        slots, at, cls, score = spot(logits, asked, window)
     except DataError as error:
         raise DataError(f"half {half.name}: {error}") from error
     frames = at + half.first_frame
@@ -292,6 +319,11 @@ def events_from_logits(logits: np.ndarray, half: HalfMatch, window: int = NMS_WI
     )
 
 
-def events_from_store(path: str | Path, halves: Mapping[str, HalfMatch]) -> pd.DataFrame:
+def events_from_store(
+    path: str | Path, halves: Mapping[str, HalfMatch], everyone: bool = False
+) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
-    return concat(events_from_logits(read_logits(path, half), half) for half in halves.values())
+    tables = (
+        events_from_logits(read_logits(path, half), half, everyone=everyone) for half in halves.values()
+    )
+    return concat(tables)

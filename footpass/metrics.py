@@ -7,7 +7,7 @@ figure that papers and the server report is **macro F1**, the mean of the eight 
 Source: ``utils/metric_utils.py`` of the public FOOTPASS repository, whose counts these equal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -347,7 +347,7 @@ class Interval:
 
 
 def bootstrap(
-    evaluations: Iterable[Evaluation],
+    evaluations: Iterable[Evaluation | Sequence[Evaluation]],
     level: float = 0.9,
     samples: int = 2000,
     block_minutes: float = 5.0,
@@ -361,7 +361,9 @@ def bootstrap(
     Parameters
     ----------
     evaluations
-        Evaluations on the same ground truth.
+        Evaluations on the same ground truth; a sequence of them is one system trained with several
+        seeds, whose figure is the mean and whose interval holds the seeds' spread too, for the seeds
+        are drawn with replacement like the blocks.
     level
         Share of the bootstrap distribution inside the interval.
 
@@ -375,7 +377,8 @@ def bootstrap(
     DataError
         If the evaluations are not of the same halves.
     """
-    evaluations = list(evaluations)
+    systems = [[e] if isinstance(e, Evaluation) else list(e) for e in evaluations]
+    evaluations = [evaluation for system in systems for evaluation in system]
     if any(halves_of(e.truth) != halves_of(evaluations[0].truth) for e in evaluations):
         raise DataError("the evaluations are not of the same halves")
     length = int(block_minutes * 60 * FPS)
@@ -387,10 +390,14 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples)
     tp, fp, gt = np.moveaxis(weights @ tallies, 1, 0)  # each (E, samples, 8)
-    drawn = f1_score(tp, fp, gt).mean(axis=-1)  # (E, samples)
-    values = np.array([e.macro_f1 for e in evaluations])
-    tail = 50 * (1 - level)
-    series = [*zip(values, drawn, strict=True)]
+    single = f1_score(tp, fp, gt).mean(axis=-1)  # (E, samples)
+    tail, series, first = 50 * (1 - level), [], 0
+    for system in systems:
+        runs = first + rng.integers(len(system), size=(len(system), samples))
+        drawn = np.take_along_axis(single, runs, axis=0).mean(axis=0)
+        series.append((np.mean([e.macro_f1 for e in system]), drawn))
+        first += len(system)
+    values, drawn = zip(*series, strict=True)
     series += [(v - values[0], d - drawn[0]) for v, d in series[1:]]
     return [Interval(float(v), *map(float, np.percentile(d, [tail, 100 - tail]))) for v, d in series]
 

@@ -1,13 +1,15 @@
 """Figures of the notebooks: functions that take tables and return a matplotlib Figure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
+from scipy.special import softmax
 from scipy.stats import beta
 
 from footpass.clips import Inputs
@@ -17,10 +19,11 @@ from footpass.halves import HalfMatch
 from footpass.losses import WEIGHTINGS, class_weights
 from footpass.metrics import Evaluation
 from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
-from footpass.schema import ACTION_LABELS, ACTIONS, FPS, MODEL_SIZE, N_ROLES, State
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, MODEL_SIZE, N_ROLES, N_SLOTS, Action, State
 from footpass.simulate.statistics import LEVELS, RELATIONS, Statistics
 from footpass.video import VideoReader
 from footpass.views import overlay
+from footpass.windows import Recorded
 
 # One colour a class everywhere; the palette is Okabe and Ito's, safe for colour-blind readers.
 CLASS_COLOURS = dict(
@@ -354,19 +357,18 @@ def changes_on_a_timeline(
     return figure
 
 
-def compare_learning(runs: dict[str, list[dict]]) -> Figure:
-    """Loss and macro F1 by optimizer step; ``runs`` are rows of `footpass.training.train` by name."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
-    for (name, rows), colour in zip(runs.items(), _BY_CLASS, strict=False):
-        table = pd.DataFrame(rows)
-        for axes, column in zip(panels, ("loss", "macro_f1"), strict=True):
-            axes.plot(table["step"], table[column], marker="o", ms=3, color=colour, label=name)
-    for axes, label in zip(panels, ("training loss", "macro F1 on held-out halves"), strict=True):
+def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
+    """Training loss by optimizer step: panel name -> model name -> rows of `footpass.training.train`."""
+    figure, row = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False, layout="constrained")
+    for axes, (title, runs) in zip(row[0], panels.items(), strict=True):
+        for (name, rows), colour in zip(runs.items(), _BY_CLASS, strict=False):
+            table = pd.DataFrame(rows)
+            axes.plot(table["step"], table["loss"], marker="o", ms=3, color=colour, label=name)
+        axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("optimizer steps")
-        axes.set_ylabel(label)
         _clean(axes)
-    panels[1].set_ylim(bottom=0)
-    panels[0].legend(frameon=False, fontsize=8)
+    row[0, 0].set_ylabel("training loss")
+    row[0, 0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -768,3 +770,124 @@ def importance(shares: pd.Series, most: int = 25) -> Figure:
     axes.set_xlabel("share of the gain of all splits")
     _clean(axes)
     return figure
+
+
+def effects(table: pd.DataFrame) -> Figure:
+    """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
+    y = np.arange(len(table))[::-1]
+    sure = (table["low"] > 0) | (table["high"] < 0)
+    colours = np.where(sure, "#0072B2", "#8A8A8A")
+    axes.hlines(y, table["low"], table["high"], color=colours, lw=5, alpha=0.3)
+    axes.scatter(table["change"], y, color=colours, zorder=2)
+    for row, value in zip(y, table["change"], strict=True):
+        axes.annotate(
+            f"{value:+.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    axes.axvline(0, color="#555555", lw=0.8)
+    labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
+    axes.set_yticks(y, labels, fontsize=8)
+    axes.set(xlabel="change of macro F1", ylim=(-0.6, len(table) - 0.2))
+    _clean(axes)
+    return figure
+
+
+def f1_table(table: pd.DataFrame) -> Figure:
+    """F1 by row and class in colours, the numbers in the cells."""
+    size = (1.8 + 0.85 * table.shape[1], 1 + 0.32 * len(table))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(
+        table,
+        annot=True,
+        fmt=".2f",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        ax=axes,
+        annot_kws={"size": 8},
+    )
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(length=0)
+    return figure
+
+
+def window_of_play(
+    one: Recorded,
+    detectors: Sequence[str],
+    events: dict[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    start: int,
+    seconds: float,
+) -> Figure:
+    """A window as a DST sees it, frames by slots: evidence, truth, and what was written.
+
+    Parameters
+    ----------
+    one
+        The half, with the logits of ``detectors``, which are their names.
+    events
+        Event tables with scores by name; a dot is the larger, the higher its score.
+    truth
+        Ground truth, drawn as rings.
+    start
+        First frame, absolute.
+    """
+    length = round(seconds * FPS)
+    stop = start + length
+    excerpt = one.cut(start, stop)
+    names = [*detectors, *events]
+    figure, panels = plt.subplots(
+        len(names), 1, figsize=(10, 2.3 * len(names)), sharex=True, sharey=True, layout="constrained"
+    )
+    panels = np.atleast_1d(panels)
+    for axes, name, logits in zip(panels, detectors, excerpt.logits, strict=False):
+        action = 1 - softmax(logits.astype(np.float32), axis=0)[Action.BACKGROUND]  # (26, T)
+        image = axes.imshow(
+            np.where(np.isnan(excerpt.state[State.X]), np.nan, action),
+            cmap="Greys",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            extent=(0, seconds, N_SLOTS - 0.5, -0.5),
+            interpolation="none",
+        )
+        axes.set_title(f"{name}: probability of any action", fontsize=9, loc="left")
+    figure.colorbar(image, ax=panels[: len(detectors)], shrink=0.6)
+    for axes, name in zip(panels[len(detectors) :], events, strict=True):
+        axes.set_title(f"{name}: what was written", fontsize=9, loc="left")
+    for axes, name in zip(panels, names, strict=True):
+        for table, filled in ((truth, False), (events.get(name, truth[:0]), True)):
+            when, where, colour, score = _on_slots(one.half, table, start, stop)
+            style = {"s": 60 * score + 8, "c": colour} if filled else {"s": 110, "edgecolors": colour}
+            axes.scatter(when, where, **style, **({} if filled else {"facecolors": "none", "lw": 1.5}))
+        axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
+        axes.set_ylabel("slot")
+        axes.set_yticks(range(0, N_SLOTS, 5))
+        _clean(axes)
+    panels[-1].set_xlabel(f"seconds from frame {start} of {one.name}")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0].scatter([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        ncols=8,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=8,
+    )
+    return figure
+
+
+def _on_slots(
+    half: HalfMatch, table: pd.DataFrame, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Seconds, slot, colour and score of the events of a window whose player is in a slot there."""
+    table = table[(table["half"] == half.name) & table["frame"].between(start, stop - 1)]
+    frame, team = table["frame"].to_numpy(), table["team"].to_numpy()
+    slots = np.arange(N_SLOTS)[:, None]
+    jersey = half.jersey_at(slots, frame[None])  # (26, N)
+    mine = (jersey == table["jersey"].to_numpy()) & (slots // N_ROLES == team)
+    known = mine.any(axis=0)
+    colour = [_BY_CLASS[cls - 1] for cls in table["cls"][known]]
+    score = table["score"].to_numpy()[known] if "score" in table else np.ones(known.sum())
+    return (frame[known] - start) / FPS, mine.argmax(axis=0)[known], colour, score

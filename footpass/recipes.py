@@ -20,6 +20,8 @@ from footpass.clips import (
     ClipDataset,
     Events,
     Footage,
+    asked_about,
+    learnable_events,
     model_inputs,
 )
 from footpass.configs import build, plain
@@ -29,11 +31,12 @@ from footpass.halves import events_of
 from footpass.inference import events_from_store, spot, write_logits
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
+from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.reference import load_reference
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.processes import rank_and_world
-from footpass.schema import N_CLASSES, N_ROLES, Action, State
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
 from footpass.training import BEST, DTYPES, TrainConfig, train
 
 log = logging.getLogger(__name__)
@@ -79,10 +82,19 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
     ),
     "study": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
-        clips=replace(_SHORT, per_class=150),
+        clips=replace(_SHORT, size=(144, 256), per_class=150),
         train=TrainConfig(
-            epochs=30, batch=4, rates={"": 2e-3}, warmup=100, milestones=(20, 26), clip=1.0, ema=0.998
+            epochs=24,
+            batch=2,
+            accumulate=2,  # so that two processes can share a step
+            rates={"": 2e-3},
+            warmup=100,
+            milestones=(16, 21),
+            clip=1.0,
+            ema=0.98,
+            precision="bf16",
         ),
+        background=0.25,
         validation=25,
     ),
     "paper": TAADRecipe(
@@ -99,6 +111,75 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
             precision="fp16",
             workers=8,
         ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class GNNRecipe(TAADRecipe):
+    """A TAAD + GNN, which is taught the same way, but about all players and with a focal loss.
+
+    Attributes
+    ----------
+    gammas
+        Pairs of an epoch, from 0, and the focal loss's gamma from it on.
+    """
+
+    model: GNNConfig
+    gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))
+
+
+def _with_everyone(profile: str) -> ClipConfig:
+    """The clips of a TAAD recipe, of the same pictures, with all slots."""
+    return replace(TAAD_RECIPES[profile].clips, others=N_SLOTS - 1)
+
+
+# With the backbones of the TAAD recipes, to start from what these have learned. Until the graph has
+# found a use for it, it stays as it is: that is also cheaper.
+_SMALL_GRAPH = GNNConfig(_SMALL, width=48, visual=32, graph=64, head=64)
+GNN_RECIPES: dict[str, GNNRecipe] = {
+    "smoke": GNNRecipe(
+        model=GNNConfig(TAAD_RECIPES["smoke"].model.x3d, width=8, visual=8, graph=8, head=16),
+        clips=_with_everyone("smoke"),
+        train=TrainConfig(epochs=2, batch=4, frozen_epochs=1),
+        validation=4,
+    ),
+    "demo": GNNRecipe(
+        model=_SMALL_GRAPH,
+        clips=_with_everyone("demo"),
+        train=TrainConfig(
+            epochs=8,
+            batch=2,
+            rates={"": 2e-3, "features.": 2e-4},
+            warmup=20,
+            clip=1.0,
+            frozen_epochs=4,
+            precision="bf16",
+        ),
+        validation=10,
+    ),
+    "study": GNNRecipe(
+        model=_SMALL_GRAPH,
+        clips=_with_everyone("study"),
+        train=TrainConfig(
+            epochs=14,
+            batch=2,
+            accumulate=2,
+            rates={"": 2e-3, "features.": 4e-4},
+            warmup=100,
+            milestones=(10, 12),
+            clip=1.0,
+            ema=0.98,
+            frozen_epochs=4,
+            precision="bf16",
+        ),
+        background=0.12,  # for 22 players the same odds of an event as TAAD's 0.25 for 9
+        validation=25,
+    ),
+    "paper": GNNRecipe(
+        model=GNNConfig(),
+        clips=replace(_with_everyone("paper"), per_class=600),
+        train=TAAD_RECIPES["paper"].train,
     ),
 }
 
@@ -144,26 +225,92 @@ def train_taad(
         model.features.x3d.load_kinetics(kinetics)
     else:
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    clips = ClipDataset(
-        list(train_footage.values()), recipe.clips, recipe.augmentation, recipe.train.seed
-    )
+    clips = _clips(recipe, train_footage, val_footage, model.everyone)
+    about = {"kinetics": str(kinetics) if kinetics else None}
+    return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
+
+
+def train_gnn(
+    recipe: GNNRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    start: str | Path | None = None,
+) -> list[dict]:
+    """Train a TAAD + GNN, see `train_taad`.
+
+    Parameters
+    ----------
+    start
+        Checkpoint of a TAAD with the same backbone and width, whose features it starts from; without it,
+        they are random.
+
+    Raises
+    ------
+    DataError
+        As in `train_taad`, or if the checkpoint does not fit, or a half has no positions.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = TAADGNN(recipe.model)
+    if start:
+        sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
+        content = load_checkpoint(start, {"kind": "TAAD", "model": sizes})
+        names = [name for name in content["model"] if name.startswith("features.")]
+        features = {name.removeprefix("features."): content["model"][name] for name in names}
+        model.features.load_state_dict(features)
+    else:
+        log.warning("no TAAD was given to start from: the backbone starts from random weights")
+    clips = _clips(recipe, train_footage, val_footage, model.everyone)
+    about = {"gammas": recipe.gammas, "start": fingerprint(start) if start else None}
+    ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
+    for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
+        # A run with more epochs is the same run, going on; so the loss may change in between.
+        part = replace(recipe, train=replace(recipe.train, epochs=min(end, recipe.train.epochs)))
+        loss = ClipLoss(recipe.background, gamma, model.everyone)
+        rows = _train(model.to(device), part, *clips, loss, run_dir, about)
+    return rows
+
+
+def _clips(
+    recipe: TAADRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    everyone: bool,
+) -> tuple[ClipDataset, ClipDataset]:
+    """Clips to train on, and those to validate on."""
+    config = recipe.clips
+    parts = [list(footage.values()) for footage in (train_footage, val_footage)]
+    events = [learnable_events([f.half for f in part], config.frames, everyone) for part in parts]
+    seed = recipe.train.seed
+    clips = ClipDataset(parts[0], config, recipe.augmentation, seed, events=events[0])
     # Not dilated: these labels are the events themselves.
-    fixed = ClipDataset(
-        list(val_footage.values()), replace(recipe.clips, per_class=recipe.validation, dilation=0)
-    )
+    fixed = replace(config, per_class=recipe.validation, dilation=0)
+    return clips, ClipDataset(parts[1], fixed, events=events[1])
+
+
+def _train(
+    model: nn.Module,
+    recipe: TAADRecipe,
+    clips: ClipDataset,
+    fixed: ClipDataset,
+    loss: "ClipLoss",
+    run_dir: str | Path,
+    about: Mapping[str, object],
+) -> list[dict]:
     return train(
-        model.to(device),
+        model,
         recipe.train,
         clips.at_epoch,
-        ClipLoss(recipe.background),
+        loss,
         run_dir,
         validate=lambda best: clip_figures(best, fixed, recipe.train),
         about={
             "clips": plain(recipe.clips),
             "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
             "background": recipe.background,
-            "kinetics": str(kinetics) if kinetics else None,
             "events": _mark(clips.events),  # a run must not go on with another season
+            **about,
         },
     )
 
@@ -174,18 +321,31 @@ def _mark(events: Events) -> str:
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """Cross-entropy over the visible frames of a batch, and the weight that it is the mean of."""
+    """Cross-entropy where a model is asked what happens, and the weight that it is the mean of.
+
+    Attributes
+    ----------
+    background
+        As of `TAADRecipe`.
+    gamma
+        Of the focal loss; 0 is cross-entropy.
+    everyone
+        Ask about players without a box too.
+    """
 
     background: float
+    gamma: float = 0.0
+    everyone: bool = False
 
     def __call__(self, model: nn.Module, batch: Clip) -> tuple[Tensor, Tensor]:
         device = next(model.parameters()).device
         inputs = model_inputs(batch, device)
+        asked = inputs.asked(self.everyone)
         labels = batch.labels.to(device).long()  # (B, M, T)
         weights = torch.full((N_CLASSES,), 1 - self.background, device=device)
         weights[Action.BACKGROUND] = self.background
-        loss = masked_cross_entropy(model(*inputs), labels, inputs.visible, weights)
-        return loss, weights[labels[inputs.visible]].sum()
+        loss = masked_cross_entropy(model(*inputs), labels, asked, weights, self.gamma)
+        return loss, weights[labels[asked]].sum()
 
 
 def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> dict[str, float]:
@@ -207,15 +367,15 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
                 device.type, DTYPES[config.precision], enabled=config.precision != "fp32"
             ):
                 logits = model(*inputs)  # (B, 9, M, T)
-            logits, visible = logits.float().cpu().numpy(), inputs.visible.cpu().numpy()
+            logits, asked = logits.float().cpu().numpy(), inputs.asked(model.everyone).cpu().numpy()
             labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
             right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])
-            players, frames = visible.shape[1:]
+            players, frames = asked.shape[1:]
             flat = logits.swapaxes(0, 1).reshape(N_CLASSES, -1, frames)  # (9, B*M, T)
-            tracklet, *rest = spot(flat, visible.reshape(-1, frames))
+            tracklet, *rest = spot(flat, asked.reshape(-1, frames))
             first = number * config.batch
             found.append((first + tracklet // players, tracklet % players, *rest))
-            clip, tracklet, frame = np.nonzero((labels > 0) & visible)
+            clip, tracklet, frame = np.nonzero((labels > 0) & asked)
             true.append((first + clip, tracklet, frame, labels[clip, tracklet, frame]))
     predictions = _clip_events(found, len(clips), ("score",))
     truth = _clip_events(true, len(clips)).assign(box_visible=True, replay=False)
@@ -235,8 +395,13 @@ def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> 
     return pd.DataFrame({"half": pd.Categorical.from_codes(clip, categories=names), "team": 0, **table})
 
 
-def load_taad(path: str | Path, public: bool = False) -> tuple[TAAD, ClipConfig]:
-    """A trained TAAD on the CPU, and the clips that it is for.
+_DETECTORS = {
+    kind.__name__: (kind, config) for kind, config in ((TAAD, TAADConfig), (TAADGNN, GNNConfig))
+}
+
+
+def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGNN, ClipConfig]:
+    """A trained TAAD or TAAD + GNN on the CPU, and the clips that it is for.
 
     Parameters
     ----------
@@ -253,16 +418,22 @@ def load_taad(path: str | Path, public: bool = False) -> tuple[TAAD, ClipConfig]
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
             raise DataError(f"{path}: no readable checkpoint ({type(error).__name__})") from error
-        model = TAAD(TAADConfig())
-        load_reference(model, state)
+        weights = state.get("model_state_dict", state)
+        graph = any(name.startswith("EdgeMLP") for name in weights)
+        model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
+        load_reference(model, weights)
         return model, ClipConfig()
-    config = load_checkpoint(path, {"kind": "TAAD"})["config"]
-    model = TAAD(build(TAADConfig, config["model"]))
+    config = load_checkpoint(path)["config"]
+    if config.get("kind") not in _DETECTORS:
+        wanted = "one of " + ", ".join(_DETECTORS)
+        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
+    kind, sizes = _DETECTORS[config["kind"]]
+    model = kind(build(sizes, config["model"]))
     load_weights(model, path)
     return model, build(ClipConfig, config["about"]["clips"])
 
 
-def predict_taad(
+def predict(
     checkpoint: str | Path,
     footage: Mapping[str, Footage],
     run_dir: str | Path,
@@ -276,13 +447,16 @@ def predict_taad(
     Raises
     ------
     DataError
-        As in `load_taad` and `write_logits`.
+        As in `load_detector` and `write_logits`, or if a graph model has no positions.
     """
-    model, clips = load_taad(checkpoint, public)
+    model, clips = load_detector(checkpoint, public)
+    halves = {name: entry.half for name, entry in footage.items()}
+    for half in halves.values():
+        asked_about(half, model.everyone)  # before hours of inference
     path = logits_path(run_dir, split)
     mark = fingerprint(checkpoint)
     write_logits(model.to(device), footage, path, clips, mark, precision=precision)
-    events = events_from_store(path, {name: entry.half for name, entry in footage.items()})
+    events = events_from_store(path, halves, model.everyone)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events

@@ -12,14 +12,18 @@ from torch.utils.data import DataLoader
 
 from footpass.checkpoints import load_checkpoint, load_weights
 from footpass.configs import build, plain
-from footpass.files import DataError
-from footpass.halves import open_halves
+from footpass.events import class_counts, concat
+from footpass.files import DataError, tactical_path
+from footpass.halves import events_of, open_halves
 from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
 from footpass.metrics import evaluate
-from footpass.models.dst import DST, DSTConfig
+from footpass.models.dst import DST, FUSIONS, DSTConfig
+from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, answer_losses
 from footpass.recipes import logits_path
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
+from footpass.simulate.logits import simulate_logits
+from footpass.simulate.season import write_season
 from footpass.tokens import decode
 from footpass.training import TrainConfig, train
 from footpass.windows import (
@@ -33,6 +37,20 @@ from footpass.windows import (
     grouped,
 )
 
+AnyDST = DST | PlayerDST
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Matches that are simulated to learn from before the real ones, and how.
+
+    Their detectors are made up too (`simulate.logits`); nothing in them comes from the data.
+    """
+
+    matches: int
+    minutes: float
+    train: TrainConfig
+
 
 @dataclass(frozen=True)
 class DSTRecipe:
@@ -40,17 +58,22 @@ class DSTRecipe:
 
     Attributes
     ----------
+    model
+        Says by its kind which it is: the published DST, or the one for little data.
     weighting
         Of the classes in the action loss (`losses.WEIGHTINGS`).
     smoothing
         Of labels (`losses.token_losses`).
+    rehearsal
+        What is learned before; None: nothing.
     """
 
-    model: DSTConfig
+    model: DSTConfig | PlayerDSTConfig
     windows: WindowConfig
     train: TrainConfig
     weighting: str = "none"
     smoothing: float = 0.05
+    rehearsal: Rehearsal | None = None
 
     def __post_init__(self) -> None:
         if self.model.span != self.windows.span:
@@ -59,35 +82,42 @@ class DSTRecipe:
             )
 
 
-_SMALL = DSTConfig(
-    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
-)
-_PUBLISHED = TrainConfig(
-    epochs=12,
-    batch=96,
-    rates={"": 2.5e-4},
-    warmup=1000,
-    milestones=(3, 6, 8),
-    precision="bf16",
-    workers=8,
-)
+_MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
+# The prior is a handful of numbers that are wrong at first and may learn fast.
+_REHEARSED = TrainConfig(batch=16, rates={"": 2e-3, "prior.": 3e-2}, warmup=30, clip=1.0)
+_TUNED = TrainConfig(batch=16, rates={"": 5e-4, "prior.": 1e-2}, warmup=30, clip=1.0)
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(
-        replace(_SMALL, span=100, width=32, feedforward=64),
+        PlayerDSTConfig(span=100, player=8, width=16, heads=2, feedforward=32),
         WindowConfig(span=100, per_half=8),
-        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+        replace(_TUNED, epochs=1),
+        rehearsal=Rehearsal(1, 0.4, replace(_REHEARSED, epochs=1)),
     ),
     "demo": DSTRecipe(
-        _SMALL,
+        PlayerDSTConfig(),
         WindowConfig(span=375, per_half=100),
-        TrainConfig(epochs=5, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0),
+        replace(_TUNED, epochs=2),
+        rehearsal=Rehearsal(12, 15.0, replace(_REHEARSED, epochs=2, milestones=(1,))),
     ),
     "study": DSTRecipe(
-        _SMALL,
-        WindowConfig(span=375, per_half=200),
-        TrainConfig(epochs=20, batch=32, rates={"": 1e-3}, warmup=150, milestones=(14, 18), clip=1.0),
+        PlayerDSTConfig(),
+        WindowConfig(span=375, per_half=100),
+        replace(_TUNED, epochs=4, milestones=(3,)),
+        rehearsal=Rehearsal(24, 15.0, replace(_REHEARSED, epochs=5, milestones=(3, 4), decay=0.25)),
     ),
-    "paper": DSTRecipe(DSTConfig(), WindowConfig(), _PUBLISHED),
+    "paper": DSTRecipe(
+        DSTConfig(),
+        WindowConfig(),
+        TrainConfig(
+            epochs=12,
+            batch=96,
+            rates={"": 2.5e-4},
+            warmup=1000,
+            milestones=(3, 6, 8),
+            precision="bf16",
+            workers=8,
+        ),
+    ),
 }
 
 
@@ -97,7 +127,7 @@ def train_dst(
     counts: np.ndarray,
     run_dir: str | Path,
     device: torch.device | str = "cpu",
-    validate: Callable[[DST], Mapping[str, float]] | None = None,
+    validate: Callable[[AnyDST], Mapping[str, float]] | None = None,
     start: str | Path | None = None,
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
@@ -120,7 +150,7 @@ def train_dst(
         `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
-    model = DST(recipe.model).to(device)
+    model = _MODELS[type(recipe.model)](recipe.model).to(device)
     if start:
         load_weights(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
@@ -140,6 +170,28 @@ def train_dst(
     )
 
 
+def rehearse_dst(
+    recipe: DSTRecipe, run_dir: str | Path, device: torch.device | str = "cpu"
+) -> list[dict]:
+    """Train a DST on simulated matches, as its recipe's rehearsal says; rows as of `train_dst`.
+
+    The matches are kept in ``run_dir``, and are not those of a default season.
+    """
+    rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
+    if not (season / tactical_path("train")).is_file():
+        write_season(season, rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED, "train", video=False)
+    halves = {}
+    for number, (name, half) in enumerate(open_halves(season, "train").items()):
+        rng = np.random.default_rng([_REHEARSAL_SEED, number])
+        halves[name] = Recorded(half, *simulate_logits(half, rng, FUSIONS[recipe.model.fusion]))
+    counts = class_counts(concat(events_of(one.half) for one in halves.values()))
+    recipe = replace(recipe, train=rehearsal.train, weighting="none")
+    return train_dst(recipe, lambda epoch: halves, counts, run_dir, device)
+
+
+_REHEARSAL_SEED = 1000  # default seasons have seed 0
+
+
 def _epoch(
     recipe: DSTRecipe, halves: Callable[[int], Mapping[str, Source]], epoch: int
 ) -> WindowDataset | list[Sample]:
@@ -150,16 +202,21 @@ def _epoch(
     return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
 
 
-def load_dst(path: str | Path) -> tuple[DST, WindowConfig]:
-    """A trained DST on the CPU, and the windows that it is for.
+def load_dst(path: str | Path) -> tuple[AnyDST, WindowConfig]:
+    """A trained DST of either kind on the CPU, and the windows that it is for.
 
     Raises
     ------
     DataError
         If the file is missing, damaged, or of another model.
     """
-    config = load_checkpoint(path, {"kind": "DST"})["config"]
-    model = DST(build(DSTConfig, config["model"]))
+    config = load_checkpoint(path)["config"]
+    kinds = {model.__name__: (model, sizes) for sizes, model in _MODELS.items()}
+    if config.get("kind") not in kinds:
+        wanted = " or ".join(kinds)
+        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
+    kind, sizes = kinds[config["kind"]]
+    model = kind(build(sizes, config["model"]))
     load_weights(model, path)
     return model, build(WindowConfig, config["about"]["windows"])
 
@@ -180,7 +237,11 @@ def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) 
 
 
 def sequence_figures(
-    model: DST, halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, batch: int = 64
+    model: AnyDST,
+    halves: Mapping[str, Source],
+    truth: pd.DataFrame,
+    windows: WindowConfig,
+    batch: int = 64,
 ) -> dict[str, float]:
     """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
     counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
@@ -188,7 +249,7 @@ def sequence_figures(
 
 
 def sequence_loss(
-    model: DST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
+    model: AnyDST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
 ) -> tuple[Tensor, int]:
     """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
 
@@ -199,16 +260,18 @@ def sequence_loss(
     """
     device = next(model.parameters()).device
     features, frames, tokens = (part.to(device, non_blocking=True) for part in batch)
-    _check_inputs(model, features)
-    logits = model(features, frames, tokens[:, :-1])
+    bare = getattr(model, "module", model)  # of a model that several processes train
+    _check_inputs(bare, features)
     target = tokens[:, 1:]
-    return token_losses(logits, target, weights, smoothing).sum(), int(
-        (target[..., Token.ACTION] != PAD).sum()
-    )
+    if isinstance(bare, PlayerDST):
+        losses = answer_losses(model(features, frames, tokens), target, weights, smoothing)
+    else:
+        losses = token_losses(model(features, frames, tokens[:, :-1]), target, weights, smoothing)
+    return losses.sum(), int((target[..., Token.ACTION] != PAD).sum())
 
 
 def write_events(
-    model: DST,
+    model: AnyDST,
     halves: Mapping[str, Source],
     config: WindowConfig,
     stride: int | None = None,
@@ -272,7 +335,7 @@ def write_events(
     )
 
 
-def _check_inputs(model: DST, features: Tensor) -> None:
+def _check_inputs(model: AnyDST, features: Tensor) -> None:
     if features.shape[-1] == model.config.inputs:
         return
     wanted, given = (

@@ -8,6 +8,7 @@ several processes (``torchrun``, ``accelerate launch``) compute what one does.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -148,7 +149,8 @@ def train(
     Returns
     -------
     list[dict]
-        A row per epoch, as in ``log.jsonl``: epoch, step, loss, rates and the figures of ``validate``.
+        A row per epoch, as in ``log.jsonl``: epoch, step, loss, rates, the figures of ``validate`` and
+        the seconds it took (of an epoch that was broken off, those since).
 
     Raises
     ------
@@ -186,6 +188,7 @@ def train(
                 save_checkpoint(run_dir / LAST, settings, run.state_dict())
 
         for epoch in range(run.step // run.per_epoch, config.epochs):
+            began = time.monotonic()
             samples = data(epoch)
             if len(samples) != size:
                 raise DataError(f"epoch {epoch} has {len(samples)} samples, epoch 0 has {size}")
@@ -210,6 +213,7 @@ def train(
                         f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}"
                     )
                 row |= figures
+            row["seconds"] = round(time.monotonic() - began, 2)
             best = run.close_epoch(row)
             # Best, last, log: killed in between, the epoch is done again and writes the same once more.
             if rank == 0:

@@ -21,12 +21,12 @@ from footpass.clips import (
     dilated_labels,
     draw_events,
     draw_slots,
+    learnable_events,
     model_inputs,
     open_footage,
     random_colour,
     random_warp,
     recolour,
-    visible_events,
     warp_boxes,
     warp_pixels,
     window_boxes,
@@ -76,7 +76,7 @@ def half_of(labels, visible=None):
 
 
 def test_only_events_with_a_box_are_drawn_from(footage):
-    events = visible_events([f.half for f in footage], 30)
+    events = learnable_events([f.half for f in footage], 30)
     found = {(footage[h].half.name, int(f), int(s)): int(c) for h, f, s, c in zip(*events, strict=True)}
     expected = {
         (half, *place): int(cls)
@@ -89,7 +89,7 @@ def test_only_events_with_a_box_are_drawn_from(footage):
 
 def test_classes_without_events_are_said_aloud(footage, caplog):
     with caplog.at_level(logging.WARNING):
-        visible_events([f.half for f in footage], 30)
+        learnable_events([f.half for f in footage], 30)
     assert "of class throw-in, tackle in these halves" in caplog.text
 
 
@@ -382,7 +382,7 @@ def test_colours_stay_colours():
 def test_an_augmented_batch_changes_pictures_and_boxes_of_each_clip(footage):
     train = ClipDataset(footage, SMALL, Augmentation(grow=(1.125, 1.125)), seed=1)
     batch = default_collate([train[i] for i in range(3)])
-    clip, boxes, visible = model_inputs(batch, "cpu")
+    clip, boxes, visible, *_ = model_inputs(batch, "cpu")
     assert clip.shape == (3, 3, 30, 32, 48) and clip.dtype == torch.float32
     for b in range(3):
         alone = model_inputs(default_collate([train[b]]), "cpu")
@@ -395,7 +395,7 @@ def test_an_augmented_batch_changes_pictures_and_boxes_of_each_clip(footage):
 
 def test_clips_that_are_not_augmented_are_not_resampled(footage):
     batch = default_collate([ClipDataset(footage, SMALL)[0]])
-    clip, boxes, visible = model_inputs(batch, "cpu")
+    clip, boxes, visible, *_ = model_inputs(batch, "cpu")
     torch.testing.assert_close(clip, normalise(batch.pixels.movedim(-1, 1)), rtol=0, atol=0)
     torch.testing.assert_close(boxes, batch.boxes, equal_nan=True, rtol=0, atol=0)
     np.testing.assert_array_equal(visible, batch.boxes.isfinite().all(-1))

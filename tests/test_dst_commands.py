@@ -1,7 +1,6 @@
 """The DST from the command line: trains and predicts on tactical data and on play-by-play, bad input."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,13 +10,12 @@ import pytest
 from footpass.__main__ import main
 from footpass.events import halves_of, read_predictions, select_halves, write_events
 from footpass.files import DataError, tactical_path
-from footpass.halves import open_halves, write_tactical
-from footpass.inference import events_from_store
+from footpass.halves import write_tactical
 from footpass.models.dst import DST, DSTConfig
-from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, LogitTask, learn, leave_one_match_out
+from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, leave_one_match_out
 from footpass.recipes import checkpoint_path, logits_path, predictions_path
 from footpass.release import PREDICTION_FILES, TRUTH_FILES, Release
-from footpass.sequence import DST_RECIPES, DSTRecipe, load_dst, open_recorded
+from footpass.sequence import DSTRecipe, load_dst, open_recorded
 from footpass.sequence import write_events as write_sequences
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
@@ -99,27 +97,6 @@ def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
 def test_a_model_and_its_windows_agree():
     with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
         DSTRecipe(DSTConfig(), WindowConfig(span=500), TrainConfig())
-
-
-def test_a_task_of_real_logits_is_that_of_the_data(data, tmp_path):
-    """Its truth is the labels of train and val, its evidence what the logits say by themselves."""
-    task = LogitTask(data, (data / "taad", data / "gnn"))
-    for truth, split in ((task.train, "train"), (task.held_out, "val")):
-        events = truth[["half", "frame", "cls"]].itertuples(index=False, name=None)
-        assert sorted(events) == sorted(
-            (half, frame, cls)
-            for half, all_ in EVENTS[split].items()
-            for (frame, _), cls in all_.items()
-        )
-    evidence = task.evidence()
-    halves = open_halves(data, "val")
-    wanted = events_from_store(logits_path(data / "gnn", "val"), halves)
-    assert list(evidence) == ["taad, by itself", "gnn, by itself"]
-    assert evidence["gnn, by itself"].equals(wanted)
-    recipe = DST_RECIPES["smoke"]
-    recipe = replace(recipe, model=replace(recipe.model, fusion="concat"))
-    learned = learn(task, recipe, tmp_path)
-    assert halves_of(learned.events) == list(EVENTS["val"]) and len(learned.rows) == 1
 
 
 # --- play-by-play alone

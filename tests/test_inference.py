@@ -45,7 +45,7 @@ class Probe(nn.Module):
         self.calls = []
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, clip, boxes, visible):
+    def forward(self, clip, boxes, visible, nodes, present):
         assert not self.training and not torch.is_grad_enabled()
         self.calls.append(clip.shape[2])
         logits = torch.zeros(1, 9, *visible.shape[1:])

@@ -194,6 +194,18 @@ def test_bootstrap_of_models_with_false_alarms_at_different_times():
     assert len(bootstrap([late, evaluate(predictions(halves=("game_1_H1",)), true)], samples=10)) == 3
 
 
+def test_bootstrap_of_several_seeds_is_of_their_mean_and_holds_their_spread():
+    """In one block everything is drawn alike, so that only the seeds differ: two of them, 1/8 and 0."""
+    true = truth((10, 0, 7, 1))
+    hit, miss = (evaluate(predictions((frame, 0, 7, 1, 0.9)), true) for frame in (10, 100))
+    single, several, change = bootstrap([hit, (hit, miss)], samples=4000)
+    assert (single.value, single.low, single.high) == (1 / 8, 1 / 8, 1 / 8)
+    assert several.value == pytest.approx(1 / 16)
+    assert (several.low, several.high) == (0, 1 / 8)  # of two draws, a quarter are both misses
+    assert (change.value, change.low, change.high) == pytest.approx((-1 / 16, -1 / 8, 0))
+    assert bootstrap([(hit, hit, hit)], samples=100)[0] == single
+
+
 def test_confusion_says_what_events_were_taken_for():
     evaluation = evaluate(
         predictions((100, 0, 7, 2, 0.9), (205, 0, 7, 1, 0.8), (300, 1, 3, 5, 0.7), (401, 0, 9, 2, 0.6)),

@@ -25,7 +25,7 @@ from footpass.recipes import (
     checkpoint_path,
     clip_figures,
     guessed_events,
-    load_taad,
+    load_detector,
     logits_path,
     predictions_path,
     train_taad,
@@ -114,7 +114,7 @@ def test_the_loss_counts_visible_frames_by_the_weight_of_their_class():
     logits = torch.randn(2, 9, 2, 12, generator=torch.Generator().manual_seed(0))
     model = torch.nn.Identity()
     model.weight = torch.nn.Parameter(torch.ones(1))
-    model.forward = lambda clip, boxes, visible: logits
+    model.forward = lambda *inputs: logits
     loss, weight = ClipLoss(0.1)(model, batch)
     p = logits.log_softmax(1)
     total = norm = 0.0
@@ -130,6 +130,8 @@ def test_the_loss_counts_visible_frames_by_the_weight_of_their_class():
 class Perfect(torch.nn.Module):
     """Sees the labels, and turns them into logits; misses one class."""
 
+    everyone = False
+
     def __init__(self, clips, missed=0):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1))
@@ -138,7 +140,7 @@ class Perfect(torch.nn.Module):
         )
         self.missed = missed
 
-    def forward(self, clip, boxes, visible):
+    def forward(self, *inputs):
         labels = next(self.batches)
         labels = labels.masked_fill(labels == self.missed, 0)
         return 5 * torch.nn.functional.one_hot(labels, 9).movedim(-1, 1).float()
@@ -176,7 +178,7 @@ def test_training_and_prediction_from_the_command_line(data, tmp_path, capsys, c
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1] and all(row["loss"] > 0 for row in rows)
 
-    model, clips = load_taad(best)
+    model, clips = load_detector(best)
     assert clips == SMOKE.clips and model.config == SMOKE.model
 
 
@@ -224,10 +226,10 @@ def test_public_checkpoints_are_taken(reference, tmp_path):
     shapes = json.loads((reference / "taad_state_dict.json").read_text())["state_dict"]
     state = {name: torch.zeros(shape) for name, shape in shapes.items()}
     torch.save({"model_state_dict": state}, tmp_path / "public.pt")
-    model, clips = load_taad(tmp_path / "public.pt", public=True)
+    model, clips = load_detector(tmp_path / "public.pt", public=True)
     assert model.config == TAADConfig() and clips.frames == 50
     with pytest.raises(DataError, match=r"public.pt: .* no checkpoint of this project"):
-        load_taad(tmp_path / "public.pt")
+        load_detector(tmp_path / "public.pt")
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,13 @@ class DST(nn.Module):
         self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
         self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
         self.write_frame = nn.Embedding(config.span + 2, width)  # 0 for SOS, the last for EOS
-        self.encoder = nn.ModuleList(_Layer(config, cross=False) for _ in range(config.encoder_layers))
+        self.encoder = nn.ModuleList(
+            TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
+        )
         self.encoder_norm = nn.LayerNorm(width)
-        self.decoder = nn.ModuleList(_Layer(config, cross=True) for _ in range(config.decoder_layers))
+        self.decoder = nn.ModuleList(
+            TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
+        )
         self.decoder_norm = nn.LayerNorm(width)
         self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.span + 2)
         # What is added up must be heard: next to the frame's code, whose sines reach 1, the public start
@@ -356,7 +360,7 @@ class _Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, L, width / heads)
 
 
-class _Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Attention to the own sequence, in the decoder to the memory, then two linear layers."""
 
     def __init__(self, config: DSTConfig, cross: bool) -> None:

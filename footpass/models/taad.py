@@ -155,6 +155,8 @@ def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
 class TAAD(nn.Module):
     """Logits of each class for each tracklet and frame, from pixels alone."""
 
+    everyone = False  # can it say what a player does who has no box?
+
     def __init__(self, config: TAADConfig) -> None:
         super().__init__()
         self.config = config
@@ -163,8 +165,11 @@ class TAAD(nn.Module):
         self.norm = nn.BatchNorm1d(config.head)
         self.classify = nn.Linear(config.head, N_CLASSES)
 
-    def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
-        """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`."""
+    def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor, *game_state: Tensor) -> Tensor:
+        """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`.
+
+        The game state (`clips.Inputs`) is not read.
+        """
         x = self.features(clip, boxes, visible)  # (B, M, T, width)
         clips, players = x.shape[:2]
         x = x.flatten(0, 1).transpose(1, 2)  # (B*M, width, T)

@@ -1,0 +1,145 @@
+"""``evaluate``, ``submit``, ``rescore``: from predictions to figures and submissions."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from footpass.files import DataError, atomic_write
+from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
+
+_RESCORE_NEEDS = {
+    "lomo": ("ground_truth",),
+    "fit": ("ground_truth",),
+    "apply": ("model",),
+}
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the commands to the parser."""
+    evaluate = commands.add_parser("evaluate", help="score a prediction file")
+    evaluate.add_argument("--predictions", required=True, metavar="P.json")
+    evaluate.add_argument("--ground-truth", required=True, metavar="G.json")
+    evaluate.add_argument("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
+    evaluate.add_argument(
+        "--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)"
+    )
+    evaluate.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="leave out halves without predictions, as the official evaluator does",
+    )
+    evaluate.add_argument("--per-match", action="store_true", help="also score every match")
+    evaluate.add_argument("--json", metavar="OUT.json", help="write the figures here")
+    evaluate.set_defaults(run=_evaluate)
+
+    submit = commands.add_parser("submit", help="validate predictions and zip them")
+    submit.add_argument("--predictions", required=True, metavar="P.json")
+    submit.add_argument("--out", required=True, metavar="OUT.zip")
+    submit.add_argument("--layout", choices=("official", "flat"), default="official")
+    submit.set_defaults(run=_submit)
+
+    rescore = commands.add_parser("rescore", help="decide which of several models' events are true")
+    rescore.add_argument(
+        "action",
+        nargs="?",
+        choices=("lomo", "fit", "apply"),
+        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
+    )
+    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
+    rescore.add_argument(
+        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
+    )
+    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
+    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
+    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
+    rescore.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    rescore.add_argument("--seed", type=int, default=0)
+    rescore.add_argument(
+        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
+    )
+    rescore.set_defaults(run=_rescore)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from footpass.events import halves_of, read_ground_truth, read_predictions
+    from footpass.metrics import evaluate
+
+    truth = read_ground_truth(args.ground_truth)
+    predictions = read_predictions(args.predictions)
+    result = evaluate(predictions, truth, args.tolerance, args.threshold, strict=args.strict)
+    figures = result.as_dict()
+    if result.missing_halves:
+        fate = "counted as all missed" if args.strict else "left out"
+        print(f"no predictions for {', '.join(result.missing_halves)}: {fate}", file=sys.stderr)
+    if args.per_match:
+        figures["per_match"] = {
+            match: {"macro_f1": counts.macro_f1, "micro": counts.micro}
+            for match, counts in result.per_match().items()
+        }
+    if args.json:
+        with atomic_write(args.json) as stream:
+            json.dump(figures, stream, indent=2)
+
+    print(
+        f"{len(halves_of(result.truth))} halves, tolerance {args.tolerance} frames, "
+        f"scores from {args.threshold}"
+    )
+    print(f"{'class':10}{'gt':>7}{'tp':>7}{'fp':>7}{'P':>8}{'R':>8}{'F1':>8}{'AP':>8}")
+    for name in ACTION_LABELS:
+        row = figures["per_class"][name]
+        rates = "".join(f"{row[key]:8.3f}" for key in ("precision", "recall", "f1", "ap"))
+        print(f"{name:10}{row['gt']:7}{row['tp']:7}{row['fp']:7}{rates}")
+    micro = "".join(f"{figures['micro'][key]:8.3f}" for key in ("precision", "recall", "f1"))
+    totals = (result.counts.gt.sum(), result.counts.tp.sum(), result.counts.fp.sum())
+    print(f"{'micro':10}" + "".join(f"{total:7}" for total in totals) + micro)
+    print(f"recall     {'':20}" + "".join(f"{split:>8}" for split in figures["splits"]))
+    for i, name in enumerate(ACTION_LABELS):
+        recalls = "".join(f"{part.recall[i]:8.3f}" for part in result.splits().values())
+        print(f"  {name:29}{recalls}")
+    for match, row in figures.get("per_match", {}).items():
+        print(f"{match}: macro F1 {row['macro_f1']:.4f}, micro F1 {row['micro']['f1']:.4f}")
+    print(f"macro F1 {figures['macro_f1']:.4f}")
+
+
+def _submit(args: argparse.Namespace) -> None:
+    from footpass.events import halves_of, read_predictions, write_submission
+
+    predictions = read_predictions(args.predictions)
+    write_submission(predictions, args.out, args.layout)
+    print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
+
+
+def _rescore(args: argparse.Namespace) -> None:
+    from footpass import rescore
+    from footpass.events import read_ground_truth, read_predictions, write_events
+    from footpass.metrics import evaluate
+    from footpass.release import read_train_truth
+    from footpass.runs import resolve_profile
+
+    if args.lomo and args.action not in (None, "lomo"):
+        raise DataError(f"--lomo does not go with {args.action}")
+    action = "lomo" if args.lomo else args.action
+    if action is None:
+        raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
+    for name in _RESCORE_NEEDS[action]:
+        if getattr(args, name) is None:
+            raise DataError(f"rescore {action} needs --{name.replace('_', '-')}")
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
+    tables = {path: read_predictions(path) for path in args.predictions}
+    if action == "apply":
+        events = rescore.apply(rescore.load(args.model), list(tables.values()))
+        write_events(events, args.out)
+        print(f"{args.out}: {len(events)} events")
+        return
+    truth, train = read_ground_truth(args.ground_truth), read_train_truth()
+    config = rescore.PROFILES[resolve_profile(args.profile)]
+    if action == "fit":
+        rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
+        print(f"{args.out}: fitted on {len(tables)} prediction files")
+        return
+    events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
+    write_events(events, args.out)
+    print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")

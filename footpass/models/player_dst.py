@@ -1,0 +1,393 @@
+"""A DST for little data: one player like the other, and an event told in turn as when, who and what.
+
+The published DST (`footpass.models.dst`) learns what slot 17's logits mean apart from slot 4's, and how
+to copy them; that takes tens of matches. Here all players are read with the same weights, and the
+detector's log-odds are where the answers start from: what encoder and decoder add is a correction.
+The events of a window are a marked point process: given those before it, the next one comes at a time
+with a probability that follows from its hazard, step by step, and then has a player and a class.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from footpass.files import DataError
+from footpass.models.dst import FUSIONS, KeysValues, TransformerLayer, Written, frame_code
+from footpass.schema import (
+    EOS,
+    N_ACTION_TOKENS,
+    N_CLASSES,
+    N_ROLES,
+    N_SLOTS,
+    NO_SLOT,
+    PAD,
+    SOS,
+    TOLERANCE,
+    State,
+    Token,
+)
+from footpass.tokens import MISSING, PAD_FRAME
+
+_GAPS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 45)  # steps since the last event, in classes
+_NEVER = -50.0  # log-odds
+_SURE = 8.0  # log-odds beyond which evidence says no more
+_CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
+_SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
+
+
+@dataclass(frozen=True)
+class PlayerDSTConfig:
+    """Sizes of a `PlayerDST`.
+
+    Attributes
+    ----------
+    span
+        Frames of the longest window.
+    fusion
+        As of `DSTConfig`: how many logit volumes are read.
+    step
+        Frames that are read as one; events are told no more exactly, within half of it.
+    player
+        Features of a player at a step.
+    forget
+        Share of players whose evidence is hidden from a window in training: of the halves that it
+        was trained on, a detector's logits look better than of others.
+    least
+        Probability of an event, of its player and class and within the tolerance, to be written.
+    """
+
+    span: int = 375
+    fusion: str = "none"
+    step: int = 5
+    player: int = 24
+    width: int = 64
+    heads: int = 4
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    feedforward: int = 128
+    dropout: float = 0.1
+    forget: float = 0.15
+    least: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
+        if self.width % (2 * self.heads) or self.player % self.heads:
+            raise DataError(
+                f"width {self.width} or player {self.player} does not fit {self.heads} heads"
+            )
+
+    @property
+    def inputs(self) -> int:
+        """Features of a frame, the same as of `DSTConfig`."""
+        return N_SLOTS * (len(State) + FUSIONS[self.fusion] * N_CLASSES)
+
+
+class Read(NamedTuple):
+    """A batch of windows as read, n steps each.
+
+    Attributes
+    ----------
+    steps
+        ``(B, n, width)`` what happens at a step, all in all.
+    players
+        ``(B, n, 26, player)``.
+    odds
+        ``(B, n, 26, 8)`` log-odds of each class, the best within the tolerance.
+    hazard
+        ``(B, n)`` log-odds of an event at a step, whatever was before.
+    keys_values
+        Of the steps, for each layer of the decoder.
+    real
+        ``(B, n)`` bool, False for steps after the window's end.
+    """
+
+    steps: Tensor
+    players: Tensor
+    odds: Tensor
+    hazard: Tensor
+    keys_values: list[KeysValues]
+    real: Tensor
+
+
+class Answers(NamedTuple):
+    """What a `PlayerDST` says of the next event.
+
+    Attributes
+    ----------
+    when
+        ``(B, L, n + 1)`` log-probabilities of its step; the last: there is none.
+    who
+        ``(B, L, 26, 8)`` log-odds of player and class, at the right step.
+    step
+        ``(B, L)`` the right step, n at the end; at padding it means nothing.
+    """
+
+    when: Tensor
+    who: Tensor
+    step: Tensor
+
+
+class Prior(nn.Module):
+    """What is said before anything was understood: the detectors' log-odds, and the last event's habits.
+
+    A handful of numbers that may learn much faster than the rest (`rates` of `TrainConfig`).
+    """
+
+    def __init__(self, volumes: int) -> None:
+        super().__init__()
+        actions = N_CLASSES - 1
+        self.trust = nn.Parameter(torch.full((2, volumes, actions), 1 / volumes))  # not seen, seen
+        self.bias = nn.Parameter(torch.full((2, actions), -3.0))
+        with torch.no_grad():
+            self.trust[0, 0] = 0.0  # TAAD was never taught what to say of whom it does not see
+        self.sharp = nn.Parameter(torch.tensor([1.5, 1.0]))
+        gap = torch.zeros(SOS + 1, len(_GAPS) + 1)  # by the last event's class
+        gap[:SOS, :3] = torch.tensor([-6.0, -4.0, -2.0])  # what was just told is not to be told again
+        self.gap = nn.Parameter(gap)
+        self.next = nn.Parameter(torch.zeros(SOS + 1, 3, actions))  # same player, team-mate, opponent
+
+    def forward(self, odds: Tensor, seen: Tensor) -> Tensor:
+        """Log-odds ``(..., 8, 26)`` of all detectors together, from each one's ``(..., V, 8, 26)``."""
+        each = [(self.trust[i][..., None] * odds).sum(-3) + self.bias[i][:, None] for i in (0, 1)]
+        return torch.where(seen[..., None, :], each[1], each[0])
+
+
+class PlayerDST(nn.Module):
+    """Frames to events; `loss` for training, `write` for decoding."""
+
+    def __init__(self, config: PlayerDSTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, player = config.width, config.player
+        volumes, actions = FUSIONS[config.fusion], N_CLASSES - 1
+        self.prior = Prior(volumes)
+        self.said = nn.Linear(config.step * volumes * actions, player)
+        self.stands = nn.Linear(len(State) + 1, player)
+        self.slot = nn.Parameter(0.5 * torch.randn(N_SLOTS, player))
+        self.alone, self.others = nn.Linear(player, player), nn.Linear(2 * player, player)
+        self.around = nn.Linear(3 * player, player)
+        self.norms = nn.ModuleList(nn.LayerNorm(player) for _ in range(2))
+        self.look = nn.Linear(player, config.heads)
+        self.take = nn.Linear(config.heads * player, width)
+        self.field = nn.Linear(N_SLOTS * (len(State) + 1), width)
+        self.steps_norm = nn.LayerNorm(width)
+        self.encoder = nn.ModuleList(
+            TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
+        )
+        self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
+        self.write_slot = nn.Embedding(N_SLOTS + 1, width)
+        self.decoder = nn.ModuleList(
+            TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
+        )
+        self.local, self.query, self.key = (nn.Linear(width, n) for n in (1, width, width))
+        self.know_past, self.know_step = nn.Linear(width, width), nn.Linear(width, width)
+        self.know_player, self.tell = nn.Linear(player, width), nn.Linear(width, actions)
+        for table in (self.write_action, self.write_slot):
+            nn.init.normal_(table.weight, std=0.5)
+        for last in (self.local, self.key, self.tell):  # at first, the prior is all that counts
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)
+
+    def read(self, features: Tensor, frames: Tensor) -> Read:
+        """Read windows; ``features (B, T, inputs)`` and ``frames (B, T)`` as in `DST.forward`."""
+        size, step = self.config, self.config.step
+        batch, missing = len(features), -features.shape[1] % step
+        features = F.pad(features, (0, 0, 0, missing))
+        given = F.pad(frames, (0, missing), value=PAD_FRAME).unflatten(1, (-1, step)) != PAD_FRAME
+        real = given[..., 0]  # (B, n)
+        by_step = features.unflatten(1, (-1, step))  # (B, n, step, inputs)
+        state = by_step[:, :, step // 2, : N_SLOTS * len(State)]
+        state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
+        there = (state[..., :1] != MISSING) & real[..., None, None]
+        state = (state - state.new_tensor(_CENTRE)) * state.new_tensor(_SCALE)
+        state = torch.cat((state, torch.ones_like(state[..., :1])), dim=-1) * there  # (B, n, 26, 6)
+        logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
+        odds = (logits[..., 1:, :] - logits[..., :1, :]).clamp(-_SURE, _SURE)  # (B, n, step, V, 8, 26)
+        odds = odds.where(given[..., None, None, None], -_SURE)
+        seen = (state[..., State.VISIBLE] > 0.5)[:, :, None]  # (B, n, 1, 26)
+        if self.training and size.forget:
+            seen = seen & (torch.rand(batch, 1, 1, N_SLOTS, device=seen.device) >= size.forget)
+            odds = odds.where(seen[..., None, None, :], -_SURE)
+        known = self.prior(odds, seen.expand(-1, -1, step, -1))  # (B, n, step, 8, 26)
+        known = known.masked_fill(~there[:, :, None, None, :, 0], -2 * _SURE)
+        hazard = self.prior.sharp[0] * known.flatten(2).amax(-1) + self.prior.sharp[1]  # (B, n)
+        best = F.pad(known.amax(2).flatten(2).transpose(1, 2), (self._near, self._near), value=-99.0)
+        best = F.max_pool1d(best, 2 * self._near + 1, stride=1)  # (B, 8 * 26, n)
+        best = best.transpose(1, 2).unflatten(-1, (N_CLASSES - 1, N_SLOTS)).transpose(2, 3)
+
+        odds = (odds / 4).permute(0, 1, 5, 2, 3, 4).flatten(3)  # (B, n, 26, step * V * 8)
+        x = self.norms[0](self.said(odds) + self.stands(state) + self.slot).relu()
+        others = self.others(torch.cat((x.mean(2), x.amax(2)), dim=-1))
+        x = x + (self.alone(x) + others[:, :, None]).relu()
+        near = F.pad(x * real[..., None, None], (0, 0, 0, 0, 1, 1))
+        x = x + self.around(torch.cat((near[:, :-2], x, near[:, 2:]), dim=-1)).relu()
+        x = self.norms[1](x)  # (B, n, 26, player)
+        share = self.look(x).softmax(dim=2)  # (B, n, 26, heads)
+        taken = torch.einsum("bnsh,bnsp->bnhp", share, x).flatten(2)
+        steps = self.steps_norm(self.take(taken) + self.field(state.flatten(2)))
+        number = 1 + step // 2 + step * torch.arange(steps.shape[1], device=steps.device)
+        steps = steps + frame_code(number, size.width)  # (B, n, width)
+        mask = None if real.all() else real[:, None, None, :]
+        for layer in self.encoder:
+            steps = layer(steps, layer.attention.keys_values(steps), mask)
+        hazard = hazard + self.local(steps)[..., 0]
+        keys_values = [layer.cross.keys_values(steps) for layer in self.decoder]
+        return Read(steps, x, best, hazard, keys_values, real)
+
+    @property
+    def _near(self) -> int:
+        return TOLERANCE // self.config.step
+
+    def _told(
+        self, tokens: Tensor, read: Read, past: list[KeysValues] | None = None
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """What the decoder makes of the tokens ``(B, L, 3)`` so far: ``(B, L, width)``."""
+        action, slot, frame = tokens.clamp(min=0).unbind(-1)
+        x = self.write_action(action) + self.write_slot(slot) + frame_code(frame, self.config.width)
+        mask = None if read.real.all() else read.real[:, None, None, :]
+        present = []
+        for i, layer in enumerate(self.decoder):
+            keys_values = layer.attention.keys_values(x)
+            if past is not None:
+                keys_values = tuple(
+                    torch.cat(pair, dim=2) for pair in zip(past[i], keys_values, strict=True)
+                )
+            x = layer(x, keys_values, causal=past is None, memory=(read.keys_values[i], mask))
+            present.append(keys_values)
+        return x, present
+
+    def when(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
+        """Log-probabilities ``(B, L, n + 1)`` of the next event's step; the last: there is none."""
+        hazard = self._hazard(told, tokens, read)
+        until = F.logsigmoid(-hazard).cumsum(-1)  # that there is none up to here
+        at = hazard + until  # log of sigmoid(h), of 1 - sigmoid(h) for each step before
+        return torch.cat((at, until[..., -1:]), dim=-1)
+
+    def _hazard(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
+        """Log-odds ``(B, L, n)`` of an event at a step, if none was between it and the last one."""
+        action, _, frame = tokens.clamp(min=0).unbind(-1)
+        number = torch.arange(read.hazard.shape[1], device=told.device)
+        passed = number - self._step(frame)[..., None]  # (B, L, n) steps since the last event
+        gap = torch.bucketize(passed, torch.tensor(_GAPS, device=told.device), right=True)
+        hazard = read.hazard[:, None] + self.prior.gap[action.clamp(max=SOS)[..., None], gap]
+        hazard = (
+            hazard + self.query(told) @ self.key(read.steps).transpose(1, 2) / self.config.width**0.5
+        )
+        return hazard.masked_fill(~read.real[:, None] | (passed < 0), _NEVER)
+
+    def who(self, told: Tensor, tokens: Tensor, step: Tensor, read: Read) -> Tensor:
+        """Log-odds ``(B, L, 26, 8)`` of player and class of the next event, at a step ``(B, L)``."""
+        action, slot, _ = tokens.clamp(min=0).unbind(-1)
+        window = torch.arange(len(step), device=step.device)[:, None]
+        x = self.know_past(told) + self.know_step(read.steps[window, step])
+        x = x[:, :, None] + self.know_player(read.players[window, step])  # (B, L, 26, width)
+        slots = torch.arange(N_SLOTS, device=step.device)
+        mate = slots // N_ROLES == slot[..., None] // N_ROLES
+        relation = torch.where(slots == slot[..., None], 0, torch.where(mate, 1, 2))  # (B, L, 26)
+        habit = self.prior.next[action.clamp(max=SOS)[..., None], relation]
+        return read.odds[window, step] + habit + self.tell(x.relu())
+
+    def _step(self, frame: Tensor) -> Tensor:
+        return (frame - 1).clamp(min=0) // self.config.step
+
+    def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> Answers:
+        """What is answered after each of ``tokens`` but the last, given those before it.
+
+        Parameters
+        ----------
+        features, frames
+            As in `DST.forward`.
+        tokens
+            ``(B, L, 3)``, EOS and padding too: who and what are asked at the step that is the right one.
+        """
+        read = self.read(features, frames)
+        before, target = tokens[:, :-1], tokens[:, 1:]
+        told, _ = self._told(before, read)
+        steps = read.hazard.shape[1]
+        step = self._step(target[..., Token.FRAME]).clamp(max=steps - 1)
+        none = target[..., Token.ACTION] == EOS
+        return Answers(
+            self.when(told, before, read),
+            self.who(told, before, step, read),
+            step.masked_fill(none, steps),
+        )
+
+    @torch.no_grad()
+    def write(
+        self, features: Tensor, frames: Tensor, max_events: int = 50, beams: int = 1
+    ) -> list[Written]:
+        """Decode windows to events, all together: always the next event that is likely enough.
+
+        Its score is the probability that the next event is about here, and of this player and class. The
+        arguments are those of `DST.write`; there are no beams.
+
+        Raises
+        ------
+        DataError
+            If ``beams`` is not 1.
+        """
+        if beams != 1:
+            raise DataError(f"{beams} beams: PlayerDST writes the next likely event, it has no beams")
+        read = self.read(features, frames)
+        batch, steps = read.hazard.shape
+        last = torch.tensor([SOS, NO_SLOT, 0], device=features.device).expand(batch, 1, 3)
+        row = torch.arange(batch, device=features.device)
+        everywhere = torch.arange(steps, device=features.device).expand(batch, steps)
+        alive = torch.ones(batch, dtype=torch.bool, device=features.device)
+        length = frames.amax(dim=1)
+        reach = 2 * self._near + 1  # steps within the tolerance of the middle one
+        past, tokens, scores, kept = None, [], [], []
+        for _ in range(max_events):
+            told, past = self._told(last, read, past)
+            hazard = self._hazard(told, last, read)[:, 0].sigmoid()  # (B, n)
+            who = self.who(told, last, everywhere, read).flatten(2).softmax(-1)  # (B, n, 208)
+            # Of the steps from each one on: that nothing was before, that something is, who and what.
+            ahead = F.pad(hazard, (0, reach - 1)).unfold(1, reach, 1)  # (B, n, reach)
+            free = F.pad((1 - ahead).cumprod(-1)[..., :-1], (1, 0), value=1.0)
+            whose = F.pad(who, (0, 0, 0, reach - 1)).unfold(1, reach, 1)  # (B, n, 208, reach)
+            each = (ahead * free)[:, :, None] * whose  # (B, n, 208, reach)
+            likely, best = each.sum(-1).max(-1)  # (B, n)
+            enough = likely >= self.config.least
+            alive = alive & enough.any(1)
+            if not alive.any():
+                break
+            # The first that is likely enough may only be the beginning of something likelier.
+            first = enough.int().argmax(1)
+            begun = everywhere - first[:, None]
+            place = likely.masked_fill((begun < 0) | (begun >= reach), -1.0).argmax(1)
+            best = best[row, place]
+            step = place + each[row, place, best].argmax(-1)
+            frame = torch.minimum(step * self.config.step + 1 + self.config.step // 2, length)
+            slot, action = best // (N_CLASSES - 1), best % (N_CLASSES - 1)
+            last = torch.stack((action, slot, frame), dim=-1)[:, None]
+            tokens.append(last[:, 0])
+            scores.append(likely[row, place])
+            kept.append(alive)
+        if not tokens:
+            return [Written(last[:0, 0], read.hazard.new_zeros(0)) for _ in range(batch)]
+        tokens, scores, kept = (torch.stack(part, dim=1) for part in (tokens, scores, kept))
+        return [Written(tokens[i][kept[i]], scores[i][kept[i]]) for i in range(batch)]
+
+
+def answer_losses(
+    answers: Answers, target: Tensor, action_weights: Tensor | None = None, smoothing: float = 0.05
+) -> Tensor:
+    """Cross-entropies of action, slot and step, ``(3,)``: means over the tokens that have one.
+
+    The arguments are those of `losses.token_losses`. An end is told by the step, so it has no weight.
+    """
+    action, slot, _ = target.unbind(-1)
+    moment = -answers.when.gather(-1, answers.step[..., None])[..., 0]
+    moment = moment[action != PAD].mean()
+    event = (action != PAD) & (action != EOS)
+    odds = answers.who[event].float()  # (N, 26, 8)
+    if not len(odds):
+        return torch.stack((0 * moment, 0 * moment, moment))
+    which = odds[torch.arange(len(odds), device=odds.device), slot[event]]  # (N, 8)
+    weights = None if action_weights is None else action_weights[:SOS].to(which)
+    kind = F.cross_entropy(which, action[event], weights, label_smoothing=smoothing)
+    return torch.stack((kind, F.cross_entropy(odds.logsumexp(-1), slot[event]), moment))

@@ -1,0 +1,137 @@
+"""Figures of notebook 03: the graph of players, and two models on one event."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from footpass.halves import HalfMatch
+from footpass.pitch import markings
+from footpass.plots import CLASS_COLOURS
+from footpass.schema import ACTION_LABELS, FPS, N_ROLES, PITCH, State
+
+_TEAMS = ("#4682FF", "#FF5046")  # as in `views`
+_SHOWN = 2 * FPS  # frames before and after an event
+
+
+def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
+    """A graph as of `playergraph.player_graph` on the pitch.
+
+    Parameters
+    ----------
+    actor
+        Slot of a player to point out: the messages to this player are in black.
+    """
+    figure, axes = plt.subplots(figsize=(8, 5.4), layout="constrained")
+    _draw_graph(axes, graph, actor, size=190)
+    return figure
+
+
+def event_by_two_models(
+    graph: nx.DiGraph, logits: dict[str, np.ndarray], half: HalfMatch, event: Any
+) -> Figure:
+    """The pitch at an event, and what each model says of its player around it.
+
+    Parameters
+    ----------
+    graph
+        Of the event's frame.
+    logits
+        ``(9, 26, T)`` of the half's frames by model.
+    event
+        A row of the ground truth, as of ``DataFrame.itertuples``.
+    """
+    slot = slot_of(half, event)
+    figure = plt.figure(figsize=(11, 3.6), layout="constrained")
+    grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
+    _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=90)
+    span = np.arange(
+        max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
+    )
+    at, seconds = span - half.first_frame, (span - event.frame) / FPS
+    unseen = half.state[State.VISIBLE, slot, at] == 0
+    for row, (name, volume) in enumerate(logits.items()):
+        axes = figure.add_subplot(grid[row, 1])
+        x = np.exp(volume[:, slot, at].astype(np.float32))  # (9, F)
+        for p, (label, colour) in zip((x / x.sum(axis=0))[1:], CLASS_COLOURS.items(), strict=True):
+            axes.plot(seconds, p, color=colour, lw=1.4, label=label)
+        axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
+        true = CLASS_COLOURS[ACTION_LABELS[event.cls - 1]]
+        axes.axvline(0, color=true, lw=3, alpha=0.5)
+        axes.set(ylim=(0, 1), xlim=(seconds[0], seconds[-1]), ylabel=name)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(f"seconds from the {ACTION_LABELS[event.cls - 1]} at frame {event.frame}")
+    figure.legend(
+        *axes.get_legend_handles_labels(), ncols=8, loc="outside lower center", frameon=False, fontsize=8
+    )
+    return figure
+
+
+def slot_of(half: HalfMatch, event: Any) -> int:
+    """Slot of the player of a true event, a row as of ``DataFrame.itertuples``."""
+    slots = np.arange(N_ROLES * event.team, N_ROLES * (event.team + 1))
+    column = half.labels[slots, event.frame - half.first_frame]
+    jerseys = half.jersey[slots, event.frame - half.first_frame]
+    return int(slots[np.argmax((column == event.cls) & (jerseys == event.jersey))])
+
+
+def listened_to(graphs: list[nx.DiGraph]) -> pd.DataFrame:
+    """Of all neighbours and of what is listened to: the share that are team-mates or have a box."""
+    edges = [
+        (data["weight"], graph.nodes[a]["team"] == graph.nodes[b]["team"], graph.nodes[a]["visible"])
+        for graph in graphs
+        for a, b, data in graph.edges(data=True)
+    ]
+    weight, *kinds = (np.array(column, float) for column in zip(*edges, strict=True))
+    rows = {"all neighbours alike": np.ones_like(weight), "as listened to": weight}
+    return pd.DataFrame(
+        {name: [np.average(kind, weights=w) for kind in kinds] for name, w in rows.items()},
+        pd.Index(["team-mates", "have a box"], name="neighbours who"),
+    )
+
+
+def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: float) -> None:
+    for line in markings():
+        axes.plot(line[:, 0], line[:, 1], color="#B8C4B8", lw=0.8, zorder=0)
+    place = nx.get_node_attributes(graph, "place")
+    for own, colour in ((False, "#777777"), (True, "#000000")):
+        edges = [
+            (a, b, data["weight"])
+            for a, b, data in graph.edges(data=True)
+            if (b == actor) == own and data["weight"] > 0
+        ]
+        nx.draw_networkx_edges(
+            graph,
+            place,
+            [edge[:2] for edge in edges],
+            width=[6 * weight for *_, weight in edges],
+            edge_color=colour,
+            alpha=0.8 if own else 0.35,
+            node_size=size,
+            arrowsize=size**0.5 / 2,
+            connectionstyle="arc3,rad=0.12",
+            ax=axes,
+        )
+    for visible in (True, False):  # who has no box is hollow
+        nodes = [slot for slot, data in graph.nodes(data=True) if data["visible"] == visible]
+        colours = [_TEAMS[graph.nodes[slot]["team"]] for slot in nodes]
+        nx.draw_networkx_nodes(
+            graph,
+            place,
+            nodes,
+            node_size=size,
+            node_color=colours if visible else "white",
+            edgecolors=[
+                "#000000" if slot == actor else c for slot, c in zip(nodes, colours, strict=True)
+            ],
+            linewidths=[2.5 if slot == actor else 1.2 for slot in nodes],
+            ax=axes,
+        )
+        names = {slot: graph.nodes[slot]["jersey"] for slot in nodes}
+        ink = "white" if visible else "black"
+        nx.draw_networkx_labels(graph, place, names, font_size=size**0.5 / 2, font_color=ink, ax=axes)
+    axes.set(xlim=(-3, PITCH[0] + 3), ylim=(PITCH[1] + 3, -3), aspect="equal")
+    axes.axis("off")

@@ -1,0 +1,271 @@
+"""The stages of a study: each model is trained once, whoever asks for it first.
+
+A stage's folder is named after all that its result depends on: the recipe, the season, the stages before
+it. So notebooks and the ablation grid share what they train, a changed recipe makes a folder of its own,
+and what was broken off goes on where it stopped.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from footpass.clips import ClipDataset, Footage, learnable_events
+from footpass.configs import plain
+from footpass.events import class_counts, concat, read_predictions, write_events
+from footpass.files import DataError
+from footpass.halves import events_of
+from footpass.inference import read_logits
+from footpass.models.dst import FUSIONS
+from footpass.processes import rank_and_world, wait_for_all
+from footpass.recipes import (
+    GNN_RECIPES,
+    TAAD_RECIPES,
+    ClipLoss,
+    GNNRecipe,
+    checkpoint_path,
+    load_detector,
+    logits_path,
+    predict,
+    predictions_path,
+    train_gnn,
+    train_taad,
+)
+from footpass.seasons import Season
+from footpass.sequence import DST_RECIPES, DSTRecipe, load_dst, rehearse_dst, sequence_loss, train_dst
+from footpass.sequence import write_events as write_sequences
+from footpass.training import LAST, Loss
+from footpass.windows import Recorded, WindowDataset, collate
+
+log = logging.getLogger(__name__)
+
+
+_RECIPES = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
+
+
+class Busy(DataError):
+    """Another process is at work on this stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A trained model: its folder, with checkpoints and logits, and the rows of its training log."""
+
+    name: str
+    dir: Path
+    rows: list[dict]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
+        return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
+
+    @property
+    def train_seconds(self) -> float:
+        """What its training took, validation included."""
+        return sum(row["seconds"] for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that is trained on one season in one profile.
+
+    Attributes
+    ----------
+    folder
+        Of the stages' folders.
+    device
+        Where to compute (`processes.join_processes`).
+    kinetics
+        File with weights for the video backbone; random ones without.
+    waits
+        Whether to wait for a stage that another process is at; else it raises `Busy`.
+    """
+
+    folder: Path
+    profile: str
+    season: Season
+    device: torch.device | str = "cpu"
+    kinetics: str | Path | None = None
+    waits: bool = True
+
+    @cached_property
+    def footage(self) -> dict[str, dict[str, Footage]]:
+        """Halves and their videos by split."""
+        return {split: self.season.footage(split) for split in ("train", "val")}
+
+    @cached_property
+    def truth(self) -> dict[str, pd.DataFrame]:
+        """Events by split."""
+        return {
+            split: concat(events_of(entry.half) for entry in part.values())
+            for split, part in self.footage.items()
+        }
+
+    @cached_property
+    def _season_mark(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.footage.values():
+            for name, entry in part.items():
+                half = entry.half
+                digest.update(f"{name} {half.first_frame} {half.end_frame}".encode())
+                digest.update(
+                    events_of(half)[["frame", "team", "jersey", "cls"]].to_numpy("<i8").tobytes()
+                )
+        return digest.hexdigest()
+
+    def taad(self, seed: int = 0) -> Stage:
+        """TAAD, trained on the season's pixels."""
+        recipe = TAAD_RECIPES[self.profile]
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        footage, kinetics = self.footage, self.kinetics
+        with self.stage("taad", recipe, str(kinetics)) as run:
+            rows = train_taad(recipe, footage["train"], footage["val"], run, self.device, kinetics)
+        return Stage("taad", run, rows)
+
+    def gnn(self, seed: int = 0) -> Stage:
+        """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
+        recipe = GNN_RECIPES[self.profile]
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        footage, start = self.footage, self.taad(seed)
+        with self.stage("gnn", recipe, start.dir.name) as run:
+            rows = train_gnn(
+                recipe, footage["train"], footage["val"], run, self.device, start.checkpoint
+            )
+        return Stage("gnn", run, rows)
+
+    def dst(self, fusion: str = "none", weighting: str = "none", seed: int = 0) -> Stage:
+        """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
+
+        Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
+        seed 0, whatever its own seed.
+        """
+        recipe = self._dst_recipe(fusion)
+        train = replace(recipe.train, seed=seed)
+        recipe = replace(recipe, train=train, weighting=weighting)
+        depends = [stage.dir.name for stage in self._detectors(fusion)]
+        start = self.rehearsal(fusion).checkpoint if recipe.rehearsal else None
+        with self.stage("dst", recipe, *depends) as run:
+            halves = self.recorded("train", fusion)
+            counts = class_counts(self.truth["train"])
+            rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
+        return Stage("dst", run, rows)
+
+    def rehearsal(self, fusion: str = "none") -> Stage:
+        """What a DST has learned of simulated matches, whatever weighting and seed come after."""
+        recipe = self._dst_recipe(fusion)
+        recipe = replace(recipe, train=recipe.rehearsal.train)
+        with self.stage("rehearsal", recipe) as run:
+            rows = rehearse_dst(recipe, run, self.device)
+        return Stage("rehearsal", run, rows)
+
+    def _dst_recipe(self, fusion: str) -> DSTRecipe:
+        recipe = DST_RECIPES[self.profile]
+        return replace(recipe, model=replace(recipe.model, fusion=fusion))
+
+    def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
+        """Halves with the logits that a DST reads, which are made if they are not there."""
+        stages = self._detectors(fusion)
+        for stage in stages:
+            self.predict(stage, split)
+        halves = {name: entry.half for name, entry in self.footage[split].items()}
+        return {
+            name: Recorded(half, *(read_logits(logits_path(stage.dir, split), half) for stage in stages))
+            for name, half in halves.items()
+        }
+
+    def _detectors(self, fusion: str) -> list[Stage]:
+        return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
+
+    def predict(self, stage: Stage, split: str) -> pd.DataFrame:
+        """Events that a stage's model finds, once its logits of the split are written."""
+        if stage.name == "dst":
+            return self._written(stage, split)
+        with self.locked(stage.dir):
+            return predict(
+                stage.checkpoint,
+                self.footage[split],
+                stage.dir,
+                split,
+                self.device,
+                _RECIPES[stage.name][self.profile].train.precision,
+            )
+
+    def _written(self, stage: Stage, split: str) -> pd.DataFrame:
+        model, windows = load_dst(stage.checkpoint)
+        halves = self.recorded(split, model.config.fusion)
+        path = predictions_path(stage.dir, split)
+        with self.locked(stage.dir):
+            if not path.is_file():
+                write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
+            return read_predictions(path)
+
+    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object]:
+        """The model of a stage, its loss and a batch of its recipe: what a training step takes."""
+        if stage.name == "dst":
+            model, windows = load_dst(stage.checkpoint)
+            data = WindowDataset(self.recorded("val", model.config.fusion), windows)
+            batch = next(
+                iter(DataLoader(data, DST_RECIPES[self.profile].train.batch, collate_fn=collate))
+            )
+            return model.to(self.device), sequence_loss, batch
+        model, config = load_detector(stage.checkpoint)
+        recipe = _RECIPES[stage.name][self.profile]
+        halves = list(self.footage["val"].values())
+        events = learnable_events([f.half for f in halves], config.frames, model.everyone)
+        clips = ClipDataset(halves, config, recipe.augmentation, events=events)
+        batch = next(iter(DataLoader(clips, recipe.train.batch)))
+        gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
+        return model.to(self.device), ClipLoss(recipe.background, gamma, model.everyone), batch
+
+    @contextmanager
+    def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:
+        """The folder of a stage, for this process alone as long as it trains there.
+
+        Parameters
+        ----------
+        recipe
+            A dataclass.
+        depends
+            What else its result depends on, such as the names of other stages' folders.
+        """
+        content = json.dumps([plain(recipe), self._season_mark, *depends], sort_keys=True)
+        folder = self.folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        if not folder.exists():
+            log.warning("%s: not there yet, so it is made now", folder)
+        with self.locked(folder):
+            yield folder
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """Keep other processes out of a folder; the operating system lets go when this one ends.
+
+        Of processes that compute together, the first holds the lock for all.
+
+        Raises
+        ------
+        Busy
+            If another process is in it, and this study does not wait.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        with open(folder / ".lock", "w") as lock:
+            if rank_and_world()[0] == 0:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | (0 if self.waits else fcntl.LOCK_NB))
+                except BlockingIOError as error:
+                    raise Busy(f"{folder}: another process is at work there") from error
+            wait_for_all()
+            yield
