@@ -153,7 +153,7 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.least_rows,
         "feature_fraction": config.share,
-        "bagging_fraction": 0.7,
+        "bagging_fraction": 0.7 if len(y) > 1 else 1.0,  # of one row, LightGBM would draw none
         "bagging_freq": 1,
         "lambda_l2": 5.0,
         "max_bin": 63,

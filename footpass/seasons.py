@@ -27,8 +27,8 @@ class SeasonSize:
 
 
 SEASON_SIZES = {
-    "smoke": SeasonSize(train=1, val=1, minutes=0.4),
-    "demo": SeasonSize(train=2, val=1, minutes=2.0),
+    "smoke": SeasonSize(train=1, val=2, minutes=0.4),
+    "demo": SeasonSize(train=2, val=2, minutes=2.0),
     "study": SeasonSize(train=6, val=2, minutes=15.0),
 }
 

@@ -18,8 +18,8 @@ _REACH = 15  # frames around its middle that a peak is drawn on
 def simulate_logits(half: HalfMatch, rng: np.random.Generator, volumes: int = 1) -> list[np.ndarray]:
     """Logits ``(9, 26, T)``, float16, of detectors that watched a half with labels.
 
-    The first detector sees players with a box only; the others, like a graph model, have a weaker idea of
-    everybody else too. Each is better than the one before it.
+    The first detector sees players with a box only; the others, like a graph model, have a weaker idea
+    of everybody else too. Each is better than the one before it.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def _volume(half: HalfMatch, rng: np.random.Generator, better: int) -> np.ndarra
     confused, mate = confused / (1 + better), mate / (1 + better)
 
     def peak(cls: int, slot: int, frame: int, height: float) -> None:
-        at = int(round(frame + rng.normal(0, delay)))
+        at = round(frame + rng.normal(0, delay))
         step = np.arange(max(0, at - _REACH), min(length, at + _REACH + 1))
         logits[cls, slot, step] += height * np.exp(-0.5 * ((step - at) / rng.uniform(1, 5)) ** 2)
 
