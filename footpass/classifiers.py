@@ -1,10 +1,10 @@
-"""The classifiers behind re-scoring: logistic regression on scores, boosted trees, calibration.
+"""The classifiers behind re-scoring: boosted trees, logistic regression, calibration.
 
-Every one is per class and fitted on one of two folds; `footpass.rescore` puts them together.
+Every one is per class and fitted on one of two folds or both; `footpass.rescore` puts them together.
 Probabilities are ``(N, 9)``, column 0 is what the other classes leave.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,6 +23,9 @@ from footpass.schema import ACTIONS, N_CLASSES, Action
 # candidate in a hundred. (Where a model confuses rarer classes, another has the right one.)
 CHANGES = ((Action.DRIVE, Action.PASS), (Action.PASS, Action.DRIVE))
 FOLDS = (0, 1)
+PARTS = ((0,), (1,), (0, 1))  # folds that the linear classifiers are fitted on
+LINEAR_C = 0.01  # scikit-learn's inverse strength of the linear classifiers' penalty
+CLIP = 4.0  # standard deviations beyond which a feature says no more to them
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,23 @@ def _score_features(table: pd.DataFrame) -> np.ndarray:
     return np.hstack([scores, scores > 0])
 
 
+def _regression(x: np.ndarray, hit: np.ndarray, weight: np.ndarray, c: float = 1.0) -> list[float]:
+    """Intercept and coefficients of a logistic regression."""
+    if not hit.any() or hit.all():  # nothing to learn: the smoothed share
+        return [float(logit((hit.sum() + 1) / (len(hit) + 2))), *[0.0] * x.shape[1]]
+    model = LogisticRegression(C=c, max_iter=200).fit(x, hit, weight)
+    return [*model.intercept_.tolist(), *model.coef_[0].tolist()]
+
+
 def fit_logistic(sets: Sequence[Rows]) -> list[list[float]]:
-    """Intercept and coefficients per class."""
+    """Intercept and coefficients per class, on the scores alone."""
     table = pd.concat([rows.candidates for rows in sets])
     y = np.concatenate([rows.labels for rows in sets])
     weight = np.concatenate([np.full(len(rows.labels), rows.weight) for rows in sets])
     x, models = _score_features(table), []
     for action in ACTIONS:
         own = (table["cls"] == action).to_numpy()
-        hit = y[own] == action
-        if not hit.any() or hit.all():  # nothing to learn: the smoothed share
-            models.append([float(logit((hit.sum() + 1) / (len(hit) + 2))), *[0.0] * x.shape[1]])
-            continue
-        model = LogisticRegression().fit(x[own], hit, weight[own])
-        models.append([*model.intercept_.tolist(), *model.coef_[0].tolist()])
+        models.append(_regression(x[own], y[own] == action, weight[own]))
     return models
 
 
@@ -102,6 +108,32 @@ def _for_class(
     return x.iloc[rows].assign(p_this=p[rows, action], p_own=p[rows, cls[rows]])
 
 
+def _training(
+    sets: Sequence[Rows],
+    x: Sequence[pd.DataFrame],
+    p: Sequence[np.ndarray],
+    action: Action,
+    folds: Sequence[int],
+    most: int,
+    draw: np.random.Generator,
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
+    """Features of the candidates for a class in some folds, which are it, and their weights."""
+    parts, hits, weights = [], [], []
+    for rows, values, q in zip(sets, x, p, strict=True):
+        if rows.fold not in folds:
+            continue
+        cls = rows.candidates["cls"].to_numpy()
+        use = np.flatnonzero(_considered(cls, action))
+        if rows.simulated and len(use) > most:
+            use = np.sort(draw.choice(use, most, replace=False))
+        parts.append(_for_class(values, q, cls, action, use))
+        hits.append(rows.labels[use] == action)
+        weights.append(np.full(len(use), float(rows.weight)))
+    if not any(map(len, parts)):
+        return None
+    return pd.concat(parts), np.concatenate(hits), np.concatenate(weights)
+
+
 def fit_trees(
     sets: Sequence[Rows],
     x: Sequence[pd.DataFrame],
@@ -114,27 +146,9 @@ def fit_trees(
 
     def job(fold: int, action: Action) -> str | None:
         # One generator per job: the result does not depend on which thread is first.
-        draw = np.random.default_rng(seeds[fold, action - 1])
-        parts, ys, weights = [], [], []
-        for rows, values, q in zip(sets, x, p, strict=True):
-            if rows.fold != fold:
-                continue
-            cls = rows.candidates["cls"].to_numpy()
-            use = np.flatnonzero(_considered(cls, action))
-            if rows.simulated and len(use) > config.rows:
-                use = np.sort(draw.choice(use, config.rows, replace=False))
-            parts.append(_for_class(values, q, cls, action, use))
-            ys.append(rows.labels[use] == action)
-            weights.append(np.full(len(use), float(rows.weight)))
-        if not any(map(len, parts)):
-            return None
-        return _boost(
-            pd.concat(parts),
-            np.concatenate(ys),
-            np.concatenate(weights),
-            config,
-            int(seeds[fold, action - 1]),
-        )
+        seed = int(seeds[fold, action - 1])
+        known = _training(sets, x, p, action, [fold], config.rows, np.random.default_rng(seed))
+        return known and _boost(*known, config, seed)
 
     jobs = [(fold, action) for fold in FOLDS for action in ACTIONS]
     # Two at a time on one thread each: LightGBM releases the interpreter, and its own threads are
@@ -175,12 +189,70 @@ def apply_trees(
     boosters: Sequence[lgb.Booster | None], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
 ) -> np.ndarray:
     """``(N, 9)``."""
+
+    def predict(booster: lgb.Booster, values: pd.DataFrame) -> np.ndarray:
+        return booster.predict(values.to_numpy(np.float64), num_threads=1)
+
+    return _applied(boosters, predict, x, p, table)
+
+
+def fit_linear(
+    sets: Sequence[Rows],
+    x: Sequence[pd.DataFrame],
+    p: Sequence[np.ndarray],
+    config: Boosting,
+    rng: np.random.Generator,
+) -> list[list[list | None]]:
+    """Models ``[part][class - 1]``: logistic regression on the same features as the trees.
+
+    A model is its intercept, then the means, scales and coefficients of the features.
+    """
+
+    def job(part: tuple[int, ...], action: Action) -> list | None:
+        known = _training(sets, x, p, action, part, config.rows, rng)
+        if known is None:
+            return None
+        values = _on_one_scale(known[0])
+        mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-6
+        values = ((values - mean) / scale).clip(-CLIP, CLIP)
+        intercept, *coefficients = _regression(values, *known[1:], LINEAR_C)
+        return [intercept, mean.tolist(), scale.tolist(), coefficients]
+
+    return [[job(part, action) for action in ACTIONS] for part in PARTS]
+
+
+def apply_linear(
+    models: Sequence[list | None], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
+) -> np.ndarray:
+    """``(N, 9)``."""
+
+    def predict(model: list, values: pd.DataFrame) -> np.ndarray:
+        intercept, (mean, scale, coefficients) = model[0], np.array(model[1:])
+        values = ((_on_one_scale(values) - mean) / scale).clip(-CLIP, CLIP)
+        return expit(intercept + values @ coefficients)
+
+    return _applied(models, predict, x, p, table)
+
+
+def _on_one_scale(values: pd.DataFrame) -> np.ndarray:
+    """Probabilities as logits, in which evidence adds up."""
+    names = ["p_this", "p_own"]
+    logits = logit(values[names].astype(np.float64).clip(1e-4, 1 - 1e-4))
+    return values.assign(**logits).to_numpy(np.float64)
+
+
+def _applied(
+    models: Sequence[lgb.Booster | list | None],
+    predict: Callable[..., np.ndarray],
+    x: pd.DataFrame,
+    p: np.ndarray,
+    table: pd.DataFrame,
+) -> np.ndarray:
     result, cls = np.zeros(p.shape), table["cls"].to_numpy()
-    for action, booster in zip(ACTIONS, boosters, strict=True):
+    for action, model in zip(ACTIONS, models, strict=True):
         rows = np.flatnonzero(_considered(cls, action))
-        if booster and len(rows):
-            values = _for_class(x, p, cls, action, rows).to_numpy(np.float64)
-            result[rows, action] = booster.predict(values, num_threads=1)
+        if model and len(rows):
+            result[rows, action] = predict(model, _for_class(x, p, cls, action, rows))
     return closed(result)
 
 

@@ -129,9 +129,9 @@ class GNNRecipe(TAADRecipe):
     gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))
 
 
-def _with_everyone(profile: str, **changes: int) -> ClipConfig:
+def _with_everyone(profile: str) -> ClipConfig:
     """The clips of a TAAD recipe, of the same pictures, with all slots."""
-    return replace(TAAD_RECIPES[profile].clips, others=N_SLOTS - 1, **changes)
+    return replace(TAAD_RECIPES[profile].clips, others=N_SLOTS - 1)
 
 
 # With the backbones of the TAAD recipes, to start from what these have learned. Until the graph has
@@ -178,7 +178,7 @@ GNN_RECIPES: dict[str, GNNRecipe] = {
     ),
     "paper": GNNRecipe(
         model=GNNConfig(),
-        clips=_with_everyone("paper", per_class=600),
+        clips=replace(_with_everyone("paper"), per_class=600),
         train=TAAD_RECIPES["paper"].train,
     ),
 }

@@ -30,10 +30,12 @@ from footpass.classifiers import (
     FOLDS,
     Boosting,
     Rows,
+    apply_linear,
     apply_logistic,
     apply_trees,
     calibrate,
     closed,
+    fit_linear,
     fit_logistic,
     fit_trees,
     parsed,
@@ -46,7 +48,7 @@ from footpass.files import DataError, atomic_write
 from footpass.patches import PatchConfig, cut_patches, paste
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 
-FORMAT = "footpass rescore 1"
+FORMAT = "footpass rescore 2"
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ class Rescorer:
     ratios
         Class transitions of the further ground truth (`candidates.transitions`).
     models
-        ``[repeat][stage][fold][class - 1]``: of stage 0 the intercept and coefficients of a logistic
-        regression, of later ones the text of a LightGBM model, None for a class without candidates.
+        ``[repeat][stage]``: of stage 0 ``[fold][class - 1]``, intercept and coefficients on the scores;
+        of later ones ``{"trees": [fold][class - 1], "linear": [class - 1]}``, LightGBM's text and what
+        `classifiers.fit_linear` gives, None for a class without candidates.
     shift
         ``(9,)``: added to the logit of each class's probability.
     recall
@@ -114,7 +117,7 @@ class Rescorer:
     @cached_property
     def boosters(self) -> list:
         """The trees, parsed; laid out like ``models`` without stage 0."""
-        return [[parsed(stage) for stage in stages[1:]] for stages in self.models]
+        return [[parsed(stage["trees"]) for stage in stages[1:]] for stages in self.models]
 
     def importance(self) -> pd.Series:
         """Share of the gain of all splits by feature, the mean over all trees' classes."""
@@ -177,15 +180,14 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
     if len(tables) != rescorer.n_models:
         raise DataError(f"fitted on {rescorer.n_models} prediction files, given {len(tables)}")
     table, finals = merge(tables), []
-    for logistic, boosters in zip(
-        (models[0] for models in rescorer.models), rescorer.boosters, strict=True
-    ):
-        history = [np.mean([apply_logistic(fold, table) for fold in logistic], axis=0)]
-        for stage in boosters:
-            x = _features(table, history[-1], rescorer.ratios, rescorer.config)
-            p = [apply_trees(fold, x, history[-1], table) for fold in stage]
-            history.append(np.mean(p, axis=0))
-        finals.append(np.mean(history[-min(rescorer.config.averaged, len(boosters)) :], axis=0))
+    for (logistic, *stages), boosters in zip(rescorer.models, rescorer.boosters, strict=True):
+        p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
+        for stage, folds in zip(stages, boosters, strict=True):
+            x = _features(table, p, rescorer.ratios, rescorer.config)
+            linear = apply_linear(stage["linear"], x, p, table)
+            p = np.mean([apply_trees(fold, x, p, table) for fold in folds], axis=0)
+            blends.append((p + linear) / 2)
+        finals.append(np.mean(blends[-rescorer.config.averaged :], axis=0))
     p = np.mean(finals, axis=0)
     return table, closed(np.where(p > 0, shifted(p, rescorer.shift), 0))
 
@@ -310,6 +312,8 @@ def load(path: str | Path) -> Rescorer:
         )
         assert rescorer.shift.shape == rescorer.recall.shape == (N_CLASSES,)
         assert rescorer.boosters  # parses the trees
+        linear = [model for _, *stages in rescorer.models for s in stages for model in s["linear"]]
+        assert all(np.ndim(model[1:]) == 2 for model in linear if model)
     except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
         raise DataError(f"{path}: a damaged re-scoring: {error!r:.200}") from error
     return rescorer
@@ -357,24 +361,28 @@ def _fit_once(
     config: RescoreConfig,
     rng: np.random.Generator,
 ) -> tuple[list, list[Rows], list[np.ndarray]]:
-    """Models ``[stage][fold][class - 1]``, all rows, and held-out probabilities of the real ones."""
+    """Models of all stages, all rows, and held-out probabilities of the real ones."""
     sets = _training_rows(tables, truth, train_truth, folds, config, rng)
+    real = [i for i, rows in enumerate(sets) if not rows.simulated]
     logistic = [fit_logistic([rows for rows in sets if rows.fold == f]) for f in FOLDS]
     p = [apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
-    models, history = [logistic], [p]
+    models, blends = [logistic], []
     for _ in tqdm(range(config.stages), desc="stages", leave=False):
         x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
         trees = fit_trees(sets, x, p, config.boosting, rng)
+        linear = fit_linear(sets, x, p, config.boosting, rng)
+        models.append({"trees": trees, "linear": linear[-1]})
+        # Held out, the linear classifiers are those of one fold.
+        other = {i: linear[1 - sets[i].fold] for i in real}
+        p_linear = [apply_linear(other[i], x[i], p[i], sets[i].candidates) for i in real]
         boosters = parsed(trees)
         p = [
             apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
             for rows, values, q in zip(sets, x, p, strict=True)
         ]
-        models.append(trees)
-        history.append(p)
-    last = history[-min(config.averaged, config.stages) :]
-    real = [i for i, rows in enumerate(sets) if not rows.simulated]
-    return models, sets, [np.mean([stage[i] for stage in last], axis=0) for i in real]
+        blends.append([(p[i] + q) / 2 for i, q in zip(real, p_linear, strict=True)])
+    held_out = [np.mean(stages, axis=0) for stages in zip(*blends[-config.averaged :], strict=True)]
+    return models, sets, held_out
 
 
 def _training_rows(

@@ -1,7 +1,7 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,18 @@ from torch.utils.data import DataLoader
 
 from footpass.checkpoints import load_checkpoint, load_weights
 from footpass.configs import build, plain
-from footpass.files import DataError
-from footpass.halves import open_halves
+from footpass.events import class_counts, concat
+from footpass.files import DataError, tactical_path
+from footpass.halves import events_of, open_halves
 from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
 from footpass.metrics import evaluate
-from footpass.models.dst import DST, DSTConfig
+from footpass.models.dst import DST, FUSIONS, DSTConfig
 from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, answer_losses
 from footpass.recipes import logits_path
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
+from footpass.simulate.logits import simulate_logits
+from footpass.simulate.season import write_season
 from footpass.tokens import decode
 from footpass.training import TrainConfig, train
 from footpass.windows import (
@@ -38,6 +41,18 @@ AnyDST = DST | PlayerDST
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """Matches that are simulated to learn from before the real ones, and how.
+
+    Their detectors are made up too (`simulate.logits`); nothing in them comes from the data.
+    """
+
+    matches: int
+    minutes: float
+    train: TrainConfig
+
+
+@dataclass(frozen=True)
 class DSTRecipe:
     """A DST, the windows it learns from, and how.
 
@@ -49,6 +64,8 @@ class DSTRecipe:
         Of the classes in the action loss (`losses.WEIGHTINGS`).
     smoothing
         Of labels (`losses.token_losses`).
+    rehearsal
+        What is learned before; None: nothing.
     """
 
     model: DSTConfig | PlayerDSTConfig
@@ -56,6 +73,7 @@ class DSTRecipe:
     train: TrainConfig
     weighting: str = "none"
     smoothing: float = 0.05
+    rehearsal: Rehearsal | None = None
 
     def __post_init__(self) -> None:
         if self.model.span != self.windows.span:
@@ -65,22 +83,27 @@ class DSTRecipe:
 
 
 _MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
-_FOR_PLAYERS = {"": 2e-3, "prior.": 3e-2}  # the prior is a handful of numbers that are wrong at first
+# The prior is a handful of numbers that are wrong at first and may learn fast.
+_REHEARSED = TrainConfig(batch=16, rates={"": 2e-3, "prior.": 3e-2}, warmup=30, clip=1.0)
+_TUNED = TrainConfig(batch=16, rates={"": 5e-4, "prior.": 1e-2}, warmup=30, clip=1.0)
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(
         PlayerDSTConfig(span=100, player=8, width=16, heads=2, feedforward=32),
         WindowConfig(span=100, per_half=8),
-        TrainConfig(epochs=1, batch=8, rates=_FOR_PLAYERS),
+        replace(_TUNED, epochs=1),
+        rehearsal=Rehearsal(1, 0.4, replace(_REHEARSED, epochs=1)),
     ),
     "demo": DSTRecipe(
         PlayerDSTConfig(),
         WindowConfig(span=375, per_half=100),
-        TrainConfig(epochs=8, batch=16, rates=_FOR_PLAYERS, warmup=30, milestones=(6,), clip=1.0),
+        replace(_TUNED, epochs=2),
+        rehearsal=Rehearsal(12, 15.0, replace(_REHEARSED, epochs=2, milestones=(1,))),
     ),
     "study": DSTRecipe(
         PlayerDSTConfig(),
         WindowConfig(span=375, per_half=100),
-        TrainConfig(epochs=10, batch=16, rates=_FOR_PLAYERS, warmup=30, milestones=(7, 9), clip=1.0),
+        replace(_TUNED, epochs=4, milestones=(3,)),
+        rehearsal=Rehearsal(24, 15.0, replace(_REHEARSED, epochs=5, milestones=(3, 4), decay=0.25)),
     ),
     "paper": DSTRecipe(
         DSTConfig(),
@@ -145,6 +168,28 @@ def train_dst(
             "smoothing": recipe.smoothing,
         },
     )
+
+
+def rehearse_dst(
+    recipe: DSTRecipe, run_dir: str | Path, device: torch.device | str = "cpu"
+) -> list[dict]:
+    """Train a DST on simulated matches, as its recipe's rehearsal says; rows as of `train_dst`.
+
+    The matches are kept in ``run_dir``, and are not those of a default season.
+    """
+    rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
+    if not (season / tactical_path("train")).is_file():
+        write_season(season, rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED, "train", video=False)
+    halves = {}
+    for number, (name, half) in enumerate(open_halves(season, "train").items()):
+        rng = np.random.default_rng([_REHEARSAL_SEED, number])
+        halves[name] = Recorded(half, *simulate_logits(half, rng, FUSIONS[recipe.model.fusion]))
+    counts = class_counts(concat(events_of(one.half) for one in halves.values()))
+    recipe = replace(recipe, train=rehearsal.train, weighting="none")
+    return train_dst(recipe, lambda epoch: halves, counts, run_dir, device)
+
+
+_REHEARSAL_SEED = 1000  # default seasons have seed 0
 
 
 def _epoch(

@@ -42,7 +42,7 @@ from footpass.recipes import (
     train_taad,
 )
 from footpass.seasons import Season
-from footpass.sequence import DST_RECIPES, load_dst, sequence_loss, train_dst
+from footpass.sequence import DST_RECIPES, DSTRecipe, load_dst, rehearse_dst, sequence_loss, train_dst
 from footpass.sequence import write_events as write_sequences
 from footpass.training import LAST, Loss
 from footpass.windows import Recorded, WindowDataset, collate
@@ -158,11 +158,19 @@ class Study:
             weighting=weighting,
         )
         names = [stage.dir.name for stage in self._detectors(fusion)]
+        start = self._rehearsed(recipe) if recipe.rehearsal else None
         with self.stage("dst", recipe, *names) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
-            rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device)
+            rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
         return Stage("dst", run, rows)
+
+    def _rehearsed(self, recipe: DSTRecipe) -> Path:
+        """Checkpoint of the simulated matches, the same for all weightings and seeds."""
+        once = replace(recipe, train=recipe.rehearsal.train, weighting="none")
+        with self.stage("rehearsal", once) as run:
+            rehearse_dst(once, run, self.device)
+        return run / LAST
 
     def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
         """Halves with the logits that a DST reads, which are made if they are not there."""

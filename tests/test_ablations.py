@@ -1,5 +1,8 @@
 """The ablation grid: its file, who does what, tables of its rows."""
 
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
 
 import pandas as pd
@@ -8,6 +11,7 @@ import pytest
 from footpass import ablations
 from footpass.ablations import Grid, Outcome, Row, effects, evaluations, open_grid, read_grid, scores
 from footpass.files import DataError
+from footpass.seasons import find_season
 from footpass.stages import Busy
 from tests.tables import predictions, truth
 
@@ -99,3 +103,61 @@ def test_effects_are_paired_and_name_what_they_are_against(results):
     table = effects(grid, results, samples=200)
     assert table.index.tolist() == ["b"] and table.loc["b", "against"] == "a"
     assert table.loc["b", "change"] == pytest.approx(1 / 16)
+
+
+WORKER = """
+import logging, sys
+from pathlib import Path
+from footpass import ablations
+from footpass.seasons import find_season
+from footpass.stages import Study
+
+logging.basicConfig(level=logging.WARNING)
+ablations.POLL = 0.2
+study = Study(Path(sys.argv[1]), "smoke", find_season("smoke"))
+grid = ablations.read_grid(sys.argv[2])
+results = ablations.evaluations(ablations.run_grid(study, grid), study.truth["val"])
+print(ablations.scores(results, samples=50).to_json())
+"""
+GRID = """
+seeds = [0, 1]
+[[rows]]
+name = "TAAD"
+model = "taad"
+[[rows]]
+name = "DST"
+against = "TAAD"
+[[rows]]
+name = "DST, its steps and itself"
+postprocess = true
+ensemble = true
+"""
+
+
+def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID)
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "stages"), str(grid)]
+
+    def start(name: str) -> subprocess.Popen:
+        # Into files: one worker waits for the other, which must not wait for somebody to read its pipe.
+        with open(tmp_path / f"{name}.out", "w") as out, open(tmp_path / f"{name}.log", "w") as log:
+            return subprocess.Popen(command, stdout=out, stderr=log)
+
+    find_season("smoke")  # not both at once
+    made, tables = [], []
+    for names in (("one", "two"), ("three",)):
+        workers = [start(name) for name in names]
+        logs = "".join(
+            (worker.wait(300), (tmp_path / f"{name}.log").read_text())[1]
+            for name, worker in zip(names, workers, strict=True)
+        )
+        assert all(worker.returncode == 0 for worker in workers), logs
+        tables += [(tmp_path / f"{name}.out").read_text() for name in names]
+        made.append([line for line in logs.splitlines() if "so it is made" in line])
+    first, later = made
+    folders = [path for path in (tmp_path / "stages").iterdir()]
+    kinds = Counter(folder.name.rpartition("-")[0] for folder in folders)
+    assert kinds == {"taad": 1, "rehearsal": 1, "dst": 2, "row": 5}
+    assert sorted(line.split(":")[2] for line in first) == sorted(str(folder) for folder in folders)
+    assert not later and len(set(tables)) == 1

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,22 @@ from benchmarks import plain_features
 from footpass import rescore
 from footpass.__main__ import main
 from footpass.candidates import GAPS, features, label, merge, scores_of, transitions
-from footpass.classifiers import Boosting, Rows, calibrate, closed
+from footpass.classifiers import (
+    PARTS,
+    Boosting,
+    Rows,
+    apply_linear,
+    calibrate,
+    closed,
+    fit_linear,
+)
 from footpass.events import halves_of, match_of, read_predictions, select_halves, write_events
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.patches import PatchConfig, cut_patches, paste
 from footpass.release import TRUTH_FILES, simulate_release
 from footpass.rescore import RescoreConfig, decode, fit, rescore_lomo
-from footpass.schema import N_CLASSES, SCORE_THRESHOLD, Action
+from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD, Action
 from tests.tables import predictions, truth
 
 TINY = RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(500, trees=3, least_rows=5))
@@ -188,7 +197,78 @@ def test_closed_probabilities_sum_to_one():
     assert p[0, :3] == pytest.approx([0, 0.4, 0.6]) and p[1, :2] == pytest.approx([0.9, 0.1])
 
 
+# Linear classifiers
+
+
+def _sides():
+    """Candidates of two folds, 50 a class, true of their own class the likelier the higher the score."""
+    sets, x, p = [], [], []
+    for fold in (0, 1):
+        rng = np.random.default_rng(fold)
+        score, cls = rng.random(400), 1 + np.arange(400) % 8
+        rows = [(100 * i, 0, 7, c, s) for i, (c, s) in enumerate(zip(cls.tolist(), score, strict=True))]
+        merged = merge([predictions(*rows)])
+        sets.append(Rows(merged, np.where(rng.random(400) < score, cls, 0), fold, False, 1.0 + fold))
+        x.append(merged[["score_0"]].astype(np.float32))
+        p.append(closed(np.eye(N_CLASSES)[cls] * 0.3))
+    return sets, x, p
+
+
+def test_linear_classifiers_expect_as_many_as_there_are():
+    """A logistic regression's probabilities add up to the hits, if its intercept is not penalised."""
+    sets, x, p = _sides()
+    models = fit_linear(sets, x, p, Boosting(), np.random.default_rng(0))
+    for part, fitted in zip(PARTS, models, strict=True):
+        expected, hits = np.zeros(N_CLASSES), np.zeros(N_CLASSES)
+        for rows, values, q in ((sets[f], x[f], p[f]) for f in part):
+            expected += rows.weight * apply_linear(fitted, values, q, rows.candidates).sum(axis=0)
+            hits += rows.weight * np.bincount(rows.labels, minlength=N_CLASSES)
+        # Drive and pass are candidates for each other, so theirs are scaled down where they exceed 1.
+        assert expected[3:] == pytest.approx(hits[3:], rel=1e-3)
+
+
+def test_linear_classifiers_of_one_fold_do_not_see_the_other():
+    sets, x, p = _sides()
+    wrong = [sets[0], replace(sets[1], labels=sets[1].labels[::-1])]
+    before, after = (
+        fit_linear(known, x, p, Boosting(), np.random.default_rng(0)) for known in (sets, wrong)
+    )
+    assert before[0] == after[0] and before[1] != after[1] and before[2] != after[2]
+
+
+def test_linear_classifiers_by_hand():
+    table = merge([predictions((100, 0, 7, 5, 0.9), (200, 0, 7, 6, 0.9))])
+    x = table[["score_0"]].astype(np.float32)
+    p = np.eye(N_CLASSES)[table["cls"]] * 0.8
+    # Of score, p_this and p_own: the score lies ten scales above the mean and counts as four.
+    model = [0.5, [0.4, 0.0, np.log(4) - 1], [0.05, 1.0, 2.0], [0.25, 1.0, 2.0]]
+    models = [model if action == Action.SHOT else None for action in ACTIONS]
+    found = apply_linear(models, x, p, table)
+    assert found[0, Action.SHOT] == pytest.approx(1 / (1 + np.exp(-(0.5 + 1 + np.log(4) + 1))), rel=1e-5)
+    assert found[0].sum() == pytest.approx(1) and found[1, 0] == 1
+
+
 # The pipeline
+
+
+def test_calibration_is_by_linear_classifiers_of_the_other_fold(season, monkeypatch):
+    tables, val, train = season
+    fitted, used = [], []
+
+    def spied_fit(*arguments):
+        fitted.extend(fit_linear(*arguments))
+        return fitted
+
+    def spied_apply(models, x, p, table):
+        part = next(i for i, known in enumerate(fitted) if known is models)
+        used.append((PARTS[part], set(map(match_of, halves_of(table)))))
+        return apply_linear(models, x, p, table)
+
+    monkeypatch.setattr(rescore, "fit_linear", spied_fit)
+    monkeypatch.setattr(rescore, "apply_linear", spied_apply)
+    fit([*tables.values()], val, train, TINY)
+    first, second, third = dict.fromkeys(map(match_of, halves_of(val)))  # in turn: folds 0, 1, 0
+    assert used == [((1,), {first, third}), ((0,), {second})]
 
 
 def test_lomo_predictions_do_not_depend_on_the_scored_matchs_truth(season, tmp_path):
@@ -253,7 +333,14 @@ def test_as_many_tables_as_fitted_on(season, fitted):
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": "x"}, {"shift": [0]}, {"models": [[[], [["tree"]]]]}, {"config": {"no": 1}}]
+    "change",
+    [
+        {"format": "x"},
+        {"shift": [0]},
+        {"models": [[[], {"trees": [["tree"]], "linear": []}]]},
+        {"models": [[[], {"trees": [[None] * 8] * 2, "linear": [[1, 2]]}]]},
+        {"config": {"no": 1}},
+    ],
 )
 def test_a_file_that_is_no_pipeline_is_refused(fitted, tmp_path, change):
     rescore.save(fitted, tmp_path / "m.json")

@@ -1,5 +1,7 @@
 """Figures of notebook 03: the graph of players, and two models on one event."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
@@ -29,7 +31,7 @@ def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
 
 
 def event_by_two_models(
-    graph: nx.DiGraph, logits: dict[str, np.ndarray], half: HalfMatch, event: tuple
+    graph: nx.DiGraph, logits: dict[str, np.ndarray], half: HalfMatch, event: Any
 ) -> Figure:
     """The pitch at an event, and what each model says of its player around it.
 
@@ -68,7 +70,7 @@ def event_by_two_models(
     return figure
 
 
-def slot_of(half: HalfMatch, event: tuple) -> int:
+def slot_of(half: HalfMatch, event: Any) -> int:
     """Slot of the player of a true event, a row as of ``DataFrame.itertuples``."""
     slots = np.arange(N_ROLES * event.team, N_ROLES * (event.team + 1))
     column = half.labels[slots, event.frame - half.first_frame]
