@@ -12,7 +12,7 @@ from footpass.files import DataError
 from footpass.halves import events_of
 from footpass.models.gnn import TAADGNN
 from footpass.playergraph import player_graph
-from footpass.plots_gnn import event_by_two_models, graph_on_pitch, listened_to, slot_of
+from footpass.plots import event_by_two_models, graph_on_pitch, listened_to, slot_of
 from footpass.recipes import GNN_RECIPES
 from footpass.schema import N_ROLES, N_SLOTS, PITCH, Action, State
 

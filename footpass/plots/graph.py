@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from footpass.halves import HalfMatch
 from footpass.pitch import markings
-from footpass.plots import CLASS_COLOURS
+from footpass.plots.style import CLASS_COLOURS
 from footpass.schema import ACTION_LABELS, FPS, N_ROLES, PITCH, State
 
 _TEAMS = ("#4682FF", "#FF5046")  # as in `views`

@@ -1,0 +1,69 @@
+"""Figures for the notebooks: every function gives a matplotlib figure."""
+
+from footpass.plots.data import (
+    candidate_weights,
+    class_counts,
+    f1_against_frequency,
+    gaps,
+    gaps_real_against_simulated,
+    real_against_simulated,
+    spread_over_matches,
+    transition_graph,
+    transition_matrix,
+    visibility,
+)
+from footpass.plots.detectors import clips_as_seen, event_strip, learning_curves, logit_traces
+from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to, slot_of
+from footpass.plots.scores import (
+    calibration,
+    compare_learning,
+    confusion_table,
+    effects,
+    f1_by_class,
+    f1_changes,
+    f1_table,
+    importance,
+    precision_recall_f1,
+    recall_by_visibility,
+    scores_against_ceilings,
+    tuned_against_held_out,
+)
+from footpass.plots.style import CLASS_COLOURS
+from footpass.plots.timelines import changes_on_a_timeline, events_on_slots, window_of_play
+
+__all__ = [
+    "CLASS_COLOURS",
+    "calibration",
+    "candidate_weights",
+    "changes_on_a_timeline",
+    "class_counts",
+    "clips_as_seen",
+    "compare_learning",
+    "confusion_table",
+    "effects",
+    "event_by_two_models",
+    "event_strip",
+    "events_on_slots",
+    "f1_against_frequency",
+    "f1_by_class",
+    "f1_changes",
+    "f1_table",
+    "gaps",
+    "gaps_real_against_simulated",
+    "graph_on_pitch",
+    "importance",
+    "learning_curves",
+    "listened_to",
+    "logit_traces",
+    "precision_recall_f1",
+    "real_against_simulated",
+    "recall_by_visibility",
+    "scores_against_ceilings",
+    "slot_of",
+    "spread_over_matches",
+    "transition_graph",
+    "transition_matrix",
+    "tuned_against_held_out",
+    "visibility",
+    "window_of_play",
+]

@@ -1,0 +1,147 @@
+"""Figures of models that read the video: clips, learning curves, events and logits in pictures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from footpass.clips import Inputs
+from footpass.halves import HalfMatch
+from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.schema import ACTION_LABELS, FPS, MODEL_SIZE, N_ROLES, State
+from footpass.video import VideoReader
+from footpass.views import overlay
+
+_CLOSE_UP = 180  # pixels of the overlay, twice those of the video
+
+
+def learning_curves(rows: list[dict]) -> Figure:
+    """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`)."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    epochs = [row["epoch"] + 1 for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], "o-", ms=4, color="#0072B2")
+    left.set_ylabel("training loss")
+    left.set_ylim(0, 1.1 * max(row["loss"] for row in rows))
+    figures = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy at the event"}
+    for (name, label), colour in zip(figures.items(), BY_CLASS[::2], strict=False):
+        right.plot(epochs, [row[name] for row in rows], "o-", ms=4, label=label, color=colour)
+    right.set_ylabel("validation clips")
+    right.set_ylim(0, 1)
+    right.legend(frameon=False, fontsize=8)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        clean(axes)
+    return figure
+
+
+def clips_as_seen(rows: dict[str, Inputs], frames: Iterable[int]) -> Figure:
+    """Some frames of the first clip of several batches, as the model gets them, boxes included.
+
+    The box of tracklet 0, for whose event the clip was drawn, is yellow.
+    """
+    frames = list(frames)
+    height, width = next(iter(rows.values())).clip.shape[-2:]
+    size = (11, len(rows) * (11 / len(frames) * height / width + 0.2))
+    figure, panels = plt.subplots(
+        len(rows), len(frames), figsize=size, layout="constrained", squeeze=False
+    )
+    for line, (name, inputs) in zip(panels, rows.items(), strict=True):
+        pixels = (inputs.clip[0] * PIXEL_STD + PIXEL_MEAN).clamp(0, 1)  # (3, T, H, W)
+        for axes, frame in zip(line, frames, strict=True):
+            axes.imshow(pixels[:, frame].permute(1, 2, 0).cpu().numpy())
+            for tracklet in inputs.visible[0, :, frame].nonzero()[:, 0].tolist():
+                x1, y1, x2, y2 = inputs.boxes[0, tracklet, frame].tolist()
+                colour = "#F0E442" if tracklet == 0 else "white"
+                box = plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, ec=colour, fc="none", lw=0.8)
+                axes.add_patch(box)
+            axes.set_title(f"{name}, frame {frame}", fontsize=8, pad=2)
+            axes.axis("off")
+    return figure
+
+
+def event_strip(
+    half: HalfMatch,
+    video: str | Path,
+    events: pd.DataFrame,
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    offsets: Iterable[int] = (-12, -6, -2, 0, 2, 6, 12),
+) -> Figure:
+    """Close-ups of the players around some events of a half; true events white, predicted ones yellow.
+
+    One row an event: the frames at these offsets from its own, cut out around the player's box.
+    """
+    offsets = list(offsets)
+    size = (11, len(events) * (11 / len(offsets) + 0.25))
+    figure, panels = plt.subplots(
+        len(events), len(offsets), figsize=size, layout="constrained", squeeze=False
+    )
+    with VideoReader(video) as reader:
+        for line, event in zip(panels, events.itertuples(), strict=True):
+            frames = np.clip(event.frame + np.array(offsets), half.first_frame, half.end_frame - 1)
+            now = event.frame - half.first_frame
+            team = slice(N_ROLES * event.team, N_ROLES * (event.team + 1))
+            role = int(np.argmax(half.jersey[team, now] == event.jersey))
+            box = half.boxes[team, now][role]
+            # The overlay is twice as large as the picture, so the sum of two corners is its centre.
+            room = 2 * np.array(MODEL_SIZE[::-1]) - _CLOSE_UP
+            left, top = np.clip(np.nan_to_num(box[:2] + box[2:]) - _CLOSE_UP / 2, 0, room).astype(int)
+            for axes, frame, picture in zip(line, frames.tolist(), reader.frames(frames), strict=True):
+                drawn = overlay(picture, half, frame, truth, predictions)
+                axes.imshow(drawn[top : top + _CLOSE_UP, left : left + _CLOSE_UP])
+                axes.set_title(
+                    f"{ACTION_LABELS[event.cls - 1]} {frame - event.frame:+d}", fontsize=8, pad=2
+                )
+                axes.axis("off")
+    return figure
+
+
+def logit_traces(
+    logits: np.ndarray, half: HalfMatch, slots: Iterable[int], span: range, truth: pd.DataFrame
+) -> Figure:
+    """Probability of each class over time for some players, with what truly happened.
+
+    Parameters
+    ----------
+    logits
+        ``(9, 26, T)`` of the half's frames.
+    slots
+        One panel each.
+    span
+        Absolute frames.
+    truth
+        Event table; a vertical line for each event of the half by who is in the slot.
+    """
+    slots = list(slots)
+    figure, panels = plt.subplots(
+        len(slots), 1, figsize=(9, 1.3 * len(slots) + 0.8), sharex=True, sharey=True, squeeze=False
+    )
+    at = slice(span.start - half.first_frame, span.stop - half.first_frame)
+    seconds = np.arange(span.start, span.stop) / FPS
+    for axes, slot in zip(panels[:, 0], slots, strict=True):
+        x = np.exp(logits[:, slot, at].astype(np.float32))  # (9, F)
+        for probability, colour in zip((x / x.sum(axis=0))[1:], BY_CLASS, strict=True):
+            axes.plot(seconds, probability, color=colour, lw=1.2)
+        unseen = half.state[State.VISIBLE, slot, at] == 0
+        axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
+        jersey = int(half.jersey_at(slot, span.start))
+        mine = truth[truth["frame"].between(span.start, span.stop - 1) & (truth["half"] == half.name)]
+        for event in mine.itertuples():
+            if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
+                axes.axvline(event.frame / FPS, color=BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)
+        axes.set_ylabel(f"team {slot // N_ROLES}, #{jersey}", fontsize=8)
+        axes.set_ylim(0, 1)
+        clean(axes)
+    panels[-1, 0].set_xlabel("seconds of the match's video")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0, 0].plot([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), ncols=8, loc="lower center", frameon=False, fontsize=8
+    )
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    return figure

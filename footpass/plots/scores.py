@@ -1,0 +1,245 @@
+"""Figures of scores: by class, by visibility, by variant, with intervals."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from scipy.stats import beta
+
+from footpass.metrics import Evaluation
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.schema import ACTION_LABELS, ACTIONS
+
+
+def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
+    """Macro F1 of variants, one row each, fitted on the scored matches and held out.
+
+    ``scores`` has the columns ``in sample``, ``held out``, ``low`` and ``high`` (its interval).
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["held out"], scores["in sample"], color="#8A8A8A", lw=1.5, zorder=1)
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.2, zorder=0)
+    axes.scatter(
+        scores["in sample"], y, color="white", edgecolors="#D55E00", label="fitted on what it scores"
+    )
+    axes.scatter(
+        scores["held out"], y, color="#0072B2", label="match left out (90 % interval of the gain)"
+    )
+    axes.axvline(base, color="black", lw=0.8, ls=":", label="untouched")
+    axes.set_yticks(y, scores.index)
+    axes.set_xlabel("macro F1")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1))
+    clean(axes)
+    return figure
+
+
+def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
+    """Change of each class's F1 against ``base``, one panel a variant."""
+    figure, panels = plt.subplots(
+        1,
+        len(variants),
+        figsize=(2.6 * len(variants) + 1.2, 3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (name, evaluation) in zip(panels[0], variants.items(), strict=True):
+        gain = evaluation.counts.f1 - base.counts.f1
+        axes.barh(ACTION_LABELS, gain, color=BY_CLASS)
+        axes.axvline(0, color="black", lw=0.8)
+        axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+.4f}", fontsize=9)
+        clean(axes)
+    panels[0, 0].invert_yaxis()
+    figure.supxlabel("change of F1", fontsize=9)
+    return figure
+
+
+def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
+    """Training loss by optimizer step: panel name -> model name -> rows of `footpass.training.train`."""
+    figure, row = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False, layout="constrained")
+    for axes, (title, runs) in zip(row[0], panels.items(), strict=True):
+        for (name, rows), colour in zip(runs.items(), BY_CLASS, strict=False):
+            table = pd.DataFrame(rows)
+            axes.plot(table["step"], table["loss"], marker="o", ms=3, color=colour, label=name)
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_xlabel("optimizer steps")
+        clean(axes)
+    row[0, 0].set_ylabel("training loss")
+    row[0, 0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | None = None) -> Figure:
+    """F1 of each class and model: the mean over seeds, and the range where there are several.
+
+    ``order`` is that of the classes, the rarest in ``evaluations``' truth first by default.
+    """
+    first = next(iter(evaluations.values()))[0]
+    order = np.argsort(first.counts.gt, kind="stable") if order is None else order
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    width = 0.8 / len(evaluations)
+    for k, ((name, seeds), colour) in enumerate(zip(evaluations.items(), BY_CLASS, strict=False)):
+        f1 = np.array([evaluation.counts.f1 for evaluation in seeds])[:, order]  # (seeds, 8)
+        place = np.arange(len(ACTIONS)) + width * (k - (len(evaluations) - 1) / 2)
+        macro = np.mean([evaluation.macro_f1 for evaluation in seeds])
+        axes.bar(place, f1.mean(axis=0), width, color=colour, label=f"{name}: macro {macro:.3f}")
+        if len(seeds) > 1:
+            axes.vlines(place, f1.min(axis=0), f1.max(axis=0), color="black", lw=1)
+    axes.set_xticks(
+        range(len(ACTIONS)), [f"{ACTION_LABELS[i]}\n{first.counts.gt[i]}" for i in order], fontsize=8
+    )
+    axes.set_ylabel("F1 (number of events below)")
+    axes.legend(frameon=False, fontsize=8)
+    clean(axes)
+    return figure
+
+
+def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
+    """Recall over all classes, by what the broadcast shows of the actor."""
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
+    width = 0.8 / len(evaluations)
+    for k, ((name, evaluation), colour) in enumerate(zip(evaluations.items(), BY_CLASS, strict=False)):
+        splits = evaluation.splits()
+        recall = [splits[split].micro["recall"] for split in names]
+        place = np.arange(len(names)) + width * (k - (len(evaluations) - 1) / 2)
+        bars = axes.bar(place, recall, width, color=colour, label=name)
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    axes.set_xticks(range(len(names)), names.values())
+    axes.set_ylabel("recall")
+    axes.legend(frameon=False, fontsize=8)
+    clean(axes)
+    return figure
+
+
+def precision_recall_f1(evaluation: Evaluation) -> Figure:
+    """Precision, recall and F1 of each class, with the number of true events."""
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    counts = evaluation.counts
+    for k, (name, colour) in enumerate(
+        zip(("precision", "recall", "f1"), ("#56B4E9", "#E69F00", "#0072B2"), strict=True)
+    ):
+        place = np.arange(len(ACTIONS)) + 0.27 * (k - 1)
+        axes.bar(place, getattr(counts, name), 0.25, label=name.replace("f1", "F1"), color=colour)
+    axes.set_xticks(
+        range(len(ACTIONS)), [f"{c}\nn = {n}" for c, n in zip(ACTION_LABELS, counts.gt, strict=True)]
+    )
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    clean(axes)
+    return figure
+
+
+def confusion_table(table: pd.DataFrame) -> Figure:
+    """A table of `metrics.confusion` in colours: the share of the row; the numbers are events."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    values = table.to_numpy()
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in zip(*np.nonzero(values), strict=True):
+        colour = "white" if share[i, j] > 0.55 else "black"
+        axes.text(j, i, f"{values[i, j]:,}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(values.shape[1]), table.columns, rotation=60, ha="right")
+    axes.set_yticks(range(values.shape[0]), table.index)
+    axes.set_xlabel(table.columns.name)
+    axes.set_ylabel(table.index.name)
+    return figure
+
+
+def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
+    """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
+    y = np.arange(len(scores))[::-1]
+    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.25)
+    axes.scatter(scores["macro F1"], y, color="#0072B2", zorder=2)
+    for row, value in zip(y, scores["macro F1"], strict=True):
+        axes.annotate(
+            f"{value:.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    for name, value in ceilings.items():
+        axes.axvline(value, color="#8A8A8A", lw=0.8, ls=":")
+        axes.annotate(name, (value, len(scores) - 0.4), size=8, color="#555555", ha="right", rotation=0)
+    axes.set_yticks(y, scores.index)
+    axes.set(xlabel="macro F1", ylim=(-0.6, len(scores) - 0.1))
+    clean(axes)
+    return figure
+
+
+def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
+    """Share of true events against their predicted probability, a panel a class.
+
+    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
+    with its 90 % binomial interval.
+    """
+    figure, panels = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    for action, axes in zip(ACTIONS, panels.flat, strict=True):
+        rows = np.flatnonzero(p[:, action] > 0)
+        rows = rows[np.argsort(p[rows, action], kind="stable")]
+        parts = [part for part in np.array_split(rows, bins) if len(part)]
+        said = np.array([p[part, action].mean() for part in parts])
+        hits = np.array([(labels[part] == action).sum() for part in parts])
+        misses = np.array([len(part) for part in parts]) - hits
+        low, high = beta.ppf(0.05, hits + 0.5, misses + 0.5), beta.ppf(0.95, hits + 0.5, misses + 0.5)
+        axes.plot((0, 1), (0, 1), color="#8A8A8A", lw=0.8, ls=":")
+        colour = CLASS_COLOURS[action.label]
+        axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)
+        axes.plot(said, hits / np.maximum(hits + misses, 1), color=colour, marker="o", ms=4, lw=1)
+        axes.set_title(f"{action.label} ({hits.sum()} of {len(rows)})", fontsize=9)
+        clean(axes)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("share that is true", fontsize=9)
+    return figure
+
+
+def importance(shares: pd.Series, most: int = 25) -> Figure:
+    """Share of each feature in what the trees gain, the largest first."""
+    top = shares.head(most)[::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.22 * len(top)), layout="constrained")
+    axes.barh(top.index, top.to_numpy(), color="#0072B2")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel("share of the gain of all splits")
+    clean(axes)
+    return figure
+
+
+def effects(table: pd.DataFrame) -> Figure:
+    """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
+    y = np.arange(len(table))[::-1]
+    sure = (table["low"] > 0) | (table["high"] < 0)
+    colours = np.where(sure, "#0072B2", "#8A8A8A")
+    axes.hlines(y, table["low"], table["high"], color=colours, lw=5, alpha=0.3)
+    axes.scatter(table["change"], y, color=colours, zorder=2)
+    for row, value in zip(y, table["change"], strict=True):
+        axes.annotate(
+            f"{value:+.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
+        )
+    axes.axvline(0, color="#555555", lw=0.8)
+    labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
+    axes.set_yticks(y, labels, fontsize=8)
+    axes.set(xlabel="change of macro F1", ylim=(-0.6, len(table) - 0.2))
+    clean(axes)
+    return figure
+
+
+def f1_table(table: pd.DataFrame) -> Figure:
+    """F1 by row and class in colours, the numbers in the cells."""
+    size = (1.8 + 0.85 * table.shape[1], 1 + 0.32 * len(table))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(
+        table,
+        annot=True,
+        fmt=".2f",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        ax=axes,
+        annot_kws={"size": 8},
+    )
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(length=0)
+    return figure

@@ -1,0 +1,230 @@
+"""Figures of events in time: on slots, and what post-processing did to them."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.special import softmax
+
+from footpass.evidence import Evidence
+from footpass.halves import HalfMatch
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State
+from footpass.windows import Recorded
+
+
+def changes_on_a_timeline(
+    judged: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, seconds: float = 2.0
+) -> Figure:
+    """One event that each step helped and one it hurt, with the evidence and the truth around it.
+
+    ``judged`` is an audit with verdicts (`footpass.postprocess.judge`). Of all such events the one in
+    the middle of the table is shown.
+    """
+    changed = judged[judged["verdict"] != "neither"]
+    steps = list(dict.fromkeys(changed["step"]))
+    figure, panels = plt.subplots(
+        max(len(steps), 1),
+        2,
+        figsize=(10, 2.1 * max(len(steps), 1)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    cells = [(step, verdict) for step in steps for verdict in ("helped", "hurt")]
+    for axes, (step, verdict) in zip(panels.flat, cells, strict=False):
+        rows = changed[(changed["step"] == step) & (changed["verdict"] == verdict)]
+        clean(axes)
+        axes.set_title(f"{step} {verdict} {len(rows)} times", fontsize=9, loc="left")
+        if len(rows):
+            _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, round(seconds * FPS))
+    for axes in panels[-1]:
+        axes.set_xlabel("seconds from the event")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("evidence")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    return figure
+
+
+def events_on_slots(
+    evidence: dict[str, pd.DataFrame], truth: pd.DataFrame, half: str, start: int, seconds: float
+) -> Figure:
+    """A stretch of play, players over time: one panel for each event table, the truth as rings.
+
+    Parameters
+    ----------
+    evidence
+        Event tables with scores by name; a mark is the larger, the higher its score.
+    truth
+        Ground truth of the half; filled where the actor has a box.
+    start
+        First frame, absolute.
+    """
+    stop = start + round(seconds * FPS)
+    parts = {"truth": truth, **evidence}
+    shown = {
+        name: table[(table["half"] == half) & table["frame"].between(start, stop - 1)]
+        for name, table in parts.items()
+    }
+    everybody = pd.concat([table[["team", "jersey"]] for table in shown.values()])
+    players = {player: i for i, player in enumerate(sorted(set(everybody.itertuples(index=False))))}
+    figure, panels = plt.subplots(
+        len(evidence),
+        1,
+        figsize=(10, 0.7 + len(evidence) * (0.6 + 0.13 * len(players))),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, name in zip(panels[:, 0], evidence, strict=True):
+        for table, mark in ((shown["truth"], None), (shown[name], "o")):
+            place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
+            when = (table["frame"].to_numpy() - start) / FPS
+            colour = [BY_CLASS[cls - 1] for cls in table["cls"]]
+            if mark:
+                axes.scatter(when, place, s=40 * table["score"], c=colour)
+            else:
+                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colour, lw=1.4)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_ylabel("player")
+        axes.set_yticks(
+            range(len(players)), [f"{'LR'[team]} {jersey}" for team, jersey in players], fontsize=6
+        )
+        axes.grid(axis="y", lw=0.3)
+        clean(axes)
+    panels[-1, 0].set_xlim(0, seconds)
+    panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0, 0].scatter([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        ncols=8,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=8,
+    )
+    return figure
+
+
+def _draw_change(
+    axes: plt.Axes, event: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, window: int
+) -> None:
+    row = event.iloc[0]
+    near = evidence.near(event, window)
+    own = near.jersey == row["jersey"]
+    for part, label, colour in (
+        (own, "evidence: this player", "#0072B2"),
+        (~own, "team-mate", "#8A8A8A"),
+    ):
+        axes.scatter(
+            (near.frame[part] - row["frame"]) / FPS, near.strength[part], s=16, c=colour, label=label
+        )
+    for jersey, frame, strength in list(zip(*near[1:], strict=True))[: 12 * (len(near.event) <= 12)]:
+        axes.annotate(f" {jersey}", ((frame - row["frame"]) / FPS, strength), fontsize=7, va="center")
+    same = [truth[name] == row[name] for name in ("half", "team", "cls")]
+    same.append((truth["frame"] - row["frame"]).abs() <= window)
+    for frame, jersey in truth.loc[np.all(same, axis=0), ["frame", "jersey"]].to_numpy():
+        axes.axvline((frame - row["frame"]) / FPS, color="#009E73", lw=1.2, zorder=0)
+        axes.annotate(
+            f"{jersey}", ((frame - row["frame"]) / FPS, 1.08), fontsize=7, color="#009E73", ha="center"
+        )
+    axes.plot([], [], color="#009E73", label="true event (jersey)")
+    axes.scatter(0, 0, marker="^", s=50, facecolors="white", edgecolors="#D55E00", label="event before")
+    axes.scatter([], [], marker="^", s=18, c="#D55E00", label="after")
+    axes.scatter([], [], marker="x", s=30, c="#D55E00", label="dropped")
+    if row["fate"] == "dropped":
+        axes.scatter(0, 0, marker="x", s=30, c="#D55E00")
+    else:
+        after = (row["to_frame"] - row["frame"]) / FPS
+        axes.scatter(after, 0, marker="^", s=18, c="#D55E00")
+    became = {"dropped": "dropped", "reassigned": f"now {row['to_jersey']}"}.get(row["fate"], "moved")
+    label = ACTION_LABELS[row["cls"] - ACTIONS[0]]
+    text = f"{label} by {row['jersey']}: {became}"
+    axes.set_title(text, fontsize=9, loc="right")
+    axes.set(xlim=(-window / FPS, window / FPS), ylim=(-0.1, 1.2))
+
+
+def window_of_play(
+    one: Recorded,
+    detectors: Sequence[str],
+    events: dict[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    start: int,
+    seconds: float,
+) -> Figure:
+    """A window as a DST sees it, frames by slots: evidence, truth, and what was written.
+
+    Parameters
+    ----------
+    one
+        The half, with the logits of ``detectors``, which are their names.
+    events
+        Event tables with scores by name; a dot is the larger, the higher its score.
+    truth
+        Ground truth, drawn as rings.
+    start
+        First frame, absolute.
+    """
+    length = round(seconds * FPS)
+    stop = start + length
+    excerpt = one.cut(start, stop)
+    names = [*detectors, *events]
+    figure, panels = plt.subplots(
+        len(names), 1, figsize=(10, 2.3 * len(names)), sharex=True, sharey=True, layout="constrained"
+    )
+    panels = np.atleast_1d(panels)
+    for axes, name, logits in zip(panels, detectors, excerpt.logits, strict=False):
+        action = 1 - softmax(logits.astype(np.float32), axis=0)[Action.BACKGROUND]  # (26, T)
+        image = axes.imshow(
+            np.where(np.isnan(excerpt.state[State.X]), np.nan, action),
+            cmap="Greys",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            extent=(0, seconds, N_SLOTS - 0.5, -0.5),
+            interpolation="none",
+        )
+        axes.set_title(f"{name}: probability of any action", fontsize=9, loc="left")
+    figure.colorbar(image, ax=panels[: len(detectors)], shrink=0.6)
+    for axes, name in zip(panels[len(detectors) :], events, strict=True):
+        axes.set_title(f"{name}: what was written", fontsize=9, loc="left")
+    for axes, name in zip(panels, names, strict=True):
+        for table, filled in ((truth, False), (events.get(name, truth[:0]), True)):
+            when, where, colour, score = _on_slots(one.half, table, start, stop)
+            style = {"s": 60 * score + 8, "c": colour} if filled else {"s": 110, "edgecolors": colour}
+            axes.scatter(when, where, **style, **({} if filled else {"facecolors": "none", "lw": 1.5}))
+        axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
+        axes.set_ylabel("slot")
+        axes.set_yticks(range(0, N_SLOTS, 5))
+        clean(axes)
+    panels[-1].set_xlabel(f"seconds from frame {start} of {one.name}")
+    for label, colour in CLASS_COLOURS.items():
+        panels[0].scatter([], [], color=colour, label=label)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        ncols=8,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=8,
+    )
+    return figure
+
+
+def _on_slots(
+    half: HalfMatch, table: pd.DataFrame, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Seconds, slot, colour and score of the events of a window whose player is in a slot there."""
+    table = table[(table["half"] == half.name) & table["frame"].between(start, stop - 1)]
+    frame, team = table["frame"].to_numpy(), table["team"].to_numpy()
+    slots = np.arange(N_SLOTS)[:, None]
+    jersey = half.jersey_at(slots, frame[None])  # (26, N)
+    mine = (jersey == table["jersey"].to_numpy()) & (slots // N_ROLES == team)
+    known = mine.any(axis=0)
+    colour = [BY_CLASS[cls - 1] for cls in table["cls"][known]]
+    score = table["score"].to_numpy()[known] if "score" in table else np.ones(known.sum())
+    return (frame[known] - start) / FPS, mine.argmax(axis=0)[known], colour, score
