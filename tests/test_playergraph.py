@@ -72,9 +72,9 @@ def test_what_is_listened_to_is_weighted():
         graph.add_node(slot, team=team, visible=visible)
     graph.add_edge(1, 0, weight=0.6)  # a team-mate without a box
     graph.add_edge(13, 0, weight=0.2)
-    table = listened_to([graph])
-    assert table["all neighbours alike"].tolist() == [0.5, 0.5]
-    assert table["as listened to"].tolist() == pytest.approx([0.75, 0.25])
+    table = listened_to([graph], [13])
+    assert table["all neighbours alike"].tolist() == [0.5, 0.5, 0.5]
+    assert table["as listened to"].tolist() == pytest.approx([0.75, 0.25, 0.25])
 
 
 def test_the_actor_of_an_event_is_found_and_drawn(footage, model):

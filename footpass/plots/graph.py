@@ -47,7 +47,7 @@ def event_by_two_models(
     slot = slot_of(half, event)
     figure = plt.figure(figsize=(11, 3.6), layout="constrained")
     grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
-    _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=90)
+    _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=110)
     span = np.arange(
         max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
     )
@@ -78,18 +78,24 @@ def slot_of(half: HalfMatch, event: Any) -> int:
     return int(slots[np.argmax((column == event.cls) & (jerseys == event.jersey))])
 
 
-def listened_to(graphs: list[nx.DiGraph]) -> pd.DataFrame:
-    """Of all neighbours and of what is listened to: the share that are team-mates or have a box."""
+def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:
+    """Share of some kinds of neighbours: of all alike, and of what players listen to.
+
+    Parameters
+    ----------
+    actors
+        Slot of the player who acts in each graph.
+    """
     edges = [
-        (data["weight"], graph.nodes[a]["team"] == graph.nodes[b]["team"], graph.nodes[a]["visible"])
-        for graph in graphs
-        for a, b, data in graph.edges(data=True)
+        (weight, graph.nodes[a]["team"] == graph.nodes[b]["team"], graph.nodes[a]["visible"], a == actor)
+        for graph, actor in zip(graphs, actors, strict=True)
+        for a, b, weight in graph.edges(data="weight")
     ]
     weight, *kinds = (np.array(column, float) for column in zip(*edges, strict=True))
     rows = {"all neighbours alike": np.ones_like(weight), "as listened to": weight}
     return pd.DataFrame(
         {name: [np.average(kind, weights=w) for kind in kinds] for name, w in rows.items()},
-        pd.Index(["team-mates", "have a box"], name="neighbours who"),
+        pd.Index(["are team-mates", "have a box", "act"], name="neighbours who"),
     )
 
 
