@@ -1,12 +1,14 @@
 """The public FOOTPASS release, or simulated tables in its place where there is none."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from footpass.events import read_ground_truth, read_predictions, select_halves
-from footpass.files import DataError, play_by_play_path, release_dir
+from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
+from footpass.files import DataError, atomic_write, play_by_play_path, release_dir
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
 
@@ -14,6 +16,7 @@ TRUTH_FILES = {split: play_by_play_path(split) for split in ("train", "val")}
 PREDICTION_FILES = {
     model: Path("playbyplay_PRED", f"playbyplay_{model}_val.json") for model in ("TAAD", "DST")
 }
+_SOURCE = "source.json"  # in a folder of our own models' events; the public one has none
 
 
 @dataclass(frozen=True)
@@ -26,25 +29,30 @@ class Release:
         Model name (``TAAD``, ``DST``) -> prediction table of the val halves.
     files
         What was read; empty where the tables are simulated.
+    made
+        What it is and whether it is simulated, where it was written by `write_release`.
     """
 
     train: pd.DataFrame
     val: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
     files: tuple[Path, ...]
+    made: tuple[str, bool] | None = None
 
     @property
     def simulated(self) -> bool:
-        return not self.files
+        return self.made[1] if self.made else not self.files
 
     @property
     def source(self) -> str:
         """What it is, in words, for captions."""
+        if self.made:
+            return self.made[0]
         return "simulated play-by-play" if self.simulated else "public FOOTPASS release"
 
 
 def read_release(folder: str | Path) -> Release:
-    """Read a clone of the public repository.
+    """Read a clone of the public repository, or what `write_release` wrote.
 
     Raises
     ------
@@ -55,7 +63,42 @@ def read_release(folder: str | Path) -> Release:
     truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
     predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
     files = [*TRUTH_FILES.values(), *PREDICTION_FILES.values()]
-    return Release(**truth, predictions=predictions, files=tuple(folder / file for file in files))
+    made = load_json(folder / _SOURCE) if (folder / _SOURCE).is_file() else None
+    if made and (not isinstance(made, dict) or set(made) != {"what", "simulated"}):
+        raise DataError(f"{folder / _SOURCE}: not a note of write_release: delete it")
+    return Release(
+        **truth,
+        predictions=predictions,
+        files=tuple(folder / file for file in files),
+        made=(made["what"], made["simulated"]) if made else None,
+    )
+
+
+def write_release(
+    folder: str | Path,
+    truth: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, pd.DataFrame],
+    what: str,
+    simulated: bool,
+) -> Path:
+    """Write events in the layout of the public repository, for the notebooks that start from it.
+
+    Parameters
+    ----------
+    truth, predictions
+        By split, and by model (``TAAD``, ``DST``).
+    what, simulated
+        What notebooks call it, and whether its matches are simulated.
+    """
+    folder = Path(folder)
+    tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
+    tables |= {file: predictions[model] for model, file in PREDICTION_FILES.items()}
+    for file, table in tables.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        write_events(table, folder / file)
+    with atomic_write(folder / _SOURCE) as stream:
+        json.dump({"what": what, "simulated": simulated}, stream)
+    return folder
 
 
 def simulate_release(matches: int, seed: int = 0) -> Release:
