@@ -63,14 +63,17 @@ def read_release(folder: str | Path) -> Release:
     truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
     predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
     files = [*TRUTH_FILES.values(), *PREDICTION_FILES.values()]
-    made = load_json(folder / _SOURCE) if (folder / _SOURCE).is_file() else None
-    if made and (not isinstance(made, dict) or set(made) != {"what", "simulated"}):
-        raise DataError(f"{folder / _SOURCE}: not a note of write_release: delete it")
+    made = None
+    if (folder / _SOURCE).is_file():
+        note = load_json(folder / _SOURCE)
+        if not isinstance(note, dict) or set(note) != {"what", "simulated"}:
+            raise DataError(f"{folder / _SOURCE}: not a note of write_release: delete it")
+        made = (note["what"], note["simulated"])
     return Release(
         **truth,
         predictions=predictions,
         files=tuple(folder / file for file in files),
-        made=(made["what"], made["simulated"]) if made else None,
+        made=made,
     )
 
 
