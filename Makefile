@@ -14,6 +14,7 @@ test: .venv/.installed
 lint: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
 bench: .venv/.installed
 	.venv/bin/python -m benchmarks

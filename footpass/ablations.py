@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from footpass import rescore
 from footpass.clips import ClipDataset
 from footpass.configs import build
-from footpass.crossfit import Inputs, cross_fit
+from footpass.crossfit import cross_fit
 from footpass.ensemble import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import read_predictions, write_events
 from footpass.evidence import open_logits
@@ -209,7 +209,7 @@ class _Pipeline(NamedTuple):
     fusion: FusionConfig | None
 
 
-def _fit(row: Row, inputs: Inputs, truth: pd.DataFrame) -> _Pipeline:
+def _fit(row: Row, inputs: Mapping[str, Any], truth: pd.DataFrame) -> _Pipeline:
     """Steps and fusion, both from the same fitting matches: neither sees the one they are applied to."""
     names = [name for name in inputs if name != "evidence"]
     steps = {}
@@ -220,12 +220,14 @@ def _fit(row: Row, inputs: Inputs, truth: pd.DataFrame) -> _Pipeline:
     return _Pipeline(steps, fit_fusion(_stepped(steps, inputs), truth))
 
 
-def _apply(pipeline: _Pipeline, inputs: Inputs) -> pd.DataFrame:
+def _apply(pipeline: _Pipeline, inputs: Mapping[str, Any]) -> pd.DataFrame:
     tables = _stepped(pipeline.steps, inputs)
     return apply_fusion(pipeline.fusion, tables) if pipeline.fusion else tables["events"]
 
 
-def _stepped(steps: Mapping[str, PostprocessConfig], inputs: Inputs) -> dict[str, pd.DataFrame]:
+def _stepped(
+    steps: Mapping[str, PostprocessConfig], inputs: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
     tables = {name: table for name, table in inputs.items() if name != "evidence"}
     return tables | {
         name: postprocess(tables[name], inputs["evidence"], config).table

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,6 +131,7 @@ class _Split:
             self._error(path, error)
             return []
         if truth is not None:
+            assert self.play_by_play is not None  # the truth is from there
             listed = halves_of(truth)
             for name in sorted({*names, *listed}):
                 if name not in listed:
@@ -171,6 +172,7 @@ class _Split:
     def _half(self, name: str, truth: pd.DataFrame | None, video: tuple[Path, VideoInfo] | None) -> int:
         """Check the rows of a half; returns how many there are."""
         path = self.tactical
+        assert path is not None  # the name is from there
         try:
             rows = read_rows(path, name)
         except DataError as error:
@@ -196,24 +198,29 @@ class _Split:
                 end = f"the end of {file.name}, which has {info.n_frames} frames"
                 self._add(path, name, f"frame {frame:.0f} is beyond {end}", numbers[beyond])
         if truth is not None and name in halves_of(truth):
+            assert self.play_by_play is not None
             events = truth[truth["half"] == name]
             for event_row, row, reason in _disagreements(events, rows):
-                if row is None:
+                if event_row is not None:
                     self._add(self.play_by_play, name, f"{reason} {path.name}", [event_row])
-                else:
+                elif row is not None:
                     self._add(path, name, f"{reason} {self.play_by_play.name}", [numbers[row]])
         return len(placed)
 
     # -- what was found
 
-    def _add(self, path: Path, half: str | None, reason: str, rows: Sequence[int] = ()) -> None:
+    def _add(
+        self, path: Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
+    ) -> None:
         numbers = tuple(int(row) for row in rows)
         self.problems.append(Problem(self._relative(path), half, numbers, reason))
 
     def _error(self, path: Path, error: DataError) -> None:
         """A DataError, taken apart: ``file: half H, row R: reason``."""
         text = str(error).removeprefix(f"{path}: ")
-        half, row, reason = re.fullmatch(r"(?:half (\S+?)(?:, row (\d+))?: )?(.*)", text, re.S).groups()
+        parts = re.fullmatch(r"(?:half (\S+?)(?:, row (\d+))?: )?(.*)", text, re.S)
+        assert parts is not None  # its end takes anything
+        half, row, reason = parts.groups()
         self._add(path, half, reason, [int(row)] if row else [])
 
     def _relative(self, path: Path) -> str:
@@ -292,5 +299,5 @@ def _disagreements(
             yield None, player.row, f"class {player.label} for {_who(player)} is not in"
 
 
-def _who(event: NamedTuple) -> str:
+def _who(event: Any) -> str:
     return f"team {event.team} jersey {event.jersey} at frame {event.frame}"

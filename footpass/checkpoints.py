@@ -60,7 +60,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     DataError
         As in `load_checkpoint`.
     """
-    expected = {"kind": type(model).__name__}
+    expected: dict[str, Any] = {"kind": type(model).__name__}
     if hasattr(model, "config"):
         expected["model"] = plain(model.config)
     content = load_checkpoint(path, expected)

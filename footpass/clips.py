@@ -248,9 +248,9 @@ class Clip(NamedTuple):
     labels: np.ndarray | Tensor
     slots: np.ndarray | Tensor
     state: np.ndarray | Tensor
-    half: np.ndarray | Tensor
-    start: np.ndarray | Tensor
-    at: np.ndarray | Tensor
+    half: np.integer | Tensor
+    start: np.integer | Tensor
+    at: np.integer | Tensor
     warp: np.ndarray | Tensor
     colour: np.ndarray | Tensor
 
@@ -388,6 +388,7 @@ def dilated_labels(half: HalfMatch, start: int, stop: int, dilation: int) -> np.
     """
     low, high = max(start - dilation, half.first_frame), min(stop + dilation, half.end_frame)
     labels = half.window(low, high).labels
+    assert labels is not None  # asked for where events are known
     margins = (low - (start - dilation), stop + dilation - high)  # beyond the half, nothing happens
     padded = np.pad(labels, ((0, 0), margins))  # (26, dilation + T + dilation)
     length = stop - start
@@ -468,18 +469,19 @@ def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
     A box becomes the smallest one around its warped corners. A player who is warped out of the picture
     is no longer visible.
     """
-    pixels = batch.pixels.to(device, non_blocking=True).movedim(-1, 1)
+    pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
     pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
-    boxes = batch.boxes.to(device, non_blocking=True)
+    boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)
     visible = boxes.isfinite().all(-1)  # (B, M, T)
     if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
-        warp = batch.warp.to(device)
+        warp = torch.as_tensor(batch.warp).to(device)
         pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
         size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
         visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
     if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
-        pixels = recolour(pixels, batch.colour.to(device))
-    return Inputs(normalise(pixels), boxes, visible, *game_state(batch.state, batch.slots, device))
+        pixels = recolour(pixels, torch.as_tensor(batch.colour).to(device))
+    state, slots = torch.as_tensor(batch.state), torch.as_tensor(batch.slots)
+    return Inputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
 
 
 def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from math import isfinite
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from footpass.files import DataError
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def check_types(config: object) -> None:
@@ -34,7 +37,7 @@ def check_types(config: object) -> None:
             raise DataError(f"{type(config).__name__}.{name} = {value!r}: expected {wanted}")
 
 
-def _fits(value: object, hint: Any) -> bool:
+def _fits(value: Any, hint: Any) -> bool:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, arg) for arg in args)
@@ -72,13 +75,13 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
 def _parsed(value: Any, hint: Any) -> Any:
     if get_origin(hint) in (Union, UnionType) and value is not None:  # of X | None, X
         hint = next(arg for arg in get_args(hint) if arg is not type(None))
-    if is_dataclass(hint) and isinstance(value, Mapping):
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value)
     if get_origin(hint) is tuple and isinstance(value, list):  # JSON has no tuples
         return tuple(value)
     return value
 
 
-def plain(config: object) -> dict[str, Any]:
+def plain(config: Any) -> dict[str, Any]:
     """A config as JSON has it: dicts, lists, numbers, strings, None."""
     return json.loads(json.dumps(asdict(config)))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -30,13 +30,16 @@ class Near(NamedTuple):
     strength: np.ndarray  # 0..1
 
 
-NOTHING = Near(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0))
+NOTHING = Near(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64)))
 
 
 class Evidence(ABC):
     """How strongly, and exactly when, something supports that a player did something around a frame."""
 
-    halves: tuple[str, ...]
+    @property
+    @abstractmethod
+    def halves(self) -> tuple[str, ...]:
+        """The halves that are covered."""
 
     @abstractmethod
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
@@ -46,7 +49,7 @@ class Evidence(ABC):
         """
 
     @abstractmethod
-    def select(self, halves: Iterable[str]) -> Self:
+    def select(self, halves: Iterable[str]) -> "Evidence":
         """The evidence of some halves."""
 
     def peak(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +114,7 @@ class EventEvidence(Evidence):
     def halves(self) -> tuple[str, ...]:
         return tuple(halves_of(self.table))
 
-    def select(self, halves: Iterable[str]) -> Self:
+    def select(self, halves: Iterable[str]) -> "EventEvidence":
         return EventEvidence(select_halves(self.table, halves))
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
@@ -173,7 +176,7 @@ class LogitEvidence(Evidence):
     def halves(self) -> tuple[str, ...]:
         return tuple(self.logits)
 
-    def select(self, halves: Iterable[str]) -> Self:
+    def select(self, halves: Iterable[str]) -> "LogitEvidence":
         return LogitEvidence({half: self.logits[half] for half in halves}, self.lineups)
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:

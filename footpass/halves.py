@@ -95,7 +95,7 @@ class HalfMatch:
             None if self.labels is None else self.labels[:, part],
         )
 
-    def jersey_at(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
         """Jersey in a slot at an absolute frame: the nearest known before it, else after it.
 
         Takes arrays that broadcast against each other; -1 where the slot never has a known jersey.
@@ -364,11 +364,11 @@ def open_halves(
     cache = Path(cache or Path(data_dir, "prepared"))
     names = half_names(path)
     chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
-    halves = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
-    missing = [name for name, half in halves.items() if half is None]
-    for name in tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing):
-        halves[name] = load_half(path, name, cache)
-    return halves
+    ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
+    missing = [name for name, half in ready.items() if half is None]
+    bar = tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing)
+    made = {name: load_half(path, name, cache) for name in bar}
+    return {name: half or made[name] for name, half in ready.items()}
 
 
 def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:

@@ -5,6 +5,8 @@ by the weights of the targets, so that weights move the emphasis and not the siz
 it is zero, with a gradient of zero.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from footpass.schema import ACTIONS, EOS, N_ACTION_TOKENS, PAD, SOS, Token
 # Weight of a class seen n times, before normalising. "effective" is the effective number of samples
 # of Cui et al. 2019 (arXiv 1901.05555), eq. 2; "sqrt" is the choice of arXiv 2606.09679.
 EFFECTIVE_BETA = 0.999
-_SCHEMES = {
+_SCHEMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": np.ones_like,
     "inverse": lambda n: 1 / n,
     "sqrt": lambda n: 1 / np.sqrt(n),

@@ -118,7 +118,8 @@ def read_match(
         if name in tables:
             raise DataError(f"{path}: given twice, or cannot be told from another: rename one")
         tables[name] = select_halves(table, [half])
-    return MatchData(half, truth, tables, positions, read_logits(logits, positions) if logits else None)
+    volume = read_logits(logits, positions) if logits and positions is not None else None
+    return MatchData(half, truth, tables, positions, volume)
 
 
 def judge(result: Evaluation) -> pd.DataFrame:
@@ -200,6 +201,9 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
     ]
     if match.positions is not None:
         frames += [match.positions.first_frame, match.positions.end_frame - 1]
+    positions = None
+    if match.positions is not None and sampled is not None:
+        positions = _pack(sampled, rows, match.positions.first_frame)
     content = {
         "half": match.half,
         "fps": FPS,
@@ -215,7 +219,7 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
             for name, table in shown.items()
         ],
         "evidence": None if evidence is None else _columns(evidence, rows, "score"),
-        "positions": None if sampled is None else _pack(sampled, rows, match.positions.first_frame),
+        "positions": positions,
         "pitch": {
             "size": PITCH,
             "lines": [line[:, :2].round(2).tolist() for line in markings()],
@@ -243,6 +247,7 @@ def _evidence(match: MatchData) -> pd.DataFrame | None:
     if match.logits is None:
         return None
     half = match.positions
+    assert half is not None  # no logits without them
     found = peaks(match.logits, half.state[State.VISIBLE] > 0)
     slots, frames = found["slot"].to_numpy(), half.first_frame + found["index"].to_numpy()
     jerseys = half.jersey_at(slots, frames)

@@ -378,13 +378,13 @@ def bootstrap(
         If the evaluations are not of the same halves.
     """
     systems = [[e] if isinstance(e, Evaluation) else list(e) for e in evaluations]
-    evaluations = [evaluation for system in systems for evaluation in system]
-    if any(halves_of(e.truth) != halves_of(evaluations[0].truth) for e in evaluations):
+    each = [evaluation for system in systems for evaluation in system]
+    if any(halves_of(e.truth) != halves_of(each[0].truth) for e in each):
         raise DataError("the evaluations are not of the same halves")
     length = int(block_minutes * 60 * FPS)
-    frames = [table["frame"] for e in evaluations for table in (e.truth, e.predictions)]
+    frames = [table["frame"] for e in each for table in (e.truth, e.predictions)]
     per_half = 1 + max((int(frame.max()) // length for frame in frames if len(frame)), default=0)
-    tallies = np.stack([_tally(e, length, per_half) for e in evaluations])  # (E, 3, blocks, 8)
+    tallies = np.stack([_tally(e, length, per_half) for e in each])  # (E, 3, blocks, 8)
     tallies = tallies[:, :, tallies.any(axis=(0, 1, 3))]
     n_blocks = tallies.shape[2]
     rng = np.random.default_rng(seed)

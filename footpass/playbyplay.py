@@ -9,6 +9,7 @@ write the events from the detections, and is applied to the real detections of a
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.events import class_counts, halves_of, match_of
 from footpass.evidence import as_evidence
 from footpass.inference import NMS_WINDOW
-from footpass.models.dst import DST, DSTConfig
+from footpass.models.dst import DSTConfig
 from footpass.patches import Patches, cut_patches, paste
 from footpass.postprocess import Refine, refine
 from footpass.sequence import (
+    AnyDST,
     DSTRecipe,
     load_dst,
     train_dst,
@@ -30,7 +32,7 @@ from footpass.training import LAST, TrainConfig
 from footpass.windows import Detected, WindowConfig, detected
 
 
-def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: str) -> DSTRecipe:
+def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: Any) -> DSTRecipe:
     windows = WindowConfig(sizes.span, per_half, augment="players", sparse=True)
     return DSTRecipe(sizes, windows, train, **more)
 
@@ -73,7 +75,7 @@ def pasted(truth: pd.DataFrame, patches: Patches, seed: Sequence[int]) -> dict[s
 
 def train_on_play_by_play(
     recipe: DSTRecipe, train_truth: pd.DataFrame, patches: Patches, run_dir: str | Path
-) -> DST:
+) -> AnyDST:
     """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
     train_dst(
         recipe,
@@ -107,12 +109,12 @@ def leave_one_match_out(
         A folder for each match held out is made in it; finished ones are not trained again.
     """
 
-    def fit(inputs: Inputs, known: pd.DataFrame) -> DST:
+    def fit(inputs: Inputs, known: pd.DataFrame) -> AnyDST:
         fitted_on = dict.fromkeys(match_of(half) for half in halves_of(known))
         patches = cut_patches(known, list(inputs.values()))
         return train_on_play_by_play(recipe, train_truth, patches, Path(run_dir, "+".join(fitted_on)))
 
-    def apply(model: DST, inputs: Inputs) -> pd.DataFrame:
+    def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()
         events = write_events(
             model, detected(list(inputs.values())), recipe.windows, batch=64, beams=BEAMS

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -260,7 +260,7 @@ def judge(audit: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE) 
     return audit.assign(verdict=verdict)
 
 
-STEPS = {
+STEPS: dict[str, Callable[[pd.DataFrame, Evidence, Any], Processed]] = {
     "reassign": reassign,
     "gate": gate,
     "refine": refine,
@@ -380,7 +380,8 @@ def fit_postprocess(
         return evaluate(after(config), truth)
 
     start = {"reassign": Reassign(), "gate": Gate(own=search.own), "refine": Refine(), "nms": NMS()}
-    config = PostprocessConfig(**{step: start[step] for step in search.steps})
+    first: dict[str, Any] = {step: start[step] for step in search.steps}
+    config = PostprocessConfig(**first)
     for _ in range(MAX_ROUNDS):
         before = config
         for (step, name), grid in GRIDS.items():

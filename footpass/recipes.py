@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ class GNNRecipe(TAADRecipe):
         Pairs of an epoch, from 0, and the focal loss's gamma from it on.
     """
 
-    model: GNNConfig
+    model: GNNConfig  # type: ignore[assignment]  # instead of a TAAD's, not a kind of it
     gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))
 
 
@@ -341,7 +342,7 @@ class ClipLoss:
         device = next(model.parameters()).device
         inputs = model_inputs(batch, device)
         asked = inputs.asked(self.everyone)
-        labels = batch.labels.to(device).long()  # (B, M, T)
+        labels = torch.as_tensor(batch.labels).to(device).long()  # (B, M, T)
         weights = torch.full((N_CLASSES,), 1 - self.background, device=device)
         weights[Action.BACKGROUND] = self.background
         loss = masked_cross_entropy(model(*inputs), labels, asked, weights, self.gamma)
@@ -367,7 +368,8 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
                 device.type, DTYPES[config.precision], enabled=config.precision != "fp32"
             ):
                 logits = model(*inputs)  # (B, 9, M, T)
-            logits, asked = logits.float().cpu().numpy(), inputs.asked(model.everyone).cpu().numpy()
+            asked = inputs.asked(bool(model.everyone)).cpu().numpy()
+            logits = logits.float().cpu().numpy()
             labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
             right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])
             players, frames = asked.shape[1:]
@@ -395,7 +397,7 @@ def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> 
     return pd.DataFrame({"half": pd.Categorical.from_codes(clip, categories=names), "team": 0, **table})
 
 
-_DETECTORS = {
+_DETECTORS: dict[str, tuple[Callable[[Any], TAAD | TAADGNN], Any]] = {
     kind.__name__: (kind, config) for kind, config in ((TAAD, TAADConfig), (TAADGNN, GNNConfig))
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -314,7 +315,7 @@ def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
     }
     answers = []
     for question in QUESTIONS:
-        answer = {"title": question.title, "text": question.text}
+        answer: dict[str, Any] = {"title": question.title, "text": question.text}
         for kind in ("figures", "tables", "metrics"):
             wanted = [name for name in question.shows if name.split(".")[1] == kind]
             answer[kind] = [{**there[name], "id": name} for name in wanted if name in there]

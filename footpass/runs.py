@@ -130,7 +130,7 @@ def start_run(
     profile: str | None = None,
     run_dir: str | Path | None = None,
     seed: int = 0,
-    config: object = None,
+    config: Any = None,
     **extra: Any,
 ) -> Run:
     """Start a run of a notebook.
@@ -161,7 +161,8 @@ def start_run(
     except OSError as error:
         raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
     (folder / "metrics.json").unlink(missing_ok=True)
-    known = asdict(config) if is_dataclass(config) else dict(config or {})
+    made = is_dataclass(config) and not isinstance(config, type)
+    known = asdict(config) if made else dict(config or {})
     return Run(name, folder, profile, seed, {**known, **extra})
 
 

@@ -7,6 +7,9 @@ from 0.493 into 0.302.)
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import overload
+
+import numpy as np
 
 
 class Action(IntEnum):
@@ -61,7 +64,11 @@ N_SLOTS = N_TEAMS * N_ROLES
 N_CLASSES = len(Action)
 
 
-def slot(team: int, role: int) -> int:
+@overload
+def slot(team: int, role: int) -> int: ...
+@overload
+def slot(team: int | np.ndarray, role: np.ndarray) -> np.ndarray: ...
+def slot(team: int | np.ndarray, role: int | np.ndarray) -> int | np.ndarray:
     """Slot 0..25 of a role (1..13) in a team (0 or 1); works on arrays too."""
     return N_ROLES * team + (role - 1)
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from footpass.checkpoints import load_checkpoint, load_weights
@@ -129,7 +130,7 @@ def train_dst(
     counts: np.ndarray,
     run_dir: str | Path,
     device: torch.device | str = "cpu",
-    validate: Callable[[AnyDST], Mapping[str, float]] | None = None,
+    validate: Callable[[Any], Mapping[str, float]] | None = None,
     start: str | Path | None = None,
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
@@ -189,6 +190,8 @@ def rehearse_dst(
     The matches are kept in ``run_dir``, and are not those of a default season.
     """
     rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
+    if rehearsal is None:
+        raise DataError("a recipe without a rehearsal: nothing to train on")
     if not (season / tactical_path("train")).is_file():
         write_season(season, rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED, "train", video=False)
     halves = {}
@@ -260,7 +263,7 @@ def sequence_figures(
 
 
 def sequence_loss(
-    model: AnyDST, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
+    model: nn.Module, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
 ) -> tuple[Tensor, int]:
     """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
 
@@ -270,8 +273,8 @@ def sequence_loss(
         As in `losses.token_losses`.
     """
     device = next(model.parameters()).device
-    features, frames, tokens = (part.to(device, non_blocking=True) for part in batch)
-    bare = getattr(model, "module", model)  # of a model that several processes train
+    features, frames, tokens = (torch.as_tensor(part).to(device, non_blocking=True) for part in batch)
+    bare: Any = getattr(model, "module", model)  # of a model that several processes train
     _check_inputs(bare, features)
     target = tokens[:, 1:]
     if isinstance(bare, PlayerDST):

@@ -9,11 +9,12 @@ import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -51,7 +52,7 @@ from footpass.windows import Recorded, WindowDataset, collate
 log = logging.getLogger(__name__)
 
 
-_RECIPES = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
+_RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
 # Training matches, the first ones, that the detectors watch once more for the DST to learn from; all
 # where there is no number. On two cores that takes longer than the DST's training.
 WATCHED = {"study": 3}
@@ -176,6 +177,8 @@ class Study:
     def rehearsal(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = self._dst_recipe(fusion)
+        if recipe.rehearsal is None or not isinstance(recipe.model, PlayerDSTConfig):
+            raise DataError(f"profile {self.profile}: its DST has no rehearsal")
         # What is set for the real logits alone must not lead to another rehearsal.
         usual = PlayerDSTConfig()
         sizes = replace(recipe.model, forget=usual.forget, least=usual.least)
@@ -234,14 +237,14 @@ class Study:
                 iter(DataLoader(data, DST_RECIPES[self.profile].train.batch, collate_fn=collate))
             )
             return model.to(self.device), sequence_loss, batch
-        model, config = load_detector(stage.checkpoint)
+        detector, config = load_detector(stage.checkpoint)
         recipe = _RECIPES[stage.name][self.profile]
         halves = list(self.footage["val"].values())
-        events = learnable_events([f.half for f in halves], config.frames, model.everyone)
+        events = learnable_events([f.half for f in halves], config.frames, detector.everyone)
         clips = ClipDataset(halves, config, recipe.augmentation, events=events)
         batch = next(iter(DataLoader(clips, recipe.train.batch)))
         gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
-        return model.to(self.device), ClipLoss(recipe.background, gamma, model.everyone), batch
+        return detector.to(self.device), ClipLoss(recipe.background, gamma, detector.everyone), batch
 
     @contextmanager
     def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:

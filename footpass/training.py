@@ -10,11 +10,11 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import ceil, nan
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -35,10 +35,17 @@ log = logging.getLogger(__name__)
 # mean, or the mean and how much it is the mean of, in items or weights: then the mean over a step is
 # right also where micro-batches differ in what is masked. Without it, all count alike.
 Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
-
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"  # in the run directory
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
+
+
+class Samples(Protocol):
+    """What a loader takes samples from: a dataset whose length is known, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class TrainConfig:
 def train(
     model: nn.Module,
     config: TrainConfig,
-    data: Callable[[int], Dataset],
+    data: Callable[[int], Samples],
     loss: Loss,
     run_dir: str | Path,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
@@ -197,7 +204,7 @@ def train(
             net = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
             run.turns = turns(size, config, epoch, run.step % run.per_epoch, rank, world)
             loader = DataLoader(
-                samples,
+                cast(Dataset, samples),
                 batch_sampler=[turn.samples for turn in run.turns],
                 collate_fn=collate,
                 num_workers=config.workers,
@@ -249,25 +256,27 @@ def run_epoch(
     amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
     total = torch.zeros(2, device=device)  # loss times weight, and weight
     for number, batch in enumerate(batches):
-        turn = updates.turns[number] if learns else None
-        if learns:
+        turn = updates.turns[number] if updates is not None else None
+        waits: AbstractContextManager = nullcontext()
+        if turn is not None:
             torch.manual_seed(turn.seed)
-        waits = learns and not turn.last and isinstance(model, DistributedDataParallel)
-        with torch.set_grad_enabled(learns), model.no_sync() if waits else nullcontext():
+            if not turn.last and isinstance(model, DistributedDataParallel):
+                waits = model.no_sync()
+        with torch.set_grad_enabled(learns), waits:
             with amp:
                 value = loss(model, batch)
             mean, weight = value if isinstance(value, tuple) else (value, 1.0)
-            weight = torch.as_tensor(weight, device=device) * (turn.share if learns else 1.0)
+            weight = torch.as_tensor(weight, device=device) * (1.0 if turn is None else turn.share)
             total += torch.stack([mean.detach().float() * weight, weight])
-            if learns:
+            if updates is not None:
                 # Sums: how much the mean is to be taken of is known only at the end of the step.
                 updates.scaler.scale(mean * weight).backward()
-        if learns and turn.last:
+        if updates is not None and turn is not None and turn.last:
             updates.apply(*sum_over_processes(total).tolist())
             total.zero_()
             if after_step:
                 after_step()
-    if learns:
+    if updates is not None:
         return updates.mean_loss
     loss_sum, weight = sum_over_processes(total).tolist()
     return loss_sum / weight if weight else nan

@@ -55,7 +55,7 @@ def probe(path: str | Path) -> VideoInfo:
         if stream.duration is None:  # Matroska: only the whole file has one, from time 0
             seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         else:
-            seconds = float(stream.duration * stream.time_base)
+            seconds = float(stream.duration * stream.time_base)  # type: ignore[operator]
         # Not the number of pictures in the file: one that was dropped still has its time.
         n_frames = round(seconds * FPS)
         return VideoInfo(stream.height, stream.width, float(stream.average_rate or 0), n_frames)
@@ -77,6 +77,9 @@ class VideoReader:
         If the file is not a video, is cut off, or is not at 25 fps: its frames would not be those
         of the data.
     """
+
+    _frame: av.VideoFrame
+    _next: av.VideoFrame | None
 
     def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE, threads: int = 1) -> None:
         self.path = Path(path)
@@ -189,7 +192,7 @@ class VideoReader:
         while True:
             target = index - back
             if target > 0:
-                pts = self._start + round(target / (FPS * self._stream.time_base))
+                pts = self._start + round(target / (FPS * self._stream.time_base))  # type: ignore[operator]
                 self._container.seek(pts, stream=self._stream)
                 self._decoded = self._container.decode(self._stream)
             else:
@@ -212,8 +215,10 @@ class VideoReader:
         self._decoded = self._container.decode(self._stream)
         self._position = _NOWHERE
 
-    def _index(self, pts: int) -> int:
-        return round((pts - self._start) * self._stream.time_base * FPS)
+    def _index(self, pts: int | None) -> int:
+        if pts is None:
+            raise DataError(f"{self.path}: a picture in it has no time")
+        return round((pts - self._start) * self._stream.time_base * FPS)  # type: ignore[operator]
 
 
 def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoReader:

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ RADAR_SIZE = (448, 640)  # height, width
 _ZOOM = 2  # of the broadcast picture
 _SHOWN = 12  # frames before and after its anchor that an event is shown
 _TRAIL = FPS  # frames of the past that the radar shows
-_TEXT = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "lineType": cv2.LINE_AA}
+_TEXT: dict[str, Any] = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "lineType": cv2.LINE_AA}
 
 
 def overlay(
@@ -53,7 +54,7 @@ def overlay(
     index = frame - half.first_frame
     inside = 0 <= index < half.n_frames
     if inside:
-        for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]):
+        for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]).tolist():
             x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
             colour = TEAM_COLOURS[slot // N_ROLES]
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
@@ -64,9 +65,9 @@ def overlay(
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
             text = _words(event)
-            slot = _slot_of(half, event, index) if inside else None
-            if slot is not None and half.state[State.VISIBLE, slot, index]:
-                box = _ZOOM * half.boxes[slot, index]
+            actor = _slot_of(half, event, index) if inside else None
+            if actor is not None and half.state[State.VISIBLE, actor, index]:
+                box = _ZOOM * half.boxes[actor, index]
                 low = box.round().astype(int).tolist()
                 grow = 4 if colour == TRUE else 8
                 corners = (low[0] - grow, low[1] - grow), (low[2] + grow, low[3] + grow)
@@ -75,8 +76,8 @@ def overlay(
                 _label(canvas, text, (low[0] - grow, below), colour, 0.5)
             else:
                 lines.append((text + " (no box)", colour))
-    for number, (text, colour) in enumerate(lines):
-        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * number), colour, 0.5)
+    for line, (text, colour) in enumerate(lines):
+        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * line), colour, 0.5)
     return canvas
 
 
@@ -95,12 +96,12 @@ def radar(
     if not 0 <= index < half.n_frames:
         raise DataError(f"half {half.name} has no frame {frame}")
     past = half.state[: State.Y + 1, :, max(index - _TRAIL, 0) : index + 1]  # (2, 26, <= 26)
-    marked = {}
+    marked: dict[int | None, list[tuple[str, tuple[int, int, int]]]] = {}
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
-            slot = _slot_of(half, event, index)
-            marked.setdefault(slot, []).append((_words(event), colour))
-    for slot in np.flatnonzero(np.isfinite(past[0, :, -1])):
+            actor = _slot_of(half, event, index)
+            marked.setdefault(actor, []).append((_words(event), colour))
+    for slot in np.flatnonzero(np.isfinite(past[0, :, -1])).tolist():
         colour = TEAM_COLOURS[slot // N_ROLES]
         trail = past[:, slot, np.isfinite(past[0, slot])].T * PITCH  # (n, 2)
         points = np.array([_spot(*point) for point in trail], np.int32)
@@ -113,13 +114,13 @@ def radar(
         cv2.putText(
             canvas, number, (at[0] - 4 * len(number), at[1] + 4), fontScale=0.36, color=TRUE, **_TEXT
         )
-    for slot, labels in marked.items():
-        if slot is None or not np.isfinite(past[0, slot, -1]):
+    for actor, labels in marked.items():
+        if actor is None or not np.isfinite(past[0, actor, -1]):
             continue
-        at = _spot(*(past[:, slot, -1] * PITCH))
-        for number, (text, colour) in enumerate(labels):
-            cv2.circle(canvas, at, 13 + 4 * number, colour, 2, cv2.LINE_AA)
-            _label(canvas, text, (at[0] + 16, at[1] - 6 + 18 * number), colour, 0.45)
+        at = _spot(*(past[:, actor, -1] * PITCH))
+        for line, (text, colour) in enumerate(labels):
+            cv2.circle(canvas, at, 13 + 4 * line, colour, 2, cv2.LINE_AA)
+            _label(canvas, text, (at[0] + 16, at[1] - 6 + 18 * line), colour, 0.45)
     second = index / FPS
     text = f"{half.name}  frame {frame}  {int(second) // 60:02}:{second % 60:04.1f}"
     cv2.putText(canvas, text, (12, RADAR_SIZE[0] - 7), fontScale=0.4, color=(220, 225, 220), **_TEXT)

@@ -49,7 +49,7 @@ class Source(Protocol):
     def cut(self, start: int, stop: int) -> Excerpt:
         """The frames ``start`` to ``stop - 1``, absolute."""
 
-    def jersey_at(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
         """As `HalfMatch.jersey_at`."""
 
 
@@ -143,7 +143,7 @@ class Recorded:
                 )
         return Excerpt(window.state, logits, window.labels)
 
-    def jersey_at(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
         return self.half.jersey_at(slots, frames)
 
 
@@ -233,7 +233,7 @@ class Detected:
             labels[slots, frame - start] = cls
         return Excerpt(state, tuple(logits), labels)
 
-    def jersey_at(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
         slots, frames = np.broadcast_arrays(slots, frames)
         found = np.full(slots.shape, -1, np.int16)
         for one, stints in self.stints.groupby("slot"):
@@ -409,7 +409,8 @@ def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
         said = np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0)  # (T,)
         said[-1] = True  # where the window ends; and attention needs something to look at
         kept = np.flatnonzero(said)
-        state, logits, frames = state[..., kept], [volume[..., kept] for volume in logits], frames[kept]
+        state, frames = state[..., kept], frames[kept]
+        logits = tuple(volume[..., kept] for volume in logits)
     return Sample(window_features(state, *logits), frames, encode(events, 0, config.span))
 
 
@@ -441,5 +442,5 @@ def collate(samples: Sequence[Sample]) -> Sample:
     for i, one in enumerate(samples):
         features[i, : len(one.frames)] = one.features
         frames[i, : len(one.frames)] = one.frames
-    tokens = pad([one.tokens for one in samples])
+    tokens = pad([np.asarray(one.tokens) for one in samples])
     return Sample(*map(torch.from_numpy, (features, frames, tokens)))

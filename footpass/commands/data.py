@@ -96,7 +96,7 @@ def _view(args: argparse.Namespace) -> None:
 
     for split in present_splits(args.data_dir):
         path = find(args.data_dir, tactical_path(split))
-        if args.half in half_names(path):
+        if path and args.half in half_names(path):
             break
     else:
         raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")

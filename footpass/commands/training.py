@@ -1,6 +1,7 @@
 """``train`` and ``predict``: from data to checkpoints, logits and events."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from footpass.files import DataError
@@ -75,7 +76,8 @@ def _train_detector(args: argparse.Namespace) -> None:
     if args.checkpoint_backbone:
         recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
-    learn, start = (train_gnn, args.start) if graph else (train_taad, args.kinetics)
+    learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
+    start = args.start if graph else args.kinetics
     rows = learn(recipe, splits["train"], splits["val"], args.out, device, start)
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])

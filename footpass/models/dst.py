@@ -9,7 +9,7 @@ decoding can keep keys and values.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,9 @@ from footpass.schema import (
     Token,
 )
 from footpass.tokens import PAD_FRAME
+
+if TYPE_CHECKING:
+    from footpass.models.player_dst import PlayerDSTConfig
 
 FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
 CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
@@ -158,7 +161,7 @@ class DST(nn.Module):
     def memory(self, features: Tensor, frames: Tensor) -> Memory:
         """Read windows; the arguments are those of `forward`."""
         x, mask = self.encode(features, frames)
-        keys_values = [layer.cross.keys_values(x) for layer in self.decoder]
+        keys_values = [layer.cross.keys_values(x) for layer in layers_of(self.decoder) if layer.cross]
         return Memory(keys_values, mask, length=frames.amax(dim=1))
 
     def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -167,7 +170,7 @@ class DST(nn.Module):
         mask = None if real.all() else real[:, None, None, :]
         x = self.read(features) + self.read_frame(frames.where(real, self.config.span + 1))
         x = x + frame_code(frames, self.config.width)  # (B, T, width)
-        for layer in self.encoder:
+        for layer in layers_of(self.encoder):
             x = layer(x, layer.attention.keys_values(x), mask)
         # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
@@ -190,12 +193,11 @@ class DST(nn.Module):
         x = self.write_action(action) + self.write_slot(slot) + self.write_frame(frame)
         x = x + frame_code(frame, self.config.width)  # (B, L, width)
         present = []
-        for i, layer in enumerate(self.decoder):
+        for i, layer in enumerate(layers_of(self.decoder)):
             keys_values = layer.attention.keys_values(x)
             if past is not None:
-                keys_values = tuple(
-                    torch.cat(pair, dim=2) for pair in zip(past[i], keys_values, strict=True)
-                )
+                (old_keys, old_values), (keys, values) = past[i], keys_values
+                keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
             x = layer(x, keys_values, causal=past is None, memory=(memory.keys_values[i], memory.mask))
             present.append(keys_values)
         sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.span + 2)
@@ -334,7 +336,7 @@ def frame_code(frames: Tensor, width: int) -> Tensor:
 
 
 class _Attention(nn.Module):
-    def __init__(self, config: DSTConfig) -> None:
+    def __init__(self, config: "DSTConfig | PlayerDSTConfig") -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
         self.query = nn.Linear(config.width, config.width)
@@ -342,7 +344,8 @@ class _Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width)
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        return tuple(self._split(part) for part in self.key_value(x).chunk(2, dim=-1))
+        keys, values = self.key_value(x).chunk(2, dim=-1)
+        return self._split(keys), self._split(values)
 
     def forward(
         self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None, causal: bool = False
@@ -363,7 +366,7 @@ class _Attention(nn.Module):
 class TransformerLayer(nn.Module):
     """Attention to the own sequence, in the decoder to the memory, then two linear layers."""
 
-    def __init__(self, config: DSTConfig, cross: bool) -> None:
+    def __init__(self, config: "DSTConfig | PlayerDSTConfig", cross: bool) -> None:
         super().__init__()
         self.attention = _Attention(config)
         self.cross = _Attention(config) if cross else None
@@ -386,7 +389,13 @@ class TransformerLayer(nn.Module):
     ) -> Tensor:
         x = self.norms[0](x + self.dropout(self.attention(x, keys_values, mask, causal)))
         if memory is not None:
+            assert self.cross is not None
             # Several sequences of a window are read as one longer one, so the memory is not repeated.
             by_window = x.reshape(len(memory[0][0]), -1, x.shape[-1])
             x = self.norms[1](x + self.dropout(self.cross(by_window, *memory)).view_as(x))
         return self.norms[-1](x + self.dropout(self.feedforward(x)))
+
+
+def layers_of(stack: nn.ModuleList) -> list[TransformerLayer]:
+    """The layers of an encoder or decoder; of a `ModuleList`, types are not known."""
+    return cast(list[TransformerLayer], list(stack))

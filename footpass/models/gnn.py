@@ -56,7 +56,7 @@ class Neighbours(NamedTuple):
         ``(B, M, K)`` bool; where False, the index means nothing.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which nobody needs here
     exists: Tensor
 
 

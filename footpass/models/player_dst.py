@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from footpass.files import DataError
-from footpass.models.dst import FUSIONS, KeysValues, TransformerLayer, Written, frame_code
+from footpass.models.dst import FUSIONS, KeysValues, TransformerLayer, Written, frame_code, layers_of
 from footpass.schema import (
     EOS,
     N_ACTION_TOKENS,
@@ -232,10 +232,12 @@ class PlayerDST(nn.Module):
         number = 1 + step // 2 + step * torch.arange(steps.shape[1], device=steps.device)
         steps = steps + frame_code(number, size.width)  # (B, n, width)
         mask = None if real.all() else real[:, None, None, :]
-        for layer in self.encoder:
+        for layer in layers_of(self.encoder):
             steps = layer(steps, layer.attention.keys_values(steps), mask)
         hazard = hazard + self.local(steps)[..., 0]
-        keys_values = [layer.cross.keys_values(steps) for layer in self.decoder]
+        keys_values = [
+            layer.cross.keys_values(steps) for layer in layers_of(self.decoder) if layer.cross
+        ]
         return Read(steps, x, best, hazard, keys_values, real)
 
     @property
@@ -250,12 +252,11 @@ class PlayerDST(nn.Module):
         x = self.write_action(action) + self.write_slot(slot) + frame_code(frame, self.config.width)
         mask = None if read.real.all() else read.real[:, None, None, :]
         present = []
-        for i, layer in enumerate(self.decoder):
+        for i, layer in enumerate(layers_of(self.decoder)):
             keys_values = layer.attention.keys_values(x)
             if past is not None:
-                keys_values = tuple(
-                    torch.cat(pair, dim=2) for pair in zip(past[i], keys_values, strict=True)
-                )
+                (old_keys, old_values), (keys, values) = past[i], keys_values
+                keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
             x = layer(x, keys_values, causal=past is None, memory=(read.keys_values[i], mask))
             present.append(keys_values)
         return x, present
@@ -369,8 +370,8 @@ class PlayerDST(nn.Module):
             kept.append(alive)
         if not tokens:
             return [Written(last[:0, 0], read.hazard.new_zeros(0)) for _ in range(batch)]
-        tokens, scores, kept = (torch.stack(part, dim=1) for part in (tokens, scores, kept))
-        return [Written(tokens[i][kept[i]], scores[i][kept[i]]) for i in range(batch)]
+        told, sure, real = (torch.stack(part, dim=1) for part in (tokens, scores, kept))
+        return [Written(told[i][real[i]], sure[i][real[i]]) for i in range(batch)]
 
 
 def answer_losses(

@@ -24,7 +24,7 @@ def load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     """
     public = dict(state_dict.get("model_state_dict", state_dict))
     try:
-        ours = model.from_reference(public)
+        ours = model.from_reference(public)  # type: ignore[operator]  # a method, says the docstring
     except KeyError as error:
         raise DataError(f"public checkpoint: no tensor {error}") from error
     wanted = model.state_dict()

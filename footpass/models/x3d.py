@@ -72,10 +72,12 @@ class X3D(nn.Module):
         x = clip  # (B, 3, T, H, W)
         features = []
         for block in self.blocks:
+            assert isinstance(block, _Stem | _Stage)
             for layer in block.layers():
                 x = _recomputed(layer, x) if self.recompute and torch.is_grad_enabled() else layer(x)
             features.append(x)
-        return tuple(features[2:])  # (B, C, T, H/8, W/8), (.., H/16, W/16), (.., H/32, W/32)
+        fine, middle, coarse = features[2:]
+        return fine, middle, coarse  # (B, C, T, H/8, W/8), (.., H/16, W/16), (.., H/32, W/32)
 
     def freeze(self, blocks: int) -> None:
         """Freeze the first ``blocks`` of the five (0 none, 5 all) and let the others train.
@@ -114,16 +116,16 @@ class X3D(nn.Module):
 class _Stem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = nn.Module()
-        self.conv.conv_t = nn.Conv3d(3, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        self.conv.conv_xy = Depthwise(width, (5, 1, 1))
+        self.conv = nn.ModuleDict()
+        self.conv["conv_t"] = nn.Conv3d(3, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.conv["conv_xy"] = Depthwise(width, (5, 1, 1))
         self.norm = nn.BatchNorm3d(width)
 
     def layers(self) -> list[nn.Module]:
         return [self]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv.conv_xy(self.conv.conv_t(x))))
+        return F.relu(self.norm(self.conv["conv_xy"](self.conv["conv_t"](x))))
 
 
 class _Stage(nn.Module):
@@ -183,7 +185,7 @@ class Depthwise(nn.Conv3d):
     def __init__(
         self, width: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
     ) -> None:
-        padding = tuple(size // 2 for size in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         super().__init__(width, width, kernel, stride, padding, groups=width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)

@@ -73,6 +73,7 @@ def event_by_two_models(
 def slot_of(half: HalfMatch, event: Any) -> int:
     """Slot of the player of a true event, a row as of ``DataFrame.itertuples``."""
     slots = np.arange(N_ROLES * event.team, N_ROLES * (event.team + 1))
+    assert half.labels is not None  # the event is one of them
     column = half.labels[slots, event.frame - half.first_frame]
     jerseys = half.jersey[slots, event.frame - half.first_frame]
     return int(slots[np.argmax((column == event.cls) & (jerseys == event.jersey))])

@@ -85,11 +85,11 @@ def events_on_slots(
         for table, mark in ((shown["truth"], None), (shown[name], "o")):
             place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
             when = (table["frame"].to_numpy() - start) / FPS
-            colour = [BY_CLASS[cls - 1] for cls in table["cls"]]
+            colours = [BY_CLASS[cls - 1] for cls in table["cls"]]
             if mark:
-                axes.scatter(when, place, s=40 * table["score"], c=colour)
+                axes.scatter(when, place, s=40 * table["score"], c=colours)
             else:
-                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colour, lw=1.4)
+                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colours, lw=1.4)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_ylabel("player")
         axes.set_yticks(
@@ -195,8 +195,8 @@ def window_of_play(
         axes.set_title(f"{name}: what was written", fontsize=9, loc="left")
     for axes, name in zip(panels, names, strict=True):
         for table, filled in ((truth, False), (events.get(name, truth[:0]), True)):
-            when, where, colour, score = _on_slots(one.half, table, start, stop)
-            style = {"s": 60 * score + 8, "c": colour} if filled else {"s": 110, "edgecolors": colour}
+            when, where, colours, score = _on_slots(one.half, table, start, stop)
+            style = {"s": 60 * score + 8, "c": colours} if filled else {"s": 110, "edgecolors": colours}
             axes.scatter(when, where, **style, **({} if filled else {"facecolors": "none", "lw": 1.5}))
         axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
         axes.set_ylabel("slot")

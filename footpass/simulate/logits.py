@@ -54,6 +54,7 @@ def _volume(half: HalfMatch, rng: np.random.Generator, better: int) -> np.ndarra
     def other_class() -> int:
         return 1 + int(rng.choice(len(usual), p=usual))
 
+    assert half.labels is not None  # only halves with labels are watched
     for frame, slot in np.argwhere(half.labels.T > 0):
         cls, height = int(half.labels[slot, frame]), rng.normal(strength, spread)
         if not visible[slot, frame]:

@@ -92,17 +92,17 @@ def render(
     backdrop = np.full((*MODEL_SIZE, 3), (52, 60, 66), np.uint8)
     chalk = markings()
     starts = np.cumsum([0] + [len(line) for line in chalk[:-1]])
-    chalk = np.concatenate(chalk)[:, None]  # (P, 1, 3)
+    corners = np.concatenate(chalk)[:, None]  # (P, 1, 3)
     for start in range(0, len(motion.ball), _CHUNK):
         frames = np.arange(start, min(start + _CHUNK, len(motion.ball)))
         joints, scale = _joints(motion, shots, poses, frames)
         lenses = np.diag([_SCALE[0], _SCALE[1], 1.0]) @ shots.lenses(frames)  # (T, 3, 3)
-        lines = shots.project(chalk, frames) * _SCALE  # (P, T, 3)
+        lines = shots.project(corners, frames) * _SCALE  # (P, T, 3)
         where = motion.ball[shots.source[frames]]
         ball = shots.project(where, frames) * _SCALE  # (T, 3)
         shadow = shots.project(where * [1, 1, 0], frames) * _SCALE
         for i, frame in enumerate(frames.tolist()):
-            picture = backdrop.copy()
+            picture: np.ndarray = backdrop.copy()
             for wall in (grass, *walls):
                 _hang(picture, lenses[i], shots.position[frame], *wall)
             _draw_lines(picture, lines[:, i], starts)
@@ -140,9 +140,9 @@ def _grass(rng: np.random.Generator):
 def _draw_lines(picture: np.ndarray, points: np.ndarray, starts: np.ndarray) -> None:
     """Draw the markings; points (P, 3) in pixels and pixels per metre, ``starts`` of the polylines."""
     fixed = np.round(points[:, :2] * 2**_SHIFT).clip(-(2**20), 2**20).astype(np.int32)
-    pairs = np.stack([fixed[:-1], fixed[1:]], axis=1)  # (P - 1, 2, 2)
+    pairs: np.ndarray = np.stack([fixed[:-1], fixed[1:]], axis=1)  # (P - 1, 2, 2)
     scale = np.minimum(points[:-1, 2], points[1:, 2])
-    inside = ((pairs > -1600).all(axis=2) & (pairs < 11840).all(axis=2)).any(axis=1)
+    inside = np.any((pairs > -1600).all(axis=2) & (pairs < 11840).all(axis=2), axis=1)
     inside &= np.maximum(points[:-1, 2], points[1:, 2]) < 100
     inside[starts[1:] - 1] = False
     for thick in (1, 2):
@@ -232,7 +232,8 @@ def _poses(motion: Motion, rng: np.random.Generator) -> dict[str, np.ndarray]:
         at = at[inside]
         strength, late, pace = rng.uniform(0.6, 1.2), rng.normal(0, 0.8), rng.uniform(0.85, 1.2)
         for name, knots in _MOVES[cls].items():
-            move = np.interp((around[inside] - late) / pace, *np.transpose(knots), left=0, right=0)
+            when, height = np.transpose(knots)
+            move = np.interp((around[inside] - late) / pace, when, height, left=0, right=0)
             channel = poses[name][figure]
             move = strength * move
             channel[at] = np.where(np.abs(move) > np.abs(channel[at]), move, channel[at])

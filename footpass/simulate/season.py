@@ -249,9 +249,10 @@ def _join(path: Path, parts: list[Path]) -> None:
             with av.open(str(part)) as container:
                 source = container.streams.video[0]
                 stream = stream or joined.add_stream_from_template(source)
-                step = int(1 / (FPS * source.time_base))  # of the time base, per frame
+                # Of the time base, per frame; a stream that is read has one.
+                step = int(1 / (FPS * source.time_base))  # type: ignore[operator]
                 for packet in container.demux(source):
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:  # the last one, which is empty
                         continue
                     packet.pts, packet.dts = packet.pts + offset * step, packet.dts + offset * step
                     packet.stream = stream

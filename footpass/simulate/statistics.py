@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,8 @@ def _player_share(events: pd.DataFrame) -> np.ndarray:
 def load_statistics() -> Statistics:
     """The statistics of the 91,327 released train events."""
     content = json.loads(FILE.read_text())
-    return Statistics(**{k: np.array(v) if isinstance(v, list) else v for k, v in content.items()})
+    values: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Statistics(**values)
 
 
 def main() -> None:
