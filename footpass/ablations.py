@@ -26,7 +26,7 @@ from footpass.configs import build
 from footpass.crossfit import cross_fit
 from footpass.ensemble import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import read_predictions, write_events
-from footpass.evidence import open_logits
+from footpass.evidence import LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.inference import frames_per_second
 from footpass.memory import LiveBytes
@@ -200,7 +200,11 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     if row.ensemble:
         inputs["partner"] = study.predict(stages["partner"], "val")
     lineups = {name: entry.half for name, entry in study.footage["val"].items()}
-    inputs["evidence"] = open_logits(logits_path(detector.dir, "val"), lineups)
+    stored = open_logits(logits_path(detector.dir, "val"), lineups)
+    # Asked hundreds of times while the steps are fitted: from memory, not from a compressed file.
+    inputs["evidence"] = LogitEvidence(
+        {name: np.asarray(x) for name, x in stored.logits.items()}, lineups
+    )
     return cross_fit(partial(_fit, row), _apply, inputs, truth).table
 
 

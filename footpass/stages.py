@@ -9,10 +9,10 @@ import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,21 @@ class Stage:
         return sum(row["seconds"] for row in self.rows)
 
 
+def _once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A study asks often for what it has: look at the files of a stage once a process."""
+
+    @wraps(method)
+    def remembered(self: "Study", *args: Any, **kwargs: Any) -> Any:
+        known = self.__dict__.setdefault("_known", {})
+        key = (method.__name__, *(arg.dir if isinstance(arg, Stage) else arg for arg in args))
+        key += tuple(sorted(kwargs.items()))
+        if key not in known:
+            known[key] = method(self, *args, **kwargs)
+        return known[key]
+
+    return remembered
+
+
 @dataclass(frozen=True)
 class Study:
     """All that is trained on one season in one profile.
@@ -137,6 +152,7 @@ class Study:
                 )
         return digest.hexdigest()
 
+    @_once
     def taad(self, seed: int = 0) -> Stage:
         """TAAD, trained on the season's pixels."""
         recipe = TAAD_RECIPES[self.profile]
@@ -146,6 +162,7 @@ class Study:
             rows = train_taad(recipe, footage["train"], footage["val"], run, self.device, kinetics)
         return Stage("taad", run, rows)
 
+    @_once
     def gnn(self, seed: int = 0) -> Stage:
         """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
         recipe = GNN_RECIPES[self.profile]
@@ -157,6 +174,7 @@ class Study:
             )
         return Stage("gnn", run, rows)
 
+    @_once
     def dst(self, fusion: str = "none", weighting: str = "none", seed: int = 0) -> Stage:
         """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
 
@@ -174,6 +192,7 @@ class Study:
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
         return Stage("dst", run, rows)
 
+    @_once
     def rehearsal(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = self._dst_recipe(fusion)
@@ -205,6 +224,7 @@ class Study:
     def _detectors(self, fusion: str) -> list[Stage]:
         return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
 
+    @_once
     def predict(self, stage: Stage, split: str) -> pd.DataFrame:
         """Events that a stage's model finds, once its logits of the split are written."""
         if stage.name == "dst":
@@ -220,13 +240,13 @@ class Study:
             )
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
-        model, windows = load_dst(stage.checkpoint)
-        halves = self.recorded(split, model.config.fusion)
         path = predictions_path(stage.dir, split)
-        with self.locked(stage.dir):
-            if not path.is_file():
+        if not path.is_file():
+            model, windows = load_dst(stage.checkpoint)
+            halves = self.recorded(split, model.config.fusion)
+            with self.locked(stage.dir):
                 write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
-            return read_predictions(path)
+        return read_predictions(path)
 
     def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object]:
         """The model of a stage, its loss and a batch of its recipe: what a training step takes."""
