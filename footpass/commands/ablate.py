@@ -33,4 +33,4 @@ def _ablate(args: argparse.Namespace) -> None:
     results = evaluations(run_grid(study, grid), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
-        print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {row['seeds']} seeds")
+        print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {row['seeds']:.0f} seed(s)")
