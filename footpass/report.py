@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,7 +265,10 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
         If there is no finished run and no failure to tell of.
     """
     folder = Path(folder)
-    runs = [_load_run(path) for path in sorted(folder.glob("*/metrics.json"))]
+    runs = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        with suppress(FileNotFoundError):  # another report in this folder has just begun that notebook
+            runs.append(_load_run(path))
     if not runs and not failures:
         raise DataError(f"{folder}: no run with a metrics.json in it")
     answers, shown = _answers(runs)
@@ -379,7 +382,7 @@ def _headline(notebook: nbformat.NotebookNode) -> tuple[str, str]:
 def _picture(png: bytes) -> str:
     """A picture as an address that holds it, the smallest that looks the same."""
     versions = [("png", png)]
-    for options in ({"lossless": True}, {"quality": 90}):
+    for options in ({"lossless": True}, {"quality": 70}):
         stream = io.BytesIO()
         Image.open(io.BytesIO(png)).save(stream, "webp", **options)
         versions.append(("webp", stream.getvalue()))
