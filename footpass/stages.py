@@ -185,6 +185,7 @@ class Study:
         train = replace(recipe.train, seed=seed)
         recipe = replace(recipe, train=train, weighting=weighting)
         depends = [stage.dir.name for stage in self._detectors(fusion)]
+        depends += self.watched("train")  # the halves whose logits it learns from
         start = self.rehearsal(fusion).checkpoint if recipe.rehearsal else None
         with self.stage("dst", recipe, *depends) as run:
             halves = self.recorded("train", fusion)

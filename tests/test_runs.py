@@ -12,6 +12,7 @@ from footpass.runs import format_cell, resolve_profile, start_run
 def test_a_run_directory_tells_its_story(tmp_path):
     source = tmp_path / "data.json"
     source.write_text("{}")
+    plt.close("all")  # what other tests have left open
     run = start_run("x", profile="smoke", run_dir=tmp_path / "run", seed=3, config={"rate": 0.1})
     run.uses("a file", [source])
     run.metric("f1", np.float64(0.5), "F1", (0.4, 0.6))
