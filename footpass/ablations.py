@@ -33,7 +33,7 @@ from footpass.memory import LiveBytes
 from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
 from footpass.models.taad import TAAD
 from footpass.postprocess import PostprocessConfig, fit_postprocess, postprocess, search
-from footpass.recipes import TAAD_RECIPES, ClipLoss, logits_path
+from footpass.recipes import TAAD_RECIPES, ClipLoss, logits_path, predictions_path
 from footpass.runs import PROJECT
 from footpass.schema import ACTION_LABELS
 from footpass.stages import Busy, Stage, Study
@@ -169,7 +169,7 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     made_by = [stage.dir.name for stage in stages.values()]
     recipe = replace(row, name="", against=None)  # another name is no other row
     with study.stage("row", recipe, *made_by) as folder:
-        path = folder / "predictions_val.json"
+        path = predictions_path(folder, "val")
         if not path.is_file():
             write_events(_events(study, row, stages, seed), path)
     return Outcome(read_predictions(path), stages)
@@ -191,9 +191,8 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     truth = study.truth["val"]
     if row.rescore:
         tables = {"events": events, "detector": study.predict(detector, "val")}
-        return rescore.rescore_lomo(tables, truth, study.truth["train"], rescore.PROFILES["demo"], seed)[
-            0
-        ]
+        config = rescore.PROFILES["demo"]
+        return rescore.rescore_lomo(tables, truth, study.truth["train"], config, seed)[0]
     if not (row.postprocess or row.ensemble):
         return events
     inputs: dict[str, Any] = {"events": events}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from footpass.configs import plain
+from footpass.configs import build, plain
 from footpass.files import DataError, atomic_write
 
 
@@ -64,13 +64,42 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     if hasattr(model, "config"):
         expected["model"] = plain(model.config)
     content = load_checkpoint(path, expected)
+    _fill(model, content, path)
+    return content
+
+
+def load_model(path: str | Path, kinds: Mapping[type[nn.Module], type]) -> tuple[Any, dict[str, Any]]:
+    """The model of a checkpoint, on the CPU, and the checkpoint's config.
+
+    Parameters
+    ----------
+    kinds
+        Models that it may be of, and the classes of their configs.
+
+    Raises
+    ------
+    DataError
+        As in `load_checkpoint`, or if it is of another kind.
+    """
+    content = load_checkpoint(path)
+    config = content["config"]
+    known = {kind.__name__: (kind, sizes) for kind, sizes in kinds.items()}
+    if config.get("kind") not in known:
+        wanted = "one of " + ", ".join(known)
+        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
+    kind, sizes = known[config["kind"]]
+    model = kind(build(sizes, config["model"]))
+    _fill(model, content, path)
+    return model, config
+
+
+def _fill(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> None:
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
         raise DataError(
             f"{path}: its weights are not of this {type(model).__name__}: {error}"
         ) from error
-    return content
 
 
 def save_checkpoint(path: Path, config: Mapping, content: Mapping) -> None:

@@ -1,5 +1,6 @@
 """Files: where data is found, one error for all bad input, atomic writing, fingerprints."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -123,6 +124,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
+    """Keep other processes out of a folder; the operating system lets go when this one ends.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is in it, and this one does not wait.
+    """
+    with open(Path(folder, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        yield
 
 
 def fingerprint(*paths: str | Path) -> str:

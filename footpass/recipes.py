@@ -2,10 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from footpass.checkpoints import load_checkpoint, load_weights
+from footpass.checkpoints import load_checkpoint, load_model
 from footpass.clips import (
     Augmentation,
     Clip,
@@ -397,9 +396,7 @@ def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> 
     return pd.DataFrame({"half": pd.Categorical.from_codes(clip, categories=names), "team": 0, **table})
 
 
-_DETECTORS: dict[str, tuple[Callable[[Any], TAAD | TAADGNN], Any]] = {
-    kind.__name__: (kind, config) for kind, config in ((TAAD, TAADConfig), (TAADGNN, GNNConfig))
-}
+_DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 
 
 def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGNN, ClipConfig]:
@@ -425,13 +422,7 @@ def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGN
         model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
         load_reference(model, weights)
         return model, ClipConfig()
-    config = load_checkpoint(path)["config"]
-    if config.get("kind") not in _DETECTORS:
-        wanted = "one of " + ", ".join(_DETECTORS)
-        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
-    kind, sizes = _DETECTORS[config["kind"]]
-    model = kind(build(sizes, config["model"]))
-    load_weights(model, path)
+    model, config = load_model(path, _DETECTORS)
     return model, build(ClipConfig, config["about"]["clips"])
 
 

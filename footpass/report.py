@@ -5,14 +5,13 @@ network, and every string that comes from data is escaped.
 """
 
 import base64
-import fcntl
 import hashlib
 import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from PIL import Image
 from pygments.formatters import HtmlFormatter
 from tqdm.auto import tqdm
 
-from footpass.files import DataError, atomic_write, release_dir
+from footpass.files import DataError, atomic_write, locked, release_dir
 from footpass.pages import write_page
 from footpass.runs import PROJECT, resolve_profile
 
@@ -157,7 +156,7 @@ def run_notebooks(
         run_dir = folder / path.stem
         run_dir.mkdir(parents=True, exist_ok=True)
         stamp = _stamp(path, profile)
-        with _locked(run_dir):
+        with locked(run_dir):
             if not _finished(run_dir, stamp):
                 reason = _run(path, run_dir, profile)
                 if reason:
@@ -194,14 +193,6 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
     if not (run_dir / "metrics.json").is_file():
         return "it wrote no metrics.json (no run.finish() at its end?)"
     return None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds a folder; a process that is killed holds nothing any more."""
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def write_notebook_page(executed: Path, path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from footpass.checkpoints import load_checkpoint, load_weights
+from footpass.checkpoints import load_checkpoint, load_model
 from footpass.configs import build, plain
 from footpass.events import class_counts, concat
 from footpass.files import DataError, tactical_path
@@ -224,14 +224,7 @@ def load_dst(path: str | Path) -> tuple[AnyDST, WindowConfig]:
     DataError
         If the file is missing, damaged, or of another model.
     """
-    config = load_checkpoint(path)["config"]
-    kinds = {model.__name__: (model, sizes) for sizes, model in _MODELS.items()}
-    if config.get("kind") not in kinds:
-        wanted = " or ".join(kinds)
-        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
-    kind, sizes = kinds[config["kind"]]
-    model = kind(build(sizes, config["model"]))
-    load_weights(model, path)
+    model, config = load_model(path, {kind: sizes for sizes, kind in _MODELS.items()})
     return model, build(WindowConfig, config["about"]["windows"])
 
 

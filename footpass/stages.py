@@ -5,12 +5,11 @@ it. So notebooks and the ablation grid share what they train, a changed recipe m
 and what was broken off goes on where it stopped.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch.utils.data import DataLoader
 from footpass.clips import ClipDataset, Footage, learnable_events
 from footpass.configs import plain
 from footpass.events import class_counts, concat, match_of, read_predictions, write_events
-from footpass.files import DataError
+from footpass.files import DataError, locked
 from footpass.halves import events_of
 from footpass.inference import read_logits
 from footpass.models.dst import FUSIONS
@@ -242,10 +241,10 @@ class Study:
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)
-        if not path.is_file():
-            model, windows = load_dst(stage.checkpoint)
-            halves = self.recorded(split, model.config.fusion)
-            with self.locked(stage.dir):
+        with self.locked(stage.dir):
+            if not path.is_file():
+                model, windows = load_dst(stage.checkpoint)
+                halves = self.recorded(split, model.config.fusion)
                 write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
         return read_predictions(path)
 
@@ -300,10 +299,10 @@ class Study:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
-        with open(folder / ".lock", "w") as lock:
+        with ExitStack() as stack:
             if rank_and_world()[0] == 0:
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | (0 if self.waits else fcntl.LOCK_NB))
+                    stack.enter_context(locked(folder, self.waits))
                 except BlockingIOError as error:
                     raise Busy(f"{folder}: another process is at work there") from error
             wait_for_all()
