@@ -5,7 +5,7 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from footpass.clips import ClipConfig, Footage, Inputs, asked_about, game_state, window_boxes
-from footpass.events import concat
+from footpass.events import class_counts, concat
 from footpass.files import DataError, atomic_write
 from footpass.halves import HalfMatch
+from footpass.metrics import evaluate
 from footpass.models.x3d import normalise
 from footpass.postprocess import NMS, nms
 from footpass.processes import rank_and_world, shard, wait_for_all
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action
+from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, N_SLOTS, Action
 from footpass.training import DTYPES
 from footpass.video import VideoReader
 
@@ -276,7 +277,11 @@ def spot(
 
 
 def events_from_logits(
-    logits: np.ndarray, half: HalfMatch, window: int = NMS_WINDOW, everyone: bool = False
+    logits: np.ndarray,
+    half: HalfMatch,
+    window: int = NMS_WINDOW,
+    everyone: bool = False,
+    offsets: Sequence[float] | None = None,
 ) -> pd.DataFrame:
     """Events of a half, as of `spot`.
 
@@ -286,6 +291,8 @@ def events_from_logits(
         ``(9, 26, T)`` of the half's frames.
     everyone
         As of `asked_about`: what a graph model says of players without a box counts too.
+    offsets
+        ``(9,)``, added to the logits of the classes (`fit_offsets`).
 
     Returns
     -------
@@ -302,6 +309,8 @@ def events_from_logits(
     if logits.shape != expected:
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
     asked = asked_about(half, everyone)
+    if offsets is not None:
+        logits = logits + np.asarray(offsets, np.float32)[:, None, None]
     try:
         slots, at, cls, score = spot(logits, asked, window)
     except DataError as error:
@@ -320,10 +329,55 @@ def events_from_logits(
 
 
 def events_from_store(
-    path: str | Path, halves: Mapping[str, HalfMatch], everyone: bool = False
+    path: str | Path,
+    halves: Mapping[str, HalfMatch],
+    everyone: bool = False,
+    offsets: Sequence[float] | None = None,
 ) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
-    tables = (
-        events_from_logits(read_logits(path, half), half, everyone=everyone) for half in halves.values()
+    return concat(
+        events_from_logits(read_logits(path, half), half, everyone=everyone, offsets=offsets)
+        for half in halves.values()
     )
-    return concat(tables)
+
+
+_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_BACKGROUNDS = tuple(np.arange(-2.0, 4.5, 0.5).tolist())
+
+
+def fit_offsets(
+    logits: Mapping[str, np.ndarray],
+    halves: Mapping[str, HalfMatch],
+    truth: pd.DataFrame,
+    everyone: bool = False,
+) -> list[float]:
+    """Offsets of the classes' logits with which a detector's events have the best macro F1.
+
+    A detector learns from clips in which all classes are about as frequent, so it takes rare classes to
+    be as likely as frequent ones. Class c's offset is ``strength * log(share of c among all events)``
+    (logit adjustment, Menon et al. 2021, arXiv 2007.07314), the background has one of its own: two
+    numbers, the best of a grid.
+
+    Parameters
+    ----------
+    logits, halves, truth
+        Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
+
+    Returns
+    -------
+    list[float]
+        ``(9,)``, for `events_from_logits`.
+    """
+    share = (class_counts(truth) + 1) / (len(truth) + len(ACTIONS))
+    best, chosen = -1.0, [0.0] * N_CLASSES
+    for strength in tqdm(_STRENGTHS, desc="offsets", leave=False):
+        for background in _BACKGROUNDS:
+            offsets = [background, *(strength * np.log(share)).tolist()]
+            tables = (
+                events_from_logits(logits[name], half, everyone=everyone, offsets=offsets)
+                for name, half in halves.items()
+            )
+            score = evaluate(concat(tables), truth).macro_f1
+            if score > best:
+                best, chosen = score, offsets
+    return chosen

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -84,12 +84,12 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
         model=TAADConfig(_SMALL, width=48, head=64),
         clips=replace(_SHORT, size=(144, 256), per_class=150),
         train=TrainConfig(
-            epochs=24,
+            epochs=14,
             batch=2,
             accumulate=2,  # so that two processes can share a step
             rates={"": 2e-3},
             warmup=100,
-            milestones=(16, 21),
+            milestones=(10, 13),
             clip=1.0,
             ema=0.98,
             precision="bf16",
@@ -162,15 +162,15 @@ GNN_RECIPES: dict[str, GNNRecipe] = {
         model=_SMALL_GRAPH,
         clips=_with_everyone("study"),
         train=TrainConfig(
-            epochs=14,
+            epochs=9,
             batch=2,
             accumulate=2,
             rates={"": 2e-3, "features.": 4e-4},
             warmup=100,
-            milestones=(10, 12),
+            milestones=(6, 8),
             clip=1.0,
             ema=0.98,
-            frozen_epochs=4,
+            frozen_epochs=3,
             precision="bf16",
         ),
         background=0.12,  # for 22 players the same odds of an event as TAAD's 0.25 for 9
@@ -434,8 +434,14 @@ def predict(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     public: bool = False,
+    offsets: Sequence[float] | None = None,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
+
+    Parameters
+    ----------
+    offsets
+        As in `inference.events_from_logits`; the logits are written without them.
 
     Raises
     ------
@@ -449,7 +455,7 @@ def predict(
     path = logits_path(run_dir, split)
     mark = fingerprint(checkpoint)
     write_logits(model.to(device), footage, path, clips, mark, precision=precision)
-    events = events_from_store(path, halves, model.everyone)
+    events = events_from_store(path, halves, model.everyone, offsets)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events

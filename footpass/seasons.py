@@ -18,18 +18,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SeasonSize:
-    """Matches to train and to validate on, and the minutes of each, half of them in each half."""
+    """Matches to train and to validate on, and the minutes of each, half of them in each half.
+
+    Attributes
+    ----------
+    unseen
+        The last so many train matches are kept from the detectors: what these say of matches that they
+        have learned from is too good to be learned from once more. 0: all matches serve both.
+    highlights
+        First halves that only the rare events of are shown (`simulate.season.write_season`), for the
+        detectors to learn from; of synthetic seasons.
+    """
 
     train: int
     val: int
     minutes: float
     seed: int = 0
+    unseen: int = 0
+    highlights: int = 0
 
 
 SEASON_SIZES = {
     "smoke": SeasonSize(train=1, val=2, minutes=0.4),
     "demo": SeasonSize(train=2, val=2, minutes=2.0),
-    "study": SeasonSize(train=6, val=2, minutes=15.0),
+    "study": SeasonSize(train=6, val=2, minutes=15.0, unseen=3, highlights=20),
 }
 
 
@@ -66,6 +78,12 @@ class Season:
         frames = round(self.size.minutes / 2 * 60 * FPS)
         return {name: Footage(_beginning(f.half, frames), f.video) for name, f in footage.items()}
 
+    def highlights(self) -> dict[str, Footage]:
+        """Highlights of further matches, none in real data; errors as in `open_footage`."""
+        if not (self.simulated and self.size and self.size.highlights):
+            return {}
+        return open_footage(_highlights_of(self.folder), "train")
+
 
 def _beginning(half: HalfMatch, frames: int) -> HalfMatch:
     return half.window(half.first_frame, min(half.first_frame + frames, half.end_frame))
@@ -89,6 +107,10 @@ def find_season(profile: str, data: str | Path | None = None) -> Season:
     return Season(default_season(profile), simulated=True, size=size)
 
 
+def _highlights_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-highlights")
+
+
 def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
     """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once.
 
@@ -108,6 +130,8 @@ def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
     made.unlink(missing_ok=True)
     for split in ("train", "val"):
         write_season(folder, getattr(size, split), size.minutes, size.seed, split)
+    if size.highlights:
+        write_season(_highlights_of(folder), size.highlights, seed=size.seed, highlights=True)
     with atomic_write(made) as stream:
         json.dump(asdict(size), stream)
     return folder

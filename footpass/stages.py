@@ -22,10 +22,18 @@ from torch.utils.data import DataLoader
 
 from footpass.clips import ClipDataset, Footage, learnable_events
 from footpass.configs import plain
-from footpass.events import class_counts, concat, match_of, read_predictions, write_events
-from footpass.files import DataError, locked
+from footpass.events import (
+    class_counts,
+    concat,
+    load_json,
+    match_of,
+    read_predictions,
+    select_halves,
+    write_events,
+)
+from footpass.files import DataError, atomic_write, locked
 from footpass.halves import events_of
-from footpass.inference import read_logits
+from footpass.inference import fit_offsets, read_logits
 from footpass.models.dst import FUSIONS
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.processes import rank_and_world, wait_for_all
@@ -52,9 +60,6 @@ log = logging.getLogger(__name__)
 
 
 _RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
-# Training matches, the first ones, that the detectors watch once more for the DST to learn from; all
-# where there is no number. On two cores that takes longer than the DST's training.
-WATCHED = {"study": 3}
 
 
 class Busy(DataError):
@@ -131,18 +136,30 @@ class Study:
             for split, part in self.footage.items()
         }
 
+    @cached_property
+    def lessons(self) -> dict[str, Footage]:
+        """What the detectors learn from: train matches, and highlights of more where there are some."""
+        unseen = self._unseen
+        footage = self.footage["train"] | self.season.highlights()
+        return {name: entry for name, entry in footage.items() if name not in unseen}
+
     def watched(self, split: str) -> dict[str, Footage]:
-        """Halves of a split that detectors watch from end to end (`WATCHED`)."""
+        """Halves of a split that detectors watch from end to end; of train, those they never learned."""
         footage = self.footage[split]
-        if split != "train" or self.profile not in WATCHED:
-            return footage
-        matches = list(dict.fromkeys(map(match_of, footage)))[: WATCHED[self.profile]]
-        return {name: entry for name, entry in footage.items() if match_of(name) in matches}
+        unseen = self._unseen if split == "train" else None
+        return {name: entry for name, entry in footage.items() if not unseen or name in unseen}
+
+    @cached_property
+    def _unseen(self) -> set[str]:
+        count = self.season.size.unseen if self.season.size else 0
+        halves = self.footage["train"]
+        matches = list(dict.fromkeys(map(match_of, halves)))
+        return {name for name in halves if match_of(name) in matches[len(matches) - count :]}
 
     @cached_property
     def _season_mark(self) -> str:
         digest = hashlib.sha256()
-        for part in self.footage.values():
+        for part in (*self.footage.values(), self.lessons):
             for name, entry in part.items():
                 half = entry.half
                 digest.update(f"{name} {half.first_frame} {half.end_frame}".encode())
@@ -156,9 +173,9 @@ class Study:
         """TAAD, trained on the season's pixels."""
         recipe = TAAD_RECIPES[self.profile]
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        footage, kinetics = self.footage, self.kinetics
+        val, kinetics = self.footage["val"], self.kinetics
         with self.stage("taad", recipe, str(kinetics)) as run:
-            rows = train_taad(recipe, footage["train"], footage["val"], run, self.device, kinetics)
+            rows = train_taad(recipe, self.lessons, val, run, self.device, kinetics)
         return Stage("taad", run, rows)
 
     @_once
@@ -166,11 +183,9 @@ class Study:
         """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
         recipe = GNN_RECIPES[self.profile]
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        footage, start = self.footage, self.taad(seed)
+        val, start = self.footage["val"], self.taad(seed)
         with self.stage("gnn", recipe, start.dir.name) as run:
-            rows = train_gnn(
-                recipe, footage["train"], footage["val"], run, self.device, start.checkpoint
-            )
+            rows = train_gnn(recipe, self.lessons, val, run, self.device, start.checkpoint)
         return Stage("gnn", run, rows)
 
     @_once
@@ -198,9 +213,7 @@ class Study:
         recipe = self._dst_recipe(fusion)
         if recipe.rehearsal is None or not isinstance(recipe.model, PlayerDSTConfig):
             raise DataError(f"profile {self.profile}: its DST has no rehearsal")
-        # What is set for the real logits alone must not lead to another rehearsal.
-        usual = PlayerDSTConfig()
-        sizes = replace(recipe.model, forget=usual.forget, least=usual.least)
+        sizes = replace(recipe.model, forget=PlayerDSTConfig().forget)  # made-up detectors are not
         recipe = replace(recipe, model=sizes, train=recipe.rehearsal.train)
         with self.stage("rehearsal", recipe) as run:
             rows = rehearse_dst(recipe, run, self.device)
@@ -229,6 +242,7 @@ class Study:
         """Events that a stage's model finds, once its logits of the split are written."""
         if stage.name == "dst":
             return self._written(stage, split)
+        offsets = None if split == "train" else self._offsets(stage)
         with self.locked(stage.dir):
             return predict(
                 stage.checkpoint,
@@ -237,7 +251,24 @@ class Study:
                 split,
                 self.device,
                 _RECIPES[stage.name][self.profile].train.precision,
+                offsets=offsets,
             )
+
+    def _offsets(self, stage: Stage) -> list[float] | None:
+        """Offsets of a detector's logits, fitted on the train matches that it never learned, if any."""
+        if not self._unseen:
+            return None
+        path = stage.dir / "offsets.json"
+        if not path.is_file():
+            self.predict(stage, "train")
+            halves = {name: entry.half for name, entry in self.watched("train").items()}
+            store = logits_path(stage.dir, "train")
+            logits = {name: read_logits(store, half) for name, half in halves.items()}
+            truth = select_halves(self.truth["train"], halves)
+            offsets = fit_offsets(logits, halves, truth, everyone=stage.name == "gnn")
+            with self.locked(stage.dir), atomic_write(path) as stream:
+                json.dump(offsets, stream)
+        return load_json(path)  # type: ignore[return-value]  # as written above
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)

@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import seasons
 import torch
@@ -16,11 +17,13 @@ from footpass.halves import HalfMatch
 from footpass.inference import (
     events_from_logits,
     events_from_store,
+    fit_offsets,
     half_logits,
     read_logits,
     spot,
     write_logits,
 )
+from footpass.metrics import evaluate
 from footpass.schema import Action
 from footpass.video import VideoReader
 
@@ -306,3 +309,47 @@ def test_halves_are_shared_by_several_processes(footage, tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         read_logits(path, footage[H2].half), whole(Probe(), footage[H2])[0].astype(np.float16)
     )
+
+
+# --- offsets
+
+
+def overstated(seed):
+    """A half of 100 passes and 4 shots, half of which the detector takes for shots at times."""
+    rng = np.random.default_rng(seed)
+    logits = np.zeros((9, 26, 6000), np.float16)
+    logits[0] = 4
+    rows = []
+    for number, at in enumerate(range(30, 5230, 50)):
+        slot, cls = int(rng.integers(26)), Action.SHOT if number % 26 == 25 else Action.PASS
+        logits[cls, slot, at] = 8
+        if number % 2 and cls == Action.PASS:
+            logits[Action.SHOT, slot, at] = 8.5
+        rows.append((at + 1000, slot // 13, slot % 13, int(cls)))
+    jersey = np.repeat(np.arange(26) % 13, 6000).reshape(26, 6000).astype(np.int16)
+    truth = pd.DataFrame(rows, columns=["frame", "team", "jersey", "cls"])
+    truth.insert(0, "half", pd.Categorical(["game_9_H2"] * len(rows)))
+    return logits, half_with(jersey), truth.assign(box_visible=True, replay=False)
+
+
+def test_offsets_are_those_with_the_best_score_on_halves_that_were_not_learned_from():
+    logits, half, truth = overstated(0)
+    offsets = fit_offsets({half.name: logits}, {half.name: half}, truth)
+    # By class, strength * log(share), one strength for all.
+    share = (np.bincount(truth["cls"], minlength=9)[1:] + 1) / (len(truth) + 8)
+    strength = np.array(offsets[1:]) / np.log(share)
+    np.testing.assert_allclose(strength, strength[0])
+    assert strength[0] > 0
+    logits, half, truth = overstated(1)
+    before, after = (
+        evaluate(events_from_logits(logits, half, offsets=one), truth).counts.f1
+        for one in (None, offsets)
+    )
+    assert before[Action.SHOT - 1] < 0.2 and before[Action.PASS - 1] < 0.7
+    assert after[Action.SHOT - 1] == after[Action.PASS - 1] == 1
+
+
+def test_no_offsets_change_nothing():
+    logits, half, _ = overstated(2)
+    plain, none = (events_from_logits(logits, half, offsets=one) for one in (None, [0.0] * 9))
+    pd.testing.assert_frame_equal(plain, none)

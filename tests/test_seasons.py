@@ -8,7 +8,9 @@ import seasons as handmade
 from footpass import seasons
 from footpass.files import DataError
 from footpass.halves import events_of
-from footpass.seasons import SEASON_SIZES, SeasonSize, default_season, find_season
+from footpass.seasons import SEASON_SIZES, Season, SeasonSize, default_season, find_season
+from footpass.simulate.season import write_season
+from footpass.stages import Study
 
 H1, H2 = "game_1_H1", "game_1_H2"
 
@@ -70,3 +72,29 @@ def test_the_paper_profile_needs_data(monkeypatch, tmp_path):
     monkeypatch.setattr(seasons, "data_dir", lambda: None)
     with pytest.raises(DataError, match="profile paper needs real data: set FOOTPASS_DATA"):
         find_season("paper")
+
+
+def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_path, monkeypatch, real):
+    made = []
+    monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((args, more)))
+    monkeypatch.setitem(SEASON_SIZES, "demo", SeasonSize(1, 1, 0.08, seed=3, highlights=7))
+    (tmp_path / "season-demo").mkdir()
+    default_season("demo", tmp_path)
+    beside = tmp_path / "season-demo-highlights"
+    assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True})
+    assert find_season("demo", real).highlights() == {}
+
+
+def test_detectors_watch_what_they_have_not_learned_from(tmp_path, real, monkeypatch):
+    """Two matches, of which the second is kept from them; highlights join the first."""
+    write_season(tmp_path / "made", 2, 0.4, split="train", workers=1)
+    write_season(tmp_path / "made", 1, 0.4, split="val", workers=1)
+    write_season(tmp_path / "made-highlights", 1, 8, workers=1, highlights=True)
+    size = SeasonSize(2, 1, 0.4, unseen=1, highlights=1)
+    study = Study(tmp_path / "stages", "demo", Season(tmp_path / "made", True, size))
+    assert list(study.lessons) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
+    assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
+    assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
+    # Without a number, all matches serve both.
+    study = Study(tmp_path / "stages", "demo", find_season("demo", real))
+    assert list(study.lessons) == list(study.watched("train")) == [H1, H2]

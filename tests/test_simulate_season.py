@@ -404,3 +404,45 @@ def test_survey_measures_what_is_written(folder):
     live = has_box.any(axis=1)
     assert halves["players with a box"][0] == pytest.approx(has_box[live].sum(axis=1).mean())
     assert halves["rows with a box"][0] == pytest.approx(has_box.mean())
+
+
+# Highlights ---------------------------------------------------------------------------------------
+
+
+def test_highlights_are_the_seconds_around_rare_events(tmp_path):
+    minutes = 8
+    assert main(
+        ["simulate", "--out", str(tmp_path), "--matches", "2", "--minutes", str(minutes), "--seed",
+         str(SEED), "--highlights"]
+    ) == 0  # fmt: skip
+    halves = open_halves(tmp_path, "train")
+    assert list(halves) == ["game_4001_H1", "game_4002_H1"]
+    for name, half in halves.items():
+        motion, shots = season.simulate_half(int(name[5:9]), 0, minutes, SEED)
+        script = motion.script
+        rare = script[~script["cls"].isin([Action.DRIVE, Action.PASS])]
+        rare = rare[np.isfinite(shots.boxes[rare["figure"], rare["step"], 0])]
+        assert len(rare) > 1
+        shown = [t for t in range(len(motion.ball)) if (abs(rare["step"] - t) <= FPS).any()]
+        assert half.n_frames == len(shown) and half.first_frame == motion.first_frame
+        # What is shown is the match as it was played: cuts change no position and no velocity.
+        assert probe(tmp_path / video_path(match_of(name))).n_frames == half.end_frame
+        kept = script[script["step"].isin(shown)]
+        events = events_of(half)
+        assert [shown[frame - half.first_frame] for frame in events["frame"]] == kept["step"].tolist()
+        for event, (_, was) in zip(events.itertuples(), kept.iterrows(), strict=True):
+            assert (event.team, event.jersey, event.cls) == (was["team"], was["jersey"], was["cls"])
+            slot = 13 * was["team"] + motion.role[was["figure"], was["step"]] - 1
+            state = half.state[:, slot, event.frame - half.first_frame]
+            np.testing.assert_allclose(
+                state[:2] * PITCH, motion.xy[was["figure"], was["step"]], atol=0.01
+            )
+            np.testing.assert_allclose(
+                state[2:4], motion.velocity[was["figure"], was["step"]], atol=0.01
+            )
+
+
+def test_a_half_without_highlights_is_refused(tmp_path, capsys):
+    assert main(["simulate", "--out", str(tmp_path), "--matches", "1", "--minutes", "0.1",
+                 "--highlights", "--workers", "1"]) == 2  # fmt: skip
+    assert "no rare event to show" in capsys.readouterr().err

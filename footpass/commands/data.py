@@ -30,6 +30,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
     simulate.add_argument("--no-video", dest="video", action="store_false")
     simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    rare = "only the seconds around rare events, of first halves: a second data folder to train on"
+    simulate.add_argument("--highlights", action="store_true", help=rare)
     simulate.set_defaults(run=_simulate)
 
     view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
@@ -80,7 +82,14 @@ def _simulate(args: argparse.Namespace) -> None:
     from footpass.simulate.season import write_season
 
     halves = write_season(
-        args.out, args.matches, args.minutes, args.seed, args.split, args.video, args.workers
+        args.out,
+        args.matches,
+        args.minutes,
+        args.seed,
+        args.split,
+        args.video,
+        args.workers,
+        args.highlights,
     )
     print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
 

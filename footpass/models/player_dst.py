@@ -24,6 +24,8 @@ from footpass.schema import (
     N_SLOTS,
     NO_SLOT,
     PAD,
+    PITCH,
+    SCORE_THRESHOLD,
     SOS,
     TOLERANCE,
     State,
@@ -36,6 +38,7 @@ _NEVER = -50.0  # log-odds
 _SURE = 8.0  # log-odds beyond which evidence says no more
 _CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
 _SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
+_NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, nearness is 1/e
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,10 @@ class PlayerDSTConfig:
     forget
         Share of players whose evidence is hidden from a window in training: of the halves that it
         was trained on, a detector's logits look better than of others.
+    games
+        Games that are drawn of a window to decode it.
     least
-        Probability of an event, of its player and class and within the tolerance, to be written.
+        Share of the games in which an event has to happen to be written.
     """
 
     span: int = 375
@@ -70,7 +75,8 @@ class PlayerDSTConfig:
     feedforward: int = 128
     dropout: float = 0.1
     forget: float = 0.15
-    least: float = 0.3
+    games: int = 64
+    least: float = SCORE_THRESHOLD
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
@@ -166,7 +172,7 @@ class PlayerDST(nn.Module):
         volumes, actions = FUSIONS[config.fusion], N_CLASSES - 1
         self.prior = Prior(volumes)
         self.said = nn.Linear(config.step * volumes * actions, player)
-        self.stands = nn.Linear(len(State) + 1, player)
+        self.stands = nn.Linear(len(State) + 1 + 4, player)
         self.slot = nn.Parameter(0.5 * torch.randn(N_SLOTS, player))
         self.alone, self.others = nn.Linear(player, player), nn.Linear(2 * player, player)
         self.around = nn.Linear(3 * player, player)
@@ -203,6 +209,7 @@ class PlayerDST(nn.Module):
         state = by_step[:, :, step // 2, : N_SLOTS * len(State)]
         state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
         there = (state[..., :1] != MISSING) & real[..., None, None]
+        places = _places(state) * there  # (B, n, 26, 4)
         state = (state - state.new_tensor(_CENTRE)) * state.new_tensor(_SCALE)
         state = torch.cat((state, torch.ones_like(state[..., :1])), dim=-1) * there  # (B, n, 26, 6)
         logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
@@ -220,7 +227,9 @@ class PlayerDST(nn.Module):
         best = best.transpose(1, 2).unflatten(-1, (N_CLASSES - 1, N_SLOTS)).transpose(2, 3)
 
         odds = (odds / 4).permute(0, 1, 5, 2, 3, 4).flatten(3)  # (B, n, 26, step * V * 8)
-        x = self.norms[0](self.said(odds) + self.stands(state) + self.slot).relu()
+        x = self.norms[0](
+            self.said(odds) + self.stands(torch.cat((state, places), -1)) + self.slot
+        ).relu()
         others = self.others(torch.cat((x.mean(2), x.amax(2)), dim=-1))
         x = x + (self.alone(x) + others[:, :, None]).relu()
         near = F.pad(x * real[..., None, None], (0, 0, 0, 0, 1, 1))
@@ -321,10 +330,12 @@ class PlayerDST(nn.Module):
     def write(
         self, features: Tensor, frames: Tensor, max_events: int = 50, beams: int = 1
     ) -> list[Written]:
-        """Decode windows to events, all together: always the next event that is likely enough.
+        """Decode windows to events, all together: those that happen in enough of many possible games.
 
-        Its score is the probability that the next event is about here, and of this player and class. The
-        arguments are those of `DST.write`; there are no beams.
+        Games are drawn event by event from what the model thinks likely, given those before. The score
+        of an event is the share of the games in which this player does this within the tolerance: what
+        one sequence, however likely, cannot tell. The arguments are those of `DST.write`; there are no
+        beams, and the draws are the same each time.
 
         Raises
         ------
@@ -332,46 +343,77 @@ class PlayerDST(nn.Module):
             If ``beams`` is not 1.
         """
         if beams != 1:
-            raise DataError(f"{beams} beams: PlayerDST writes the next likely event, it has no beams")
-        read = self.read(features, frames)
+            raise DataError(f"{beams} beams: PlayerDST draws whole games, it has no beams")
+        mass = self._drawn(features, frames, max_events)  # (B, 208, n)
+        number, reach = torch.arange(mass.shape[-1], device=mass.device), 2 * self._near + 1
+        likely = F.avg_pool1d(mass, reach, 1, self._near) * reach  # within the tolerance of each step
+        found = []
+        while True:
+            best, at = likely.max(-1)  # (B, 208)
+            window, which = (best >= self.config.least).nonzero(as_tuple=True)
+            if not len(window):
+                break
+            away = (number - at[window, which][:, None]).abs()  # (N, n)
+            near = mass[window, which].masked_fill(away > self._near, -1.0)
+            found.append((window, which, near.argmax(-1), best[window, which].clamp(max=1.0)))
+            # Nobody does the same twice within two tolerances, for these would be counted twice.
+            likely[window, which] = likely[window, which].masked_fill(away < reach, 0.0)
+        columns = zip(*found, strict=True) if found else ([number[:0]],) * 3 + ([mass.flatten()[:0]],)
+        window, which, step, score = map(torch.cat, columns)
+        slot, action = which // (N_CLASSES - 1), which % (N_CLASSES - 1)
+        frame = self._middle(step, frames.amax(1)[window])
+        order = frame.argsort(stable=True)
+        told = torch.stack((action, slot, frame), dim=-1)[order]
+        mine = [window[order] == one for one in range(len(frames))]
+        return [Written(told[rows], score[order][rows]) for rows in mine]
+
+    def _drawn(self, features: Tensor, frames: Tensor, max_events: int) -> Tensor:
+        """How often each player does each thing at each step of a game, ``(B, 208, n)``.
+
+        The mean over the games that are drawn; of a drawn step, it takes the probabilities of all
+        players and classes rather than the ones drawn, which varies less.
+        """
+        read, count = self.read(features, frames), self.config.games
         batch, steps = read.hazard.shape
-        last = torch.tensor([SOS, NO_SLOT, 0], device=features.device).expand(batch, 1, 3)
-        row = torch.arange(batch, device=features.device)
-        everywhere = torch.arange(steps, device=features.device).expand(batch, steps)
-        alive = torch.ones(batch, dtype=torch.bool, device=features.device)
-        length = frames.amax(dim=1)
-        reach = 2 * self._near + 1  # steps within the tolerance of the middle one
-        past, tokens, scores, kept = None, [], [], []
+        dice = torch.Generator(features.device).manual_seed(0)
+        window = torch.arange(batch, device=features.device)[:, None].expand(batch, count)
+        mass = read.hazard.new_zeros(batch, steps, N_SLOTS * (N_CLASSES - 1))
+        last = torch.tensor([SOS, NO_SLOT, 0], device=features.device).expand(batch, count, 3)
+        alive = torch.ones(batch, count, dtype=torch.bool, device=features.device)
+        past = None
         for _ in range(max_events):
-            told, past = self._told(last, read, past)
-            hazard = self._hazard(told, last, read)[:, 0].sigmoid()  # (B, n)
-            who = self.who(told, last, everywhere, read).flatten(2).softmax(-1)  # (B, n, 208)
-            # Of the steps from each one on: that nothing was before, that something is, who and what.
-            ahead = F.pad(hazard, (0, reach - 1)).unfold(1, reach, 1)  # (B, n, reach)
-            free = F.pad((1 - ahead).cumprod(-1)[..., :-1], (1, 0), value=1.0)
-            whose = F.pad(who, (0, 0, 0, reach - 1)).unfold(1, reach, 1)  # (B, n, 208, reach)
-            each = (ahead * free)[:, :, None] * whose  # (B, n, 208, reach)
-            likely, best = each.sum(-1).max(-1)  # (B, n)
-            enough = likely >= self.config.least
-            alive = alive & enough.any(1)
+            told, past = self._told(last.reshape(-1, 1, 3), read, past)
+            told = told.view(batch, count, -1)
+            when = self.when(told, last, read).exp()  # (B, games, n + 1)
+            step = when.flatten(0, 1).multinomial(1, generator=dice).view(batch, count)
+            alive = alive & (step < steps)
             if not alive.any():
                 break
-            # The first that is likely enough may only be the beginning of something likelier.
-            first = enough.int().argmax(1)
-            begun = everywhere - first[:, None]
-            place = likely.masked_fill((begun < 0) | (begun >= reach), -1.0).argmax(1)
-            best = best[row, place]
-            step = place + each[row, place, best].argmax(-1)
-            frame = torch.minimum(step * self.config.step + 1 + self.config.step // 2, length)
-            slot, action = best // (N_CLASSES - 1), best % (N_CLASSES - 1)
-            last = torch.stack((action, slot, frame), dim=-1)[:, None]
-            tokens.append(last[:, 0])
-            scores.append(likely[row, place])
-            kept.append(alive)
-        if not tokens:
-            return [Written(last[:0, 0], read.hazard.new_zeros(0)) for _ in range(batch)]
-        told, sure, real = (torch.stack(part, dim=1) for part in (tokens, scores, kept))
-        return [Written(told[i][real[i]], sure[i][real[i]]) for i in range(batch)]
+            step = step.clamp(max=steps - 1)
+            who = self.who(told, last, step, read).flatten(2).softmax(-1)  # (B, games, 208)
+            mass.index_put_((window, step), who * alive[..., None] / count, accumulate=True)
+            which = who.flatten(0, 1).multinomial(1, generator=dice).view(batch, count)
+            frame = self._middle(step, frames.amax(1, keepdim=True))
+            last = torch.stack((which % (N_CLASSES - 1), which // (N_CLASSES - 1), frame), dim=-1)
+        return mass.transpose(1, 2)
+
+    def _middle(self, step: Tensor, length: Tensor) -> Tensor:
+        """Number of the frame in the middle of a step of a window of ``length`` frames."""
+        return torch.minimum(step * self.config.step + 1 + self.config.step // 2, length)
+
+
+def _places(state: Tensor) -> Tensor:
+    """How near to a touchline, a goal line and a goal, and how still, each 0..1: ``(..., 4)``.
+
+    Where somebody stands says much of what he does, but too finely to be learned from little: a thrower
+    stands on the line, and so does the taker of a corner.
+    """
+    x, y, vx, vy, _ = state.unbind(-1)
+    line = PITCH[1] * (0.5 - (y - 0.5).abs()).abs()
+    end = PITCH[0] * (0.5 - (x - 0.5).abs()).abs()
+    goal = torch.hypot(end, PITCH[1] * (y - 0.5))
+    near = (-line / _NEAR_LINE).exp(), (-end / _NEAR_LINE).exp(), (-goal / _NEAR_GOAL).exp()
+    return torch.stack((*near, (-torch.hypot(vx, vy) / _STILL).exp()), dim=-1)
 
 
 def answer_losses(

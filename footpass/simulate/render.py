@@ -76,9 +76,22 @@ _LIMBS = np.array([[1, 4, 5], [1, 6, 7], [2, 8, 9], [2, 10, 11]])  # joints of l
 
 
 def render(
-    motion: Motion, shots: Shots, kits: list[Kits], rng: np.random.Generator
+    motion: Motion,
+    shots: Shots,
+    kits: list[Kits],
+    rng: np.random.Generator,
+    which: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """Pictures of every frame, uint8 (352, 640, 3) RGB; ``kits`` are those of team 0 and team 1."""
+    """Pictures of every frame, uint8 (352, 640, 3) RGB.
+
+    Parameters
+    ----------
+    kits
+        Of team 0 and team 1.
+    which
+        Frames to draw, counted from the half's first; None: all.
+    """
+    which = np.arange(len(motion.ball)) if which is None else which
     grass, walls = _grass(rng), _walls(rng)
     skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
     clothes = [
@@ -93,8 +106,8 @@ def render(
     chalk = markings()
     starts = np.cumsum([0] + [len(line) for line in chalk[:-1]])
     corners = np.concatenate(chalk)[:, None]  # (P, 1, 3)
-    for start in range(0, len(motion.ball), _CHUNK):
-        frames = np.arange(start, min(start + _CHUNK, len(motion.ball)))
+    for start in range(0, len(which), _CHUNK):
+        frames = which[start : start + _CHUNK]
         joints, scale = _joints(motion, shots, poses, frames)
         lenses = np.diag([_SCALE[0], _SCALE[1], 1.0]) @ shots.lenses(frames)  # (T, 3, 3)
         lines = shots.project(corners, frames) * _SCALE  # (P, T, 3)

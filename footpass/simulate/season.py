@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from footpass.events import concat, halves_of, select_halves, write_events
 from footpass.files import DataError, atomic_write, play_by_play_path, tactical_path, video_path
 from footpass.halves import write_tactical
-from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Tactical
+from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
 from footpass.simulate.motion import N_PLACES, Motion, move
@@ -28,7 +28,9 @@ from footpass.video import write_video
 
 # Ids of the first games: no two splits of a folder share one, and none is that of a real match.
 FIRST_GAME = {"train": 1001, "val": 2001, "challenge": 3001}
+FIRST_HIGHLIGHTS = 4001
 HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to rehearse a submission; not an official file
+_AROUND = FPS  # frames before and after a highlight that are shown too
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class _Job:
     seed: int
     video: bool
     parts: Path
+    highlights: bool
 
     @property
     def name(self) -> str:
@@ -58,6 +61,7 @@ def write_season(
     split: str = "train",
     video: bool = True,
     workers: int | None = None,
+    highlights: bool = False,
 ) -> list[str]:
     """Simulate matches and write them as the official files of a split below ``out``.
 
@@ -72,6 +76,10 @@ def write_season(
         ``challenge`` has no labels and no play-by-play; its truth goes to `HIDDEN_TRUTH`.
     workers
         Processes; None: one a core.
+    highlights
+        Of each match, only its first half, and of that only the second before and after each event of a
+        rare class (all but drive and pass) whose player has a box, one after the other: many examples
+        of what is rare, for little drawing. How often things happen is not to be learned from them.
 
     Returns
     -------
@@ -90,11 +98,16 @@ def write_season(
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
     out = Path(out)
-    settings = hashlib.sha256(repr((minutes, seed, split, video)).encode()).hexdigest()[:12]
-    parts = out / f".simulate_{split}_{settings}"
-    games = range(FIRST_GAME[split], FIRST_GAME[split] + matches)
-    jobs = [_Job(game, half, minutes, seed, video, parts) for game in games for half in range(2)]
-    simulate_match(games[0], minutes, seed)  # bad minutes are found before anything is written
+    settings = repr((minutes, seed, split, video, highlights)).encode()
+    parts = out / f".simulate_{split}_{hashlib.sha256(settings).hexdigest()[:12]}"
+    first = FIRST_HIGHLIGHTS if highlights else FIRST_GAME[split]
+    halves = range(1 if highlights else 2)
+    jobs = [
+        _Job(game, half, minutes, seed, video, parts, highlights)
+        for game in range(first, first + matches)
+        for half in halves
+    ]
+    simulate_match(first, minutes, seed)  # bad minutes are found before anything is written
     try:
         for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,8 +117,8 @@ def write_season(
     tables = list(tqdm(_in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
     truth = concat(tables)
     if video:
-        for first, second in zip(jobs[::2], jobs[1::2], strict=True):
-            _join(out / video_path(f"game_{first.game}"), [job.part(".mp4") for job in (first, second)])
+        for game, played in itertools.groupby(jobs, lambda job: job.game):
+            _join(out / video_path(f"game_{game}"), [job.part(".mp4") for job in played])
     labelled = split != "challenge"
     write_tactical(
         out / tactical_path(split),
@@ -169,21 +182,39 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
     """Write the parts of a half, unless they are there; its events with the flags that came true."""
     cv2.setNumThreads(1)  # as many processes as cores run already
     motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
+    shown = _highlights(motion, shots) if job.highlights else np.ones(len(motion.ball), bool)
+    if not shown.any():
+        raise DataError(f"half {job.name}: no rare event to show: {job.minutes} minutes are too short")
+    frames = motion.first_frame + np.cumsum(shown) - 1  # those that are shown follow each other
     if not job.part(".npy").exists():
         rows = tactical_rows(motion, shots, (1, 2) if job.half == 0 else (2, 1))
+        rows = rows[np.repeat(shown, motion.role.shape[0])]
+        rows[:, Tactical.FRAME] = np.repeat(frames[shown], motion.role.shape[0])
         with atomic_write(job.part(".npy"), "wb") as stream:
             np.save(stream, rows)
     if job.video and not job.part(".mp4").exists():
         rng = np.random.default_rng([job.seed, job.game, job.half, 1])
         kits = choose_kits(np.random.default_rng([job.seed, job.game]))
-        pictures = render(motion, shots, kits[:: -1 if job.half else 1], rng)  # they change sides
+        kits = kits[:: -1 if job.half else 1]  # they change sides
+        pictures = render(motion, shots, kits, rng, np.flatnonzero(shown))
         # The first half's part starts with the video, the second's where the first ends.
         before = motion.first_frame
         if job.half == 1:
             previous = simulate_match(job.game, job.minutes, job.seed).lineup
             before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
         write_video(job.part(".mp4"), itertools.chain(_cards(before), pictures))
-    return _realised(motion, shots)
+    step = motion.script["step"].to_numpy()
+    return _realised(motion, shots).assign(frame=frames[step])[shown[step]]
+
+
+def _highlights(motion: Motion, shots: Shots) -> np.ndarray:
+    """(T,) whether a frame is near an event of a rare class whose player has a box."""
+    step, figure, cls = (motion.script[name].to_numpy() for name in ("step", "figure", "cls"))
+    rare = ~np.isin(cls, (Action.DRIVE, Action.PASS)) & np.isfinite(shots.boxes[figure, step, 0])
+    shown = np.zeros(len(motion.ball), bool)
+    for at in step[rare]:
+        shown[max(at - _AROUND, 0) : at + _AROUND + 1] = True
+    return shown
 
 
 def _realised(motion: Motion, shots: Shots) -> pd.DataFrame:
@@ -210,7 +241,7 @@ def survey(
         the ball at his anchor, in metres.
     """
     games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
-    jobs = [_Job(game, half, minutes, seed, False, Path()) for game in games for half in range(2)]
+    jobs = [_Job(game, half, minutes, seed, False, Path(), False) for game in games for half in (0, 1)]
     parts = list(tqdm(_in_parallel(_survey_half, jobs, workers), total=len(jobs), unit="half"))
     events, rows = zip(*parts, strict=True)
     return concat(events), pd.DataFrame(rows)
