@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from footpass.files import DataError
-from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, answer_losses
+from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, _places, answer_losses
 from footpass.schema import EOS, N_CLASSES, N_SLOTS, NO_SLOT, PAD, SOS, State
 from footpass.tokens import PAD_FRAME, encode, window_features
 from footpass.windows import Sample, collate
@@ -152,12 +152,58 @@ def test_kept_keys_and_values_change_nothing():
 
 def test_written_events_are_events_of_the_window():
     """However little it knows: frames of the window in order, slots and classes that exist."""
-    net = PlayerDST(dataclasses.replace(SMALL, least=0.001)).eval()
+    net = PlayerDST(dataclasses.replace(SMALL, least=1e-5)).eval()
     features, frames, _ = batch(sample(), sample(length=33))
-    for written, length in zip(net.write(features, frames, max_events=7), (60, 33), strict=True):
+    for written, length in zip(net.write(features, frames), (60, 33), strict=True):
         action, slot, frame = written.tokens.unbind(-1)
-        assert len(frame) == 7 and (frame >= 1).all() and (frame <= length).all()
+        assert len(frame) > 3 and (frame >= 1).all() and (frame <= length).all()
         assert (frame.diff() >= 0).all() and (action < SOS).all() and (slot < NO_SLOT).all()
+        assert ((written.scores >= 1e-5) & (written.scores <= 1)).all()
+        for one in set(zip(action.tolist(), slot.tolist(), strict=True)):  # nobody twice at a time
+            mine = frame[(action == one[0]) & (slot == one[1])]
+            assert (mine.diff() > 0).all()
+
+
+def test_drawn_games_have_the_probabilities_that_the_model_states():
+    """Of games of one event, when, who and what can be written down without drawing any."""
+    net = model()
+    net.config = dataclasses.replace(net.config, games=4000)
+    features, frames, _ = batch(sample(), sample(length=40))
+    start = torch.tensor([[[SOS, NO_SLOT, 0]]]).expand(2, 1, 3)
+    with torch.no_grad():
+        mass = net._drawn(features, frames, max_events=1)  # (2, 208, 12)
+        read = net.read(features, frames)
+        told, _ = net._told(start, read)
+        when = net.when(told, start, read).exp()[:, 0, :-1]  # (2, 12)
+        steps = torch.arange(12).expand(2, 12)
+        who = net.who(told, start, steps, read).flatten(2).softmax(-1)  # (2, 12, 208)
+    torch.testing.assert_close(mass.sum(1), when, rtol=0, atol=0.03)
+    torch.testing.assert_close(mass.transpose(1, 2), who * when[..., None], rtol=0, atol=0.02)
+
+
+def test_no_game_has_more_events_than_allowed_and_draws_are_the_same_each_time():
+    net = model()
+    features, frames, _ = batch()
+    assert net._drawn(features, frames, 2).sum() <= 2 + 1e-4
+    one, two = (net.write(features, frames)[0] for _ in range(2))
+    assert torch.equal(one.tokens, two.tokens) and torch.equal(one.scores, two.scores)
+
+
+@pytest.mark.parametrize(
+    "metres, wanted",
+    [
+        ((52.5, 34.0), (np.exp(-17), np.exp(-52.5 / 2), np.exp(-52.5 / 12))),  # the centre
+        ((30.0, 0.0), (1, np.exp(-15), np.exp(-np.hypot(30, 34) / 12))),  # a throw-in
+        ((105.0, 68.0), (1, 1, np.exp(-34 / 12))),  # a corner
+        ((94.0, 34.0), (np.exp(-17), np.exp(-11 / 2), np.exp(-11 / 12))),  # a penalty
+    ],
+)
+def test_places_are_near_lines_and_goals(metres, wanted):
+    state = torch.tensor([metres[0] / 105, metres[1] / 68, 0.0, 0.0, 1.0], dtype=torch.float64)
+    for mirror in (state, torch.cat((1 - state[:2], state[2:]))):
+        np.testing.assert_allclose(_places(mirror), [*wanted, 1.0], atol=1e-9)
+    running = state + torch.tensor([0, 0, 3.0, -4.0, 0])
+    assert float(_places(running)[3]) == pytest.approx(np.exp(-5 / 1.5))
 
 
 def test_bad_sizes_and_beams_are_refused():

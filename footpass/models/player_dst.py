@@ -409,7 +409,7 @@ def _places(state: Tensor) -> Tensor:
     stands on the line, and so does the taker of a corner.
     """
     x, y, vx, vy, _ = state.unbind(-1)
-    line = PITCH[1] * (0.5 - (y - 0.5).abs()).abs()
+    line = PITCH[1] * (0.5 - (y - 0.5).abs()).abs()  # metres
     end = PITCH[0] * (0.5 - (x - 0.5).abs()).abs()
     goal = torch.hypot(end, PITCH[1] * (y - 0.5))
     near = (-line / _NEAR_LINE).exp(), (-end / _NEAR_LINE).exp(), (-goal / _NEAR_GOAL).exp()
