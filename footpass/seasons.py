@@ -67,8 +67,13 @@ class Season:
     @property
     def files(self) -> list[Path]:
         """Files whose content tells one season from another."""
-        splits = ("train", "val") if self.simulated else ()  # the real ones are gigabytes
-        return [self.folder / tactical_path(split) for split in splits]
+        if not self.simulated:
+            return []  # the real ones are gigabytes
+        more = [_highlights_of(self.folder)] if self.size and self.size.highlights else []
+        return [
+            *(self.folder / tactical_path(split) for split in ("train", "val")),
+            *(folder / tactical_path("train") for folder in more),
+        ]
 
     def footage(self, split: str) -> dict[str, Footage]:
         """Halves of a split by name, each with its video; errors as in `open_footage`."""

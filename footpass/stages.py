@@ -242,7 +242,7 @@ class Study:
         """Events that a stage's model finds, once its logits of the split are written."""
         if stage.name == "dst":
             return self._written(stage, split)
-        offsets = None if split == "train" else self._offsets(stage)
+        offsets = None if split == "train" else self.offsets(stage)
         with self.locked(stage.dir):
             return predict(
                 stage.checkpoint,
@@ -254,7 +254,7 @@ class Study:
                 offsets=offsets,
             )
 
-    def _offsets(self, stage: Stage) -> list[float] | None:
+    def offsets(self, stage: Stage) -> list[float] | None:
         """Offsets of a detector's logits, fitted on the train matches that it never learned, if any."""
         if not self._unseen:
             return None
