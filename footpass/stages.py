@@ -59,6 +59,7 @@ from footpass.windows import Recorded, WindowDataset, collate
 log = logging.getLogger(__name__)
 
 
+_ALONE = 5
 _RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
 
 
@@ -189,13 +190,20 @@ class Study:
         return Stage("gnn", run, rows)
 
     @_once
-    def dst(self, fusion: str = "none", weighting: str = "none", seed: int = 0) -> Stage:
+    def dst(
+        self, fusion: str = "none", weighting: str = "none", seed: int = 0, rehearsed: bool = True
+    ) -> Stage:
         """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
 
         Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
-        seed 0, whatever its own seed.
+        seed 0, whatever its own seed. One that is not ``rehearsed`` learns from the season alone, with
+        the rehearsal's learning rates and for `_ALONE` times as many epochs.
         """
         recipe = self._dst_recipe(fusion)
+        if recipe.rehearsal and not rehearsed:
+            epochs = _ALONE * recipe.train.epochs
+            alone = replace(recipe.rehearsal.train, epochs=epochs, milestones=(2 * epochs // 3,))
+            recipe = replace(recipe, rehearsal=None, train=alone)
         train = replace(recipe.train, seed=seed)
         recipe = replace(recipe, train=train, weighting=weighting)
         depends = [stage.dir.name for stage in self._detectors(fusion)]

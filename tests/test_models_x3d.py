@@ -120,6 +120,16 @@ def test_kinetics_weights_load_from_a_file_without_their_head(tiny, tmp_path, wr
         assert value.equal(other.state_dict()[name]), name
 
 
+def test_kinetics_weights_load_from_an_address(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "kept"))
+    torch.save(tiny.state_dict(), tmp_path / "x3d.pyth")
+    other = X3D(TINY)
+    other.load_kinetics((tmp_path / "x3d.pyth").as_uri())
+    assert all(value.equal(other.state_dict()[name]) for name, value in tiny.state_dict().items())
+    with pytest.raises(DataError, match=r"absent\.pyth: no weights for this backbone"):
+        other.load_kinetics((tmp_path / "absent.pyth").as_uri())
+
+
 def test_weights_that_do_not_fit_are_one_clear_error(tiny, tmp_path):
     with pytest.raises(DataError, match=r"absent\.pyth: no weights for this backbone"):
         tiny.load_kinetics(tmp_path / "absent.pyth")

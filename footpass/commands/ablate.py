@@ -13,7 +13,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
     parser.add_argument(
-        "--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)"
+        "--kinetics",
+        metavar="X3D_S.pyth",
+        help="weights for the backbone, or their https:// address (random)",
     )
     parser.set_defaults(run=_ablate)
 

@@ -13,7 +13,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     train = commands.add_parser("train", help="train a model")
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     taad = models.add_parser("taad", help="what each player does, from pixels")
-    taad.add_argument("--kinetics", metavar="X3D_S.pyth", help="weights for the backbone (random ones)")
+    taad.add_argument(
+        "--kinetics",
+        metavar="X3D_S.pyth",
+        help="weights for the backbone, or their https:// address (random)",
+    )
     gnn = models.add_parser("gnn", help="the same with game state and neighbours")
     gnn.add_argument("--start", metavar="BEST.pt", help="TAAD to start from (random weights)")
     for detector in (taad, gnn):

@@ -5,7 +5,7 @@ Two of its names mislead and are kept: the stem's ``conv_t`` is the spatial conv
 the temporal one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +97,13 @@ class X3D(nn.Module):
         return self
 
     def load_kinetics(self, path: str | Path) -> None:
-        """Load a pytorchvideo X3D checkpoint from a file; its classification head is left out.
+        """Load a pytorchvideo X3D checkpoint; its classification head is left out.
+
+        Parameters
+        ----------
+        path
+            A file, or an address (``https://...``), from which it is loaded once and kept where
+            `torch.hub` keeps its files.
 
         Raises
         ------
@@ -105,7 +111,9 @@ class X3D(nn.Module):
             If the file cannot be read or its weights are not those of this size of backbone.
         """
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            address = "://" in str(path)
+            load: Callable = torch.hub.load_state_dict_from_url if address else torch.load
+            state = load(str(path), map_location="cpu", weights_only=True)
             state = state.get("model_state", state)
             self.load_state_dict({k: v for k, v in state.items() if not k.startswith("blocks.5.")})
         except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
