@@ -347,7 +347,8 @@ class PlayerDST(nn.Module):
         mass = self._drawn(features, frames, max_events)  # (B, 208, n)
         number, reach = torch.arange(mass.shape[-1], device=mass.device), 2 * self._near + 1
         likely = F.avg_pool1d(mass, reach, 1, self._near) * reach  # within the tolerance of each step
-        found = []
+        none = number[:0]
+        found = [(none, none, none, mass.new_zeros(0))]
         while True:
             best, at = likely.max(-1)  # (B, 208)
             window, which = (best >= self.config.least).nonzero(as_tuple=True)
@@ -358,8 +359,7 @@ class PlayerDST(nn.Module):
             found.append((window, which, near.argmax(-1), best[window, which].clamp(max=1.0)))
             # Nobody does the same twice within two tolerances, for these would be counted twice.
             likely[window, which] = likely[window, which].masked_fill(away < reach, 0.0)
-        columns = zip(*found, strict=True) if found else ([number[:0]],) * 3 + ([mass.flatten()[:0]],)
-        window, which, step, score = map(torch.cat, columns)
+        window, which, step, score = map(torch.cat, zip(*found, strict=True))
         slot, action = which // (N_CLASSES - 1), which % (N_CLASSES - 1)
         frame = self._middle(step, frames.amax(1)[window])
         order = frame.argsort(stable=True)
