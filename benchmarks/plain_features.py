@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from footpass.candidates import BREAK, CHAIN, FADE, GAPS, NEAR, RANGE, RELATIONS, SURE, TRUSTS
+from footpass.candidates import BREAK, CHAIN, FADE, GAPS, NEAR, RELATIONS, SURE
 from footpass.schema import ACTIONS
 
 
@@ -15,11 +15,7 @@ def features(candidates: pd.DataFrame, p: np.ndarray, ratios: np.ndarray) -> pd.
     halves = {}
     for number, row in enumerate(rows):
         halves.setdefault(row["half"], []).append(number)
-    member = {trust: {} for trust in TRUSTS}
-    for half in halves.values():
-        for trust in TRUSTS:
-            member[trust] |= _members(rows, half, p, np.clip(ratios[1], 1 / RANGE, RANGE) ** trust)
-    table = [_row(rows, i, halves[row["half"]], p, ratios, member) for i, row in enumerate(rows)]
+    table = [_row(rows, i, halves[row["half"]], p, ratios) for i, row in enumerate(rows)]
     return pd.DataFrame(table).astype(np.float32)
 
 
@@ -29,9 +25,7 @@ def _relation(a: dict, b: dict) -> str:
     return "same" if a["jersey"] == b["jersey"] else "mate"
 
 
-def _row(
-    rows: list[dict], i: int, half: list[int], p: np.ndarray, ratios: np.ndarray, member: dict
-) -> dict:
+def _row(rows: list[dict], i: int, half: list[int], p: np.ndarray, ratios: np.ndarray) -> dict:
     me = rows[i]
     models = [name for name in me if name.startswith("score_")]
     out = {"class": me["cls"], **{name: me[name] for name in models}}
@@ -71,10 +65,6 @@ def _row(
 
     for side, (name, chain) in enumerate((("before", past), ("after", future))):
         _chain(out, name, me, [rows[j] for j in chain[:CHAIN]], chain, p, ratios[side])
-    for trust in TRUSTS:
-        name, m = f"chain_{100 * trust:.0f}", member[trust][i]
-        out[name] = m
-        out[f"{name}_gain"] = _logit(m) - _logit(1 - p[i, 0])
     for name, chain in (("before", past), ("after", future)):
         out[f"own_{name}_gap"], out[f"own_{name}_class"] = 5000, 0
         for j in chain:
@@ -116,32 +106,3 @@ def _chain(
         out[f"{name}_pmi_{a.label}"] = math.log((support[a] + 0.02) / (met + 0.02))
         for r in RELATIONS:
             out[f"{name}_{r}_{a.label}"] = kind[r, a]
-
-
-def _logit(p: float) -> float:
-    p = min(max(p, 1e-4), 1 - 1e-4)
-    return math.log(p / (1 - p))
-
-
-def _members(rows: list[dict], half: list[int], p: np.ndarray, ratios: np.ndarray) -> dict[int, float]:
-    """Weight of all chains through each candidate of a half over that of all chains.
-
-    For halves of few candidates: weights are not kept from overflowing, nor neighbours to the nearest.
-    """
-    odds = {j: math.exp(_logit(1 - p[j, 0])) for j in half}
-
-    def link(i: int, j: int) -> float:
-        a, b = rows[i], rows[j]
-        apart = b["frame"] - a["frame"]
-        bin_ = sum(apart >= edge for edge in GAPS)
-        return (
-            ratios[a["cls"], b["cls"], RELATIONS.index(_relation(b, a)), bin_] if apart < BREAK else 1.0
-        )
-
-    until, since = {}, {}
-    for at, j in enumerate(half):
-        until[j] = odds[j] * (1 + sum(until[i] * link(i, j) for i in half[:at]))
-    for at, j in reversed(list(enumerate(half))):
-        since[j] = odds[j] * (1 + sum(since[i] * link(j, i) for i in half[at + 1 :]))
-    total = 1 + sum(until.values())
-    return {j: until[j] * since[j] / odds[j] / total for j in half}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 
 from footpass.events import concat, halves_of, pairs_within
 from footpass.files import DataError
@@ -21,9 +20,6 @@ NEAR = 25  # frames: what belongs to the same moment
 FADE = 10  # frames in which the weight of a neighbour falls by e
 CHAIN = 14  # candidates that are looked at before and after in the chain of possession
 BREAK = 800  # frames without an event that end a chain
-LINKED = 40  # candidates further back than that are followed by anything with the same probability
-TRUSTS = (0.5, 1.0)  # how far what follows what is trusted beside the candidates' own probabilities
-RANGE = 30.0  # what follows what is at most so much likelier or less likely than by chance
 GAPS = (4, 8, 14, 22, 35, 60, 100, 200)  # frames: edges between the bins of gaps
 SURE = 0.4  # probability from which a candidate counts as an event of its player
 SAME_PLAYER, TEAM_MATE, OPPONENT = range(3)
@@ -190,7 +186,6 @@ def features(candidates: pd.DataFrame, p: np.ndarray, ratios: np.ndarray) -> pd.
     for name, values in (
         *_moment(line, scores, p),
         *_chain(line, p, ratios),
-        *_whole_chain(line, p, ratios),
         *_own_chain(line, p),
         *_clock(line),
     ):
@@ -261,65 +256,6 @@ def _chain(line: Timeline, p: np.ndarray, ratios: np.ndarray) -> Iterator[tuple[
             yield f"{name}_pmi_{action.label}", np.log((support[action] + 0.02) / (met + 0.02))
             for r, relation_name in enumerate(RELATIONS):
                 yield f"{name}_{relation_name}_{action.label}", kind[:, action, r]
-
-
-def _whole_chain(line: Timeline, p: np.ndarray, ratios: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Whether a candidate belongs to the chain of the whole half, and how far the chain is why."""
-    happens = (1 - p[:, 0]).clip(1e-4, 1 - 1e-4)
-    for trust in TRUSTS:
-        member = in_chain(line, happens, ratios[1].clip(1 / RANGE, RANGE) ** trust)
-        name = f"chain_{100 * trust:.0f}"
-        yield name, member
-        yield f"{name}_gain", logit(member.clip(1e-4, 1 - 1e-4)) - logit(happens)
-
-
-def in_chain(line: Timeline, happens: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Probability of every candidate to be an event, given what follows what (forward-backward).
-
-    A chain is a set of candidates of one half. Its weight is the product of their odds and, for every
-    two successive ones, of how much oftener than by chance the second follows the first. The result is
-    the weight of all chains through a candidate over that of all chains: the marginals of a
-    linear-chain model whose states are "this is the latest event".
-
-    Parameters
-    ----------
-    line
-        Sorted by place.
-    happens
-        ``(N,)``: probability of every candidate by itself, neither 0 nor 1.
-    ratios
-        ``(9, 9, 3, gaps)``: class of an event; class, relation and gap of the one after.
-    """
-    odds, (halves, half) = happens / (1 - happens), np.unique(line.half, return_inverse=True)
-    within = np.arange(len(half)) - np.searchsorted(line.half, halves)[half]
-    rows = np.full((len(halves), within.max(initial=-1) + 1), -1)  # (H, L), -1 past a half's end
-    rows[half, within] = np.arange(len(half))
-    until, total = _chains_until(line, rows, odds, ratios)
-    since, _ = _chains_until(line, rows[:, ::-1], odds, ratios.swapaxes(0, 1))
-    return np.exp(until + since - np.log(odds) - total[half])
-
-
-def _chains_until(
-    line: Timeline, rows: np.ndarray, odds: np.ndarray, ratios: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log weight of all chains that end at a candidate ``(N,)``, and of all of a half ``(H,)``."""
-    last, total = np.empty(len(odds)), np.zeros(len(rows))
-    # Share of the chains so far by their last candidate: none or long ago; one of the latest.
-    early, recent = np.ones(len(rows)), np.zeros((len(rows), LINKED))
-    padded = np.pad(rows, ((0, 0), (LINKED, 0)), constant_values=-1)
-    for step in range(rows.shape[1]):
-        i, j = padded[:, step : step + LINKED], rows[:, step, None]
-        apart = np.abs(line.place[j] - line.place[i])
-        link = ratios[line.cls[i], line.cls[j], line.relation(i, j), np.digitize(apart, GAPS)]
-        follows = early + (recent * np.where(apart < BREAK, link, 1)).sum(axis=1)
-        real = j[:, 0] >= 0
-        weight = np.where(real, odds[j[:, 0]] * follows, 0)
-        last[j[real, 0]] = np.log(weight[real]) + total[real]
-        early, recent = early + recent[:, 0], np.c_[recent[:, 1:], weight]
-        grown = 1 + weight
-        total += np.log(grown)
-        early, recent = early / grown, recent / grown[:, None]
-    return last, total
 
 
 def _own_chain(line: Timeline, p: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

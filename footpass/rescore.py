@@ -6,7 +6,7 @@
    simulated rows, and no detection is in both.
 3. In stages, each fold's classifiers give the *other* fold's rows probabilities, from which the next
    stage's features are made: first logistic regression on the scores, then boosted trees on everything,
-   the likely chain of possession before and after and that of the whole half included.
+   the likely chain of possession before and after included.
 4. Probabilities are calibrated, and the recall of the candidates measured, on the real rows of the fold
    that a classifier has not seen.
 5. Per class, the k candidates that maximise the expected F1 are kept.
@@ -72,7 +72,7 @@ class RescoreConfig:
     """
 
     train_matches: int | None = None
-    repeats: int = 4
+    repeats: int = 6
     stages: int = 2
     averaged: int = 2
     real_weight: float = 8.0

@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,8 @@ from footpass import rescore
 from footpass.__main__ import main
 from footpass.candidates import (
     GAPS,
-    LINKED,
-    Timeline,
     delay_of,
     features,
-    in_chain,
     label,
     merge,
     on_time,
@@ -129,44 +125,6 @@ def test_features_equal_the_plain_loop(rows, seed):
     ours, plain = features(table, p, ratios), plain_features.features(table, p, ratios)
     if len(table):
         pd.testing.assert_frame_equal(ours, plain, rtol=1e-4, atol=1e-5)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 8), st.integers(0, 1000))
-def test_chains_equal_the_sum_over_all_sets_of_candidates(n, seed):
-    rng = np.random.default_rng(seed)
-    kinds = zip(rng.integers(0, 300, n), rng.integers(0, 2, n), rng.integers(1, 3, n), strict=True)
-    rows = [
-        (*map(int, kind), int(cls), 0.5) for kind, cls in zip(kinds, rng.integers(1, 9, n), strict=True)
-    ]
-    table = predictions(*rows).sort_values("frame", ignore_index=True)
-    line, p = Timeline.of(table), rng.uniform(0.05, 0.95, n)
-    ratios = rng.uniform(0.1, 3, (N_CLASSES, N_CLASSES, 3, len(GAPS) + 1))
-    total, member = 0.0, np.zeros(n)
-    for chosen in product((False, True), repeat=n):
-        chosen = np.array(chosen)
-        weight, chain = np.prod(np.where(chosen, p, 1 - p)), np.flatnonzero(chosen)
-        for i, j in pairwise(chain):
-            gap = int(np.digitize(line.place[j] - line.place[i], GAPS))
-            weight *= ratios[line.cls[i], line.cls[j], int(line.relation(i, j)), gap]
-        total, member = total + weight, member + weight * chosen
-    assert in_chain(line, p, ratios) == pytest.approx(member / total)
-
-
-def test_chains_of_long_and_several_halves():
-    """Where nothing follows from anything, every candidate keeps its own probability."""
-    halves, rng = ("game_1_H1", "game_1_H2"), np.random.default_rng(0)
-    rows = [
-        (half, 20 * i, 0, 7, 2, 0.5)
-        for half, n in zip(halves, (3000, 2 * LINKED), strict=True)
-        for i in range(n)
-    ]
-    line = Timeline.of(predictions(*rows, halves=halves))
-    p, none = rng.uniform(0.01, 0.99, len(rows)), np.ones((N_CLASSES, N_CLASSES, 3, len(GAPS) + 1))
-    assert in_chain(line, p, none) == pytest.approx(p)
-    # Where a class never follows itself, two that are alike are half as likely.
-    pair = Timeline.of(predictions((100, 0, 7, 2, 0.5), (120, 0, 7, 2, 0.5)))
-    assert in_chain(pair, np.array([0.5, 0.5]), 0 * none) == pytest.approx([1 / 3, 1 / 3])
 
 
 def test_a_models_delay_is_taken_off():
