@@ -96,6 +96,22 @@ def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.Data
     return union.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
+def delay_of(table: pd.DataFrame, truth: pd.DataFrame) -> int:
+    """Frames by which a model's events come late: the median of those that are right, 0 of none."""
+    taken = match_events(table, truth)
+    hit = taken >= 0
+    late = table["frame"].to_numpy()[hit] - truth["frame"].to_numpy()[taken[hit]]
+    return int(np.rint(np.median(late))) if hit.any() else 0
+
+
+def on_time(tables: Sequence[pd.DataFrame], delays: Sequence[int]) -> list[pd.DataFrame]:
+    """The models' events without their delays."""
+    return [
+        table.assign(frame=(table["frame"] - delay).clip(lower=0))
+        for table, delay in zip(tables, delays, strict=True)
+    ]
+
+
 def score_columns(models: int) -> list[str]:
     return [f"score_{m}" for m in range(models)]
 

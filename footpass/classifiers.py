@@ -182,7 +182,7 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
 
 def parsed(trees: Sequence[Sequence[str | None]]) -> list[list[lgb.Booster | None]]:
     """Models of one stage, ready to be applied."""
-    return [[text and lgb.Booster(model_str=text) for text in fold] for fold in trees]
+    return [[lgb.Booster(model_str=text) if text else None for text in fold] for fold in trees]
 
 
 def apply_trees(
@@ -191,7 +191,7 @@ def apply_trees(
     """``(N, 9)``."""
 
     def predict(booster: lgb.Booster, values: pd.DataFrame) -> np.ndarray:
-        return booster.predict(values.to_numpy(np.float64), num_threads=1)
+        return np.asarray(booster.predict(values.to_numpy(np.float64), num_threads=1))
 
     return _applied(boosters, predict, x, p, table)
 

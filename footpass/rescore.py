@@ -1,6 +1,6 @@
 """Learned re-scoring: which of several models' events are true, decided in the light of all of them.
 
-1. Candidates are the union of the models' events (`footpass.candidates`).
+1. Candidates are the union of the models' events, each model's delay taken off (`footpass.candidates`).
 2. The matches with predictions and ground truth are two folds. Patches of the detections of each are
    pasted onto half of the further ground truth (`footpass.patches`), so each fold has its own real and
    simulated rows, and no detection is in both.
@@ -25,7 +25,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from footpass import candidates, classifiers, patches
-from footpass.candidates import features, label, merge, transitions
+from footpass.candidates import delay_of, features, label, merge, on_time, transitions
 from footpass.classifiers import (
     FOLDS,
     Boosting,
@@ -48,7 +48,7 @@ from footpass.files import DataError, atomic_write
 from footpass.patches import PatchConfig, cut_patches, paste
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 
-FORMAT = "footpass rescore 2"
+FORMAT = "footpass rescore 3"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RescoreConfig:
     """
 
     train_matches: int | None = None
-    repeats: int = 2
+    repeats: int = 6
     stages: int = 2
     averaged: int = 2
     real_weight: float = 8.0
@@ -95,6 +95,8 @@ class Rescorer:
 
     Attributes
     ----------
+    delays
+        Frames by which each model's events come late (`candidates.delay_of`).
     ratios
         Class transitions of the further ground truth (`candidates.transitions`).
     models
@@ -108,7 +110,7 @@ class Rescorer:
     """
 
     config: RescoreConfig
-    n_models: int
+    delays: tuple[int, ...]
     ratios: np.ndarray
     models: list
     shift: np.ndarray
@@ -157,6 +159,8 @@ def fit(
     if shared:
         raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
     folds, rng = _folds(truth), np.random.default_rng(seed)
+    delays = tuple(delay_of(table, truth) for table in tables)
+    tables = on_time(tables, delays)
     ratios = transitions(train_truth)
     fitted = [
         _fit_once(tables, truth, train_truth, folds, ratios, config, rng)
@@ -166,7 +170,7 @@ def fit(
     p = [np.mean([held_out[f] for *_, held_out in fitted], axis=0) for f in range(len(real))]
     shift, recall = calibrate(real, p, truth)
     models = [models for models, *_ in fitted]
-    return Rescorer(config, len(tables), ratios, models, shift, recall)
+    return Rescorer(config, delays, ratios, models, shift, recall)
 
 
 def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -177,9 +181,9 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
     DataError
         If there are not as many tables as the pipeline was fitted on.
     """
-    if len(tables) != rescorer.n_models:
-        raise DataError(f"fitted on {rescorer.n_models} prediction files, given {len(tables)}")
-    table, finals = merge(tables), []
+    if len(tables) != len(rescorer.delays):
+        raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
+    table, finals = merge(on_time(tables, rescorer.delays)), []
     for (logistic, *stages), boosters in zip(rescorer.models, rescorer.boosters, strict=True):
         p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
         for stage, folds in zip(stages, boosters, strict=True):
@@ -280,7 +284,7 @@ def save(rescorer: Rescorer, path: str | Path) -> None:
     content = {
         "format": FORMAT,
         "config": asdict(rescorer.config),
-        "n_models": rescorer.n_models,
+        "delays": rescorer.delays,
         "ratios": rescorer.ratios.tolist(),
         "models": rescorer.models,
         "shift": rescorer.shift.tolist(),
@@ -304,7 +308,7 @@ def load(path: str | Path) -> Rescorer:
     try:
         rescorer = Rescorer(
             config=build(RescoreConfig, content["config"]),
-            n_models=int(content["n_models"]),
+            delays=tuple(map(int, content["delays"])),
             ratios=np.array(content["ratios"], dtype=float),
             models=content["models"],
             shift=np.array(content["shift"], dtype=float),
@@ -366,7 +370,8 @@ def _fit_once(
     real = [i for i, rows in enumerate(sets) if not rows.simulated]
     logistic = [fit_logistic([rows for rows in sets if rows.fold == f]) for f in FOLDS]
     p = [apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
-    models, blends = [logistic], []
+    models: list = [logistic]
+    blends = []
     for _ in tqdm(range(config.stages), desc="stages", leave=False):
         x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
         trees = fit_trees(sets, x, p, config.boosting, rng)

@@ -11,7 +11,16 @@ from hypothesis.extra import numpy as hnp
 from benchmarks import plain_features
 from footpass import rescore
 from footpass.__main__ import main
-from footpass.candidates import GAPS, features, label, merge, scores_of, transitions
+from footpass.candidates import (
+    GAPS,
+    delay_of,
+    features,
+    label,
+    merge,
+    on_time,
+    scores_of,
+    transitions,
+)
 from footpass.classifiers import (
     PARTS,
     Boosting,
@@ -116,6 +125,15 @@ def test_features_equal_the_plain_loop(rows, seed):
     ours, plain = features(table, p, ratios), plain_features.features(table, p, ratios)
     if len(table):
         pd.testing.assert_frame_equal(ours, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_models_delay_is_taken_off():
+    known = truth(*((100 * i, 0, 7, 2) for i in range(1, 20)))
+    late = predictions(*((100 * i + 1 + 6 * (i % 3 == 0), 0, 7, 2, 0.5) for i in range(1, 20)))
+    assert delay_of(late, known) == 1
+    assert delay_of(late[:0], known) == 0
+    first, second = on_time([late, late], (1, 0))
+    assert (first["frame"] == late["frame"] - 1).all() and second.equals(late)
 
 
 # Simulated detections
