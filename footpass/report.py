@@ -85,8 +85,8 @@ QUESTIONS = (
     Question(
         "What is real and what is synthetic?",
         "The videos and the tactical data are not public; where they are not at hand, a simulator of "
-        "the same statistics takes their place. There the sequence model rehearses on matches of that same "
-        "simulator, which flatters it: see what it is worth without.",
+        "the same statistics takes their place. There the sequence model rehearses on matches of that "
+        "same simulator, which flatters it: see what it is worth without.",
         (
             "report.tables.data",
             "04_train_dst_gnn.metrics.unrehearsed_macro_f1",
