@@ -289,13 +289,12 @@ def by_class(results: Evaluations) -> pd.DataFrame:
 
 
 class Cost(NamedTuple):
-    """What a stage takes: parameters, seconds of training, peak bytes of a step, video frames a second.
+    """What a stage takes: parameters, peak bytes of a training step, video frames a second.
 
     The last is None for a model that reads no video.
     """
 
     parameters: int
-    train_seconds: float
     step_bytes: int
     frames_per_second: float | None
 
@@ -307,14 +306,14 @@ def stage_cost(study: Study, stage: Stage) -> Cost:
         loss(model.train(), batch)[0].backward()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     speed = frames_per_second(logits_path(stage.dir, "val"))
-    return Cost(parameters, stage.train_seconds, live.peak, speed)
+    return Cost(parameters, live.peak, speed)
 
 
 def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
     """What a row takes, with the first of its seeds.
 
-    Parameters, training time and time per frame are sums over the stages that it is made of; memory is
-    that of the largest.
+    Parameters, training time and time per frame are sums over the stages that it is made of, training
+    time over their rehearsals too; memory is that of the largest.
     """
     known: dict[Path, Cost] = {}
     rows = []
@@ -322,13 +321,18 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
         for stage in outcome.stages.values():
             if stage.dir not in known:
                 known[stage.dir] = stage_cost(study, stage)
-        parts = [known[folder] for folder in {stage.dir for stage in outcome.stages.values()}]
+        stages = {stage.dir: stage for stage in outcome.stages.values()}
+        parts = [known[folder] for folder in stages]
+        trained = {folder: stage.train_seconds for folder, stage in stages.items()}
+        for stage in stages.values():
+            if rehearsal := study.rehearsal_of(stage):
+                trained[rehearsal.dir] = rehearsal.train_seconds
         speeds = [part.frames_per_second for part in parts if part.frames_per_second]
         rows.append(
             {
                 "row": name,
                 "parameters": sum(part.parameters for part in parts),
-                "training, s": sum(part.train_seconds for part in parts),
+                "training, s": sum(trained.values()),
                 "peak of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
                 "video, frames/s": 1 / sum(1 / speed for speed in speeds) if speeds else None,
             }

@@ -227,6 +227,12 @@ class Study:
             rows = rehearse_dst(recipe, run, self.device)
         return Stage("rehearsal", run, rows)
 
+    def rehearsal_of(self, stage: Stage) -> Stage | None:
+        """What a DST of the grid went on from, if it had a rehearsal."""
+        if stage.name != "dst" or DST_RECIPES[self.profile].rehearsal is None:
+            return None
+        return self.rehearsal(load_dst(stage.checkpoint)[0].config.fusion)
+
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
         recipe = DST_RECIPES[self.profile]
         return replace(recipe, model=replace(recipe.model, fusion=fusion))
