@@ -72,15 +72,12 @@ def nearest_neighbours(positions: Tensor, present: Tensor, k: int, radius: float
     k, radius
         At most ``k`` neighbours, no farther than ``radius``. Of two as near, the lower slot comes first.
     """
-    frames = present.sum(dim=2)[..., None]  # (B, M, 1)
     total = positions.where(present[..., None], 0).sum(dim=2)
-    mean = total / frames.clamp(min=1)  # (B, M, 2)
+    mean = total / present.sum(dim=2)[..., None]  # (B, M, 2), NaN where nowhere: as far away as can be
     distance = (mean[:, :, None] - mean[:, None]).norm(dim=-1)  # (B, M, M)
-    somewhere = frames > 0  # (B, M, 1)
-    possible = somewhere & somewhere.transpose(1, 2) & (distance <= radius)
-    possible.diagonal(dim1=1, dim2=2).fill_(False)
-    distance, index = distance.masked_fill(~possible, torch.inf).sort(dim=-1, stable=True)
-    return Neighbours(index[..., :k], distance[..., :k].isfinite())
+    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    distance, index = distance.sort(dim=-1, stable=True)
+    return Neighbours(index[..., :k], distance[..., :k] <= radius)
 
 
 class EdgeConv(nn.Module):
