@@ -6,7 +6,7 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -29,6 +29,9 @@ from footpass.training import DTYPES
 from footpass.video import VideoReader
 
 NMS_WINDOW = 25  # frames
+# Pixels of a window for each thread of the CPU. What a single operation has to do in a small window is
+# not worth sharing: on a busy machine threads that wait for each other made it ten times slower.
+_PIXELS_A_THREAD = 2_000_000
 
 
 def half_logits(
@@ -81,9 +84,10 @@ def half_logits(
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
-            inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
             amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
-            with torch.inference_mode(), amp:  # not around a yield: it would hold for the caller too
+            # Not around a yield: they would hold for the caller too.
+            with torch.inference_mode(), amp, _few_threads(pixels):
+                inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
                 logits = model(*inputs)[0]  # (9, 26, T)
             fresh = len(pixels) - len(passes)
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
@@ -91,17 +95,28 @@ def half_logits(
     yield begin, total / passes
 
 
+@contextmanager
+def _few_threads(pixels: np.ndarray) -> Iterator[None]:
+    """No more threads than a window's pictures ``(T, H, W, 3)`` are worth."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, 1 + pixels[..., 0].size // _PIXELS_A_THREAD))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def window_inputs(
     window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
 ) -> Inputs:
     """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
     slots = np.arange(N_SLOTS)
-    clip = torch.from_numpy(pixels).to(device).movedim(-1, 0).contiguous()  # (3, T, H, W)
+    clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
     boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
     visible = boxes.isfinite().all(-1)  # (26, T)
     state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
     game = game_state(state[None], torch.from_numpy(slots)[None], device)
-    return Inputs(normalise(clip)[None], boxes[None], visible[None], *game)
+    return Inputs(normalise(clip), boxes[None], visible[None], *game)
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of the Kinetics weights, pixels as 0..1, 
 
 def normalise(pixels: Tensor) -> Tensor:
     """Pixels 0..255 of any shape to what the backbone expects."""
-    return (pixels.float() / 255 - PIXEL_MEAN) / PIXEL_STD
+    pixels = pixels.to(torch.float32, copy=True)  # the only copy: memory costs more than arithmetic here
+    return pixels.div_(255).sub_(PIXEL_MEAN).div_(PIXEL_STD)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,11 @@ class X3D(nn.Module):
             previous = width
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = clip  # (B, 3, T, H, W)
+        # Without gradients the CPU is fastest in the layout of its convolutions; training needs frames
+        # that can become channels (see Depthwise).
+        last = clip.device.type == "cpu" and not torch.is_grad_enabled()
+        layout = torch.channels_last_3d if last else torch.contiguous_format
+        x = clip.contiguous(memory_format=layout)  # (B, 3, T, H, W)
         features = []
         for block in self.blocks:
             assert isinstance(block, _Stem | _Stage)
@@ -133,7 +138,7 @@ class _Stem(nn.Module):
         return [self]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv["conv_xy"](self.conv["conv_t"](x))))
+        return F.relu_(self.norm(self.conv["conv_xy"](self.conv["conv_t"](x))))
 
 
 class _Stage(nn.Module):
@@ -160,7 +165,7 @@ class _ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.branch1_conv(x) if hasattr(self, "branch1_conv") else x
         shortcut = self.branch1_norm(shortcut) if hasattr(self, "branch1_norm") else shortcut
-        return F.relu(shortcut + self.branch2(x))
+        return F.relu_(shortcut + self.branch2(x))
 
 
 class _Bottleneck(nn.Module):
@@ -177,7 +182,7 @@ class _Bottleneck(nn.Module):
         self.norm_c = nn.BatchNorm3d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm_a(self.conv_a(x)))
+        x = F.relu_(self.norm_a(self.conv_a(x)))
         x = F.silu(self.norm_b(self.conv_b(x)))
         return self.norm_c(self.conv_c(x))
 
