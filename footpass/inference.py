@@ -6,6 +6,7 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def half_logits(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Logits of all slots at all frames of a half, averaged over overlapping windows.
 
-    Every frame is decoded once, and no more than a window is in memory. The last window is as long as
-    there are frames left.
+    Every frame is decoded once, the next window while one is computed, and no more are in memory. The
+    last window is as long as there are frames left.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def half_logits(
     begin = half.first_frame  # the first of them
     with VideoReader(footage.video, config.size) as reader:
         windows = reader.windows(half.first_frame, half.end_frame, config.frames, stride)
-        for start, pixels in windows:
+        for start, pixels in _ahead(windows):
             if start > begin:
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
@@ -93,6 +94,15 @@ def half_logits(
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
+
+
+def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """The same windows, each decoded while the one before is computed."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, windows, None)
+        while (window := coming.result()) is not None:
+            coming = pool.submit(next, windows, None)
+            yield window
 
 
 @contextmanager
