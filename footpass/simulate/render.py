@@ -111,6 +111,7 @@ def render(
         joints, scale = _joints(motion, shots, poses, frames)
         lenses = np.diag([_SCALE[0], _SCALE[1], 1.0]) @ shots.lenses(frames)  # (T, 3, 3)
         lines = shots.project(corners, frames) * _SCALE  # (P, T, 3)
+        goals = shots.project(_goals()[:, :, None], frames) * _SCALE  # (2, 6, T, 3)
         where = motion.ball[shots.source[frames]]
         ball = shots.project(where, frames) * _SCALE  # (T, 3)
         shadow = shots.project(where * [1, 1, 0], frames) * _SCALE
@@ -119,13 +120,14 @@ def render(
             for wall in (grass, *walls):
                 _hang(picture, lenses[i], shots.position[frame], *wall)
             _draw_lines(picture, lines[:, i], starts)
-            _draw_goals(picture, shots, frame)
+            _draw_goals(picture, goals[:, :, i], shots.target[frame, 0])
             ball_drawn = False
-            for figure in np.argsort(joints[i, :, 0, 1]):  # from the far side to the near one
+            scales = scale[i].tolist()
+            for figure in np.argsort(joints[i, :, 0, 1]).tolist():  # from the far side to the near one
                 if not ball_drawn and joints[i, figure, 0, 1] > shadow[i, 1] + 0.3 * shadow[i, 2]:
                     _draw_ball(picture, ball[i], shadow[i])
                     ball_drawn = True
-                _draw_figure(picture, joints[i, figure], scale[i, figure], clothes[figure])
+                _draw_figure(picture, joints[i, figure], scales[figure], clothes[figure])
             if not ball_drawn:
                 _draw_ball(picture, ball[i], shadow[i])
             picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
@@ -201,12 +203,9 @@ def _hang(picture: np.ndarray, lens: np.ndarray, position: np.ndarray, flat, cor
             return  # a wall that reaches behind the camera
         left, top, right, bottom = 0, 0, MODEL_SIZE[1], MODEL_SIZE[0]
     else:
-        left, right = (
-            int(np.clip(v, 0, MODEL_SIZE[1])) for v in ((x / depth).min(), (x / depth).max() + 1)
-        )
-        top, bottom = (
-            int(np.clip(v, 0, MODEL_SIZE[0])) for v in ((y / depth).min(), (y / depth).max() + 1)
-        )
+        x, y = x / depth, y / depth
+        left, right = (int(min(max(v, 0), MODEL_SIZE[1])) for v in (x.min(), x.max() + 1))
+        top, bottom = (int(min(max(v, 0), MODEL_SIZE[0])) for v in (y.min(), y.max() + 1))
     if right <= left or bottom <= top:
         return
     part = picture[top:bottom, left:right]
@@ -300,41 +299,28 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
 
 def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, clothes: tuple) -> None:
     height, width = MODEL_SIZE
-    if not (-20 < joints[0, 0] < width + 20 and 0 < joints[0, 1] < height + 3 * scale):
+    x, y = joints[0].tolist()
+    if not (-20 < x < width + 20 and 0 < y < height + 3 * scale):
         return
     shirt, shorts, skin = clothes
-    fixed = np.round(joints * 2**_SHIFT).astype(np.int32)
+    fixed = np.rint(joints * 2**_SHIFT).astype(np.int32)
+    limbs, points = fixed[_LIMBS], fixed.tolist()
     limb = max(1, round(0.13 * scale))
     pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
     one = 2**_SHIFT
-    shadow = (fixed[0] + [int(0.25 * scale * one), 0]).tolist()
-    cv2.ellipse(
-        picture,
-        shadow,
-        (int(0.5 * scale * one), int(0.12 * scale * one)),
-        0,
-        0,
-        360,
-        (46, 90, 40),
-        -1,
-        **pen,
-    )
-    for leg in _LIMBS[:2]:
-        cv2.polylines(picture, [fixed[leg]], False, skin, limb, **pen)
-        cv2.line(picture, fixed[leg[1]].tolist(), fixed[leg[2]].tolist(), shirt, limb, **pen)  # socks
-        cv2.line(
-            picture,
-            fixed[leg[0]].tolist(),
-            ((fixed[leg[0]] + fixed[leg[1]]) // 2).tolist(),
-            shorts,
-            limb + 2,
-            **pen,
-        )
-    cv2.line(picture, fixed[1].tolist(), fixed[2].tolist(), shirt, max(2, round(0.36 * scale)), **pen)
-    for arm in _LIMBS[2:]:
-        cv2.polylines(picture, [fixed[arm]], False, skin, max(1, limb - 1), **pen)
-        cv2.line(picture, fixed[arm[0]].tolist(), fixed[arm[1]].tolist(), shirt, limb, **pen)
-    cv2.circle(picture, fixed[3].tolist(), int(0.13 * scale * one), skin, -1, **pen)
+    shadow = (points[0][0] + int(0.25 * scale * one), points[0][1])
+    size = (int(0.5 * scale * one), int(0.12 * scale * one))
+    cv2.ellipse(picture, shadow, size, 0, 0, 360, (46, 90, 40), -1, **pen)
+    for leg, (hip, knee, foot) in zip(limbs[:2], _LIMBS[:2].tolist(), strict=True):
+        cv2.polylines(picture, [leg], False, skin, limb, **pen)
+        cv2.line(picture, points[knee], points[foot], shirt, limb, **pen)  # socks
+        middle = [(a + b) // 2 for a, b in zip(points[hip], points[knee], strict=True)]
+        cv2.line(picture, points[hip], middle, shorts, limb + 2, **pen)
+    cv2.line(picture, points[1], points[2], shirt, max(2, round(0.36 * scale)), **pen)
+    for arm, (neck, elbow, _) in zip(limbs[2:], _LIMBS[2:].tolist(), strict=True):
+        cv2.polylines(picture, [arm], False, skin, max(1, limb - 1), **pen)
+        cv2.line(picture, points[neck], points[elbow], shirt, limb, **pen)
+    cv2.circle(picture, points[3], int(0.13 * scale * one), skin, -1, **pen)
 
 
 def _draw_ball(picture: np.ndarray, ball: np.ndarray, shadow: np.ndarray) -> None:
@@ -358,16 +344,18 @@ def _draw_ball(picture: np.ndarray, ball: np.ndarray, shadow: np.ndarray) -> Non
         cv2.circle(picture, at, int(radius * one), (250, 250, 245), -1, **pen)
 
 
-def _draw_goals(picture: np.ndarray, shots: Shots, frame: int) -> None:
-    for goal, behind in ((0.0, -2.0), (PITCH[0], 2.0)):
-        if abs(shots.target[frame, 0] - goal) > 45:
-            continue
-        low, high = PITCH[1] / 2 - 3.66, PITCH[1] / 2 + 3.66
-        frame_of = [(goal, low, 0), (goal, low, 2.44), (goal, high, 2.44), (goal, high, 0)]
-        net = [(goal + behind, low, 0), (goal + behind, high, 0)]
-        corners = np.array(frame_of + net)
-        at = shots.project(corners[:, None], np.array([frame]))[:, 0] * _SCALE
-        if at[:, 2].max() > 100 or np.abs(at[:, :2]).max() > 2000:
+def _goals() -> np.ndarray:
+    """Corners (2, 6, 3) of both goals in metres: foot, top, top, foot of the posts, feet of the net."""
+    low, high = PITCH[1] / 2 - 3.66, PITCH[1] / 2 + 3.66
+    posts = [(0, low, 0), (0, low, 2.44), (0, high, 2.44), (0, high, 0)]
+    left = np.array([*posts, (-2, low, 0), (-2, high, 0)])
+    return np.stack([left, (PITCH[0], 0, 0) + left * (-1, 1, 1)])
+
+
+def _draw_goals(picture: np.ndarray, goals: np.ndarray, looks_at: float) -> None:
+    """Draw what is near of the goals (2, 6, 3), in pixels and pixels per metre."""
+    for x, at in zip((0, PITCH[0]), goals, strict=True):
+        if abs(looks_at - x) > 45 or at[:, 2].max() > 100 or np.abs(at[:, :2]).max() > 2000:
             continue
         fixed = np.round(at[:, :2] * 2**_SHIFT).astype(np.int32)
         pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
