@@ -5,9 +5,9 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -78,9 +78,13 @@ def half_logits(
     total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them
-    with VideoReader(footage.video, config.size) as reader:
-        windows = reader.windows(half.first_frame, half.end_frame, config.frames, stride)
-        for start, pixels in _ahead(windows):
+    places = half.first_frame, half.end_frame, config.frames, stride
+    # Whatever ends this, nobody decodes the video any more when it is closed.
+    with (
+        VideoReader(footage.video, config.size) as reader,
+        closing(_ahead(reader.windows(*places))) as windows,
+    ):
+        for start, pixels in windows:
             if start > begin:
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
@@ -96,7 +100,7 @@ def half_logits(
     yield begin, total / passes
 
 
-def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Generator[tuple[int, np.ndarray]]:
     """The same windows, each decoded while the one before is computed."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, windows, None)

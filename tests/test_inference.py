@@ -1,5 +1,8 @@
 """Inference: windows against one pass, the store broken off and resumed, events against a plain loop."""
 
+import threading
+import time
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -178,6 +181,35 @@ def test_a_store_that_was_broken_off_goes_on_where_it_stopped(footage, tmp_path)
     for entry in footage.values():
         np.testing.assert_array_equal(read_logits(path, entry.half), read_logits(clean, entry.half))
     write_logits(Crashing(0), footage, path, CONFIG, "one")  # it is complete: nothing is computed
+
+
+@pytest.mark.parametrize("ends", ["the model fails", "nobody wants more"])
+def test_no_video_is_closed_while_it_is_decoded(footage, monkeypatch, ends):
+    """Windows are decoded ahead in a thread: closing the file under it would crash the process."""
+    decoding, closed = threading.Event(), []
+    frames, close = VideoReader.frames, VideoReader.close
+
+    def slow(self, indices):
+        decoding.set()
+        time.sleep(0.2)
+        pictures = frames(self, indices)
+        decoding.clear()
+        return pictures
+
+    def watched(self):
+        closed.append(not decoding.is_set())
+        close(self)
+
+    monkeypatch.setattr(VideoReader, "frames", slow)
+    monkeypatch.setattr(VideoReader, "close", watched)
+    if ends == "the model fails":
+        with pytest.raises(Crash):
+            list(half_logits(Crashing(after=1), footage[H1], CONFIG))
+    else:
+        stream = half_logits(Probe(), footage[H1], CONFIG)
+        next(stream)
+        stream.close()
+    assert closed == [True]
 
 
 def test_logits_of_another_model_are_not_taken_over(footage, tmp_path):
