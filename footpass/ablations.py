@@ -325,8 +325,8 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
         parts = [known[folder] for folder in stages]
         trained = {folder: stage.train_seconds for folder, stage in stages.items()}
         for stage in stages.values():
-            if rehearsal := study.rehearsal_of(stage):
-                trained[rehearsal.dir] = rehearsal.train_seconds
+            if stage.rehearsal:
+                trained[stage.rehearsal.dir] = stage.rehearsal.train_seconds
         speeds = [part.frames_per_second for part in parts if part.frames_per_second]
         rows.append(
             {

@@ -69,11 +69,14 @@ class Season:
         """Files whose content tells one season from another."""
         if not self.simulated:
             return []  # the real ones are gigabytes
-        more = [_highlights_of(self.folder)] if self.size and self.size.highlights else []
-        return [
-            *(self.folder / tactical_path(split) for split in ("train", "val")),
-            *(folder / tactical_path("train") for folder in more),
-        ]
+        files = [self.folder / tactical_path(split) for split in ("train", "val")]
+        if self._has_highlights:
+            files.append(_highlights_of(self.folder) / tactical_path("train"))
+        return files
+
+    @property
+    def _has_highlights(self) -> bool:
+        return self.simulated and self.size is not None and self.size.highlights > 0
 
     def footage(self, split: str) -> dict[str, Footage]:
         """Halves of a split by name, each with its video; errors as in `open_footage`."""
@@ -85,9 +88,7 @@ class Season:
 
     def highlights(self) -> dict[str, Footage]:
         """Highlights of further matches, none in real data; errors as in `open_footage`."""
-        if not (self.simulated and self.size and self.size.highlights):
-            return {}
-        return open_footage(_highlights_of(self.folder), "train")
+        return open_footage(_highlights_of(self.folder), "train") if self._has_highlights else {}
 
 
 def _beginning(half: HalfMatch, frames: int) -> HalfMatch:

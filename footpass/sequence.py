@@ -87,7 +87,7 @@ _MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
 # The prior is a handful of numbers that are wrong at first and may learn fast.
 _REHEARSED = TrainConfig(batch=16, rates={"": 2e-3, "prior.": 3e-2}, warmup=30, clip=1.0)
 _TUNED = TrainConfig(batch=16, rates={"": 5e-4, "prior.": 1e-2}, warmup=30, clip=1.0)
-# The detectors have not learned from the matches that are tuned on: what they say there can be trusted.
+# In `study` the detectors have not learned from the matches that are tuned on: there is nothing to hide.
 _TUNED_SIZES = PlayerDSTConfig(forget=0.0)
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(

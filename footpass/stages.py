@@ -59,7 +59,7 @@ from footpass.windows import Recorded, WindowDataset, collate
 log = logging.getLogger(__name__)
 
 
-_ALONE = 5
+_ALONE = 5  # times the epochs, of a DST without a rehearsal
 _RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
 
 
@@ -69,11 +69,18 @@ class Busy(DataError):
 
 @dataclass(frozen=True)
 class Stage:
-    """A trained model: its folder, with checkpoints and logits, and the rows of its training log."""
+    """A trained model: its folder, with checkpoints and logits, and the rows of its training log.
+
+    Attributes
+    ----------
+    rehearsal
+        What a DST has gone on from, if it had one.
+    """
 
     name: str
     dir: Path
     rows: list[dict]
+    rehearsal: "Stage | None" = None
 
     @property
     def checkpoint(self) -> Path:
@@ -208,12 +215,13 @@ class Study:
         recipe = replace(recipe, train=train, weighting=weighting)
         depends = [stage.dir.name for stage in self._detectors(fusion)]
         depends += self.watched("train")  # the halves whose logits it learns from
-        start = self.rehearsal(fusion).checkpoint if recipe.rehearsal else None
+        rehearsal = self.rehearsal(fusion) if recipe.rehearsal else None
+        start = rehearsal.checkpoint if rehearsal else None
         with self.stage("dst", recipe, *depends) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
-        return Stage("dst", run, rows)
+        return Stage("dst", run, rows, rehearsal)
 
     @_once
     def rehearsal(self, fusion: str = "none") -> Stage:
@@ -226,12 +234,6 @@ class Study:
         with self.stage("rehearsal", recipe) as run:
             rows = rehearse_dst(recipe, run, self.device)
         return Stage("rehearsal", run, rows)
-
-    def rehearsal_of(self, stage: Stage) -> Stage | None:
-        """What a DST of the grid went on from, if it had a rehearsal."""
-        if stage.name != "dst" or DST_RECIPES[self.profile].rehearsal is None:
-            return None
-        return self.rehearsal(load_dst(stage.checkpoint)[0].config.fusion)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
         recipe = DST_RECIPES[self.profile]
