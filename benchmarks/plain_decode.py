@@ -61,13 +61,13 @@ class PlainDST(nn.Module):
         lengths = (~padded).sum(dim=1).tolist()
         padded = padded if self.config.mask_memory else None
         tokens = torch.tensor([SOS, NO_SLOT, 0]).repeat(len(memory), 1, 1)
-        for _ in range(max_events + 1):
+        for _ in range(max_events):
             last = [head[:, -1].softmax(-1) for head in self.logits(tokens, memory, padded)]
             following = [_most_likely(*heads) for heads in zip(*last, lengths, strict=True)]
             tokens = torch.cat((tokens, torch.tensor(following)[:, None]), dim=1)
             if (tokens[..., Token.ACTION] == EOS).any(dim=1).all():
                 break
-        return [_until_end(row[1:])[:max_events] for row in tokens]
+        return [_until_end(row[1:]) for row in tokens]
 
 
 def _most_likely(action: Tensor, slot: Tensor, frame: Tensor, length: int) -> tuple[int, int, int]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from footpass.models.player_dst import PlayerDSTConfig
 
 FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
+_FEW_ROWS = 16
 CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
 
 
@@ -244,7 +245,7 @@ class DST(nn.Module):
         elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, span + 2)
         end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
         past = None
-        for _ in range(max_events + 1):
+        for _ in range(max_events):
             logits, past = self.next_tokens(last.flatten(0, 1), memory, past)
             action, slot, frame = (head.float().log_softmax(-1).view(*shape, -1) for head in logits)
             who, slots = slot[..., :NO_SLOT].topk(beams)  # (B, beams, beams)
@@ -335,13 +336,28 @@ def frame_code(frames: Tensor, width: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
+class _Linear(nn.Linear):
+    """A linear layer that is quick for a few rows too: PyTorch's own then leaves all but one core idle.
+
+    Decoding reads all weights for each token of a few windows. With the weights as the left factor, BLAS
+    shares them out among the cores; one row is shared out by itself, and from some 16 it makes no odds.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, -2)
+        if x.is_cuda or not 1 < len(rows) <= _FEW_ROWS:
+            return super().forward(x)
+        y = torch.addmm(self.bias[:, None], self.weight, rows.T)
+        return y.T.contiguous().view(*x.shape[:-1], self.out_features)
+
+
 class _Attention(nn.Module):
     def __init__(self, config: "DSTConfig | PlayerDSTConfig") -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
-        self.query = nn.Linear(config.width, config.width)
-        self.key_value = nn.Linear(config.width, 2 * config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.query = _Linear(config.width, config.width)
+        self.key_value = _Linear(config.width, 2 * config.width)
+        self.out = _Linear(config.width, config.width)
 
     def keys_values(self, x: Tensor) -> KeysValues:
         keys, values = self.key_value(x).chunk(2, dim=-1)
@@ -371,10 +387,10 @@ class TransformerLayer(nn.Module):
         self.attention = _Attention(config)
         self.cross = _Attention(config) if cross else None
         self.feedforward = nn.Sequential(
-            nn.Linear(config.width, config.feedforward),
+            _Linear(config.width, config.feedforward),
             nn.ReLU(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.feedforward, config.width),
+            _Linear(config.feedforward, config.width),
         )
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
         self.dropout = nn.Dropout(config.dropout)
