@@ -8,12 +8,15 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -269,6 +272,37 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
 # Events
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to a detector's logits before events are read from them; by default nothing.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation, in frames, of the Gaussian by which logits are averaged over time.
+    offsets
+        Added to the logits of the classes, background first.
+    """
+
+    smoothing: float = 0.0
+    offsets: tuple[float, ...] = (0.0,) * N_CLASSES
+
+    def __post_init__(self) -> None:
+        if not self.smoothing >= 0 or len(self.offsets) != N_CLASSES:
+            raise DataError(f"not a calibration: {self}")
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """The logits ``(9, M, T)``, calibrated."""
+        if self.smoothing:
+            logits = gaussian_filter1d(logits.astype(np.float32), self.smoothing, mode="nearest")
+        if any(self.offsets):
+            logits = logits + np.array(self.offsets, np.float32)[:, None, None]
+        return logits
+
+
+AS_THEY_ARE = Calibration()
+
+
 def spot(
     logits: np.ndarray, asked: np.ndarray, window: int = NMS_WINDOW
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -310,7 +344,7 @@ def events_from_logits(
     half: HalfMatch,
     window: int = NMS_WINDOW,
     everyone: bool = False,
-    offsets: Sequence[float] | None = None,
+    calibration: Calibration = AS_THEY_ARE,
 ) -> pd.DataFrame:
     """Events of a half, as of `spot`.
 
@@ -320,8 +354,8 @@ def events_from_logits(
         ``(9, 26, T)`` of the half's frames.
     everyone
         As of `asked_about`: what a graph model says of players without a box counts too.
-    offsets
-        ``(9,)``, added to the logits of the classes (`fit_offsets`).
+    calibration
+        Of the logits, as of `fit_calibration`.
 
     Returns
     -------
@@ -338,10 +372,8 @@ def events_from_logits(
     if logits.shape != expected:
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
     asked = asked_about(half, everyone)
-    if offsets is not None:
-        logits = logits + np.asarray(offsets, np.float32)[:, None, None]
     try:
-        slots, at, cls, score = spot(logits, asked, window)
+        slots, at, cls, score = spot(calibration(logits), asked, window)
     except DataError as error:
         raise DataError(f"half {half.name}: {error}") from error
     frames = at + half.first_frame
@@ -361,52 +393,53 @@ def events_from_store(
     path: str | Path,
     halves: Mapping[str, HalfMatch],
     everyone: bool = False,
-    offsets: Sequence[float] | None = None,
+    calibration: Calibration = AS_THEY_ARE,
 ) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
     return concat(
-        events_from_logits(read_logits(path, half), half, everyone=everyone, offsets=offsets)
+        events_from_logits(read_logits(path, half), half, everyone=everyone, calibration=calibration)
         for half in halves.values()
     )
 
 
+SMOOTHINGS = tuple(np.arange(0.0, 3.5, 0.5).tolist())
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BACKGROUNDS = tuple(np.arange(-2.0, 4.5, 0.5).tolist())
 
 
-def fit_offsets(
+def fit_calibration(
     logits: Mapping[str, np.ndarray],
     halves: Mapping[str, HalfMatch],
     truth: pd.DataFrame,
     everyone: bool = False,
-) -> list[float]:
-    """Offsets of the classes' logits with which a detector's events have the best macro F1.
+    smoothings: Sequence[float] = SMOOTHINGS,
+) -> Calibration:
+    """The calibration with which a detector's events have the best macro F1.
 
-    A detector learns from clips in which all classes are about as frequent, so it takes rare classes to
-    be as likely as frequent ones. Class c's offset is ``strength * log(share of c among all events)``
-    (logit adjustment, Menon et al. 2021, arXiv 2007.07314), the background has one of its own: two
-    numbers, the best of a grid.
+    Three numbers, the best of a grid. A detector learns from single frames of short clips, so the
+    highest of thousands of frames is often noise: averaging over neighbours takes it off. And it learns
+    from clips in which all classes are about as frequent, so it takes rare ones to be as likely as
+    frequent ones: class c's offset is ``strength * log(share of c among all events)`` (logit adjustment,
+    Menon et al. 2021, arXiv 2007.07314), the background has one of its own.
 
     Parameters
     ----------
     logits, halves, truth
         Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
-
-    Returns
-    -------
-    list[float]
-        ``(9,)``, for `events_from_logits`.
+    smoothings
+        To choose from; ``(0.0,)`` fits the offsets alone.
     """
     share = (class_counts(truth) + 1) / (len(truth) + len(ACTIONS))
-    best, chosen = -1.0, [0.0] * N_CLASSES
-    for strength in tqdm(_STRENGTHS, desc="offsets", leave=False):
-        for background in _BACKGROUNDS:
-            offsets = [background, *(strength * np.log(share)).tolist()]
+    best, chosen = -1.0, AS_THEY_ARE
+    for smoothing in tqdm(smoothings, desc="calibration", leave=False):
+        smooth = {name: Calibration(smoothing)(volume) for name, volume in logits.items()}
+        for strength, background in product(_STRENGTHS, _BACKGROUNDS):
+            offsets = (background, *(strength * np.log(share)).tolist())
             tables = (
-                events_from_logits(logits[name], half, everyone=everyone, offsets=offsets)
+                events_from_logits(smooth[name], half, NMS_WINDOW, everyone, Calibration(0.0, offsets))
                 for name, half in halves.items()
             )
             score = evaluate(concat(tables), truth).macro_f1
             if score > best:
-                best, chosen = score, offsets
+                best, chosen = score, Calibration(smoothing, offsets)
     return chosen

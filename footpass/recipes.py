@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from footpass.configs import build, plain
 from footpass.events import concat, write_events
 from footpass.files import DataError, fingerprint
 from footpass.halves import events_of
-from footpass.inference import events_from_store, spot, write_logits
+from footpass.inference import AS_THEY_ARE, Calibration, events_from_store, spot, write_logits
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
@@ -434,14 +434,14 @@ def predict(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     public: bool = False,
-    offsets: Sequence[float] | None = None,
+    calibration: Calibration = AS_THEY_ARE,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
 
     Parameters
     ----------
-    offsets
-        As in `inference.events_from_logits`; the logits are written without them.
+    calibration
+        As in `inference.events_from_logits`; the logits are written as they are.
 
     Raises
     ------
@@ -455,7 +455,7 @@ def predict(
     path = logits_path(run_dir, split)
     mark = fingerprint(checkpoint)
     write_logits(model.to(device), footage, path, clips, mark, precision=precision)
-    events = events_from_store(path, halves, model.everyone, offsets)
+    events = events_from_store(path, halves, model.everyone, calibration)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events

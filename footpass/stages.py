@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from footpass.clips import ClipDataset, Footage, learnable_events
-from footpass.configs import plain
+from footpass.configs import build, plain
 from footpass.events import (
     class_counts,
     concat,
@@ -33,7 +33,15 @@ from footpass.events import (
 )
 from footpass.files import DataError, atomic_write, locked
 from footpass.halves import events_of
-from footpass.inference import fit_offsets, read_logits
+from footpass.inference import (
+    AS_THEY_ARE,
+    SMOOTHINGS,
+    Calibration,
+    events_from_store,
+    fit_calibration,
+    read_logits,
+)
+from footpass.metrics import evaluate
 from footpass.models.dst import FUSIONS
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.processes import rank_and_world, wait_for_all
@@ -258,7 +266,7 @@ class Study:
         """Events that a stage's model finds, once its logits of the split are written."""
         if stage.name == "dst":
             return self._written(stage, split)
-        offsets = None if split == "train" else self.offsets(stage)
+        calibration = AS_THEY_ARE if split == "train" else self.calibration(stage)
         with self.locked(stage.dir):
             return predict(
                 stage.checkpoint,
@@ -267,24 +275,52 @@ class Study:
                 split,
                 self.device,
                 _RECIPES[stage.name][self.profile].train.precision,
-                offsets=offsets,
+                calibration=calibration,
             )
 
-    def offsets(self, stage: Stage) -> list[float] | None:
-        """Offsets of a detector's logits, fitted on the train matches that it never learned, if any."""
+    def calibration(self, stage: Stage, smooth: bool = True) -> Calibration:
+        """Of a detector, fitted on the train matches that it never learned; none if it learned all.
+
+        Parameters
+        ----------
+        smooth
+            Without, the offsets alone are fitted: to see what each is worth.
+        """
         if not self._unseen:
-            return None
-        path = stage.dir / "offsets.json"
+            return AS_THEY_ARE
+        path = stage.dir / ("calibration.json" if smooth else "offsets.json")
         if not path.is_file():
             self.predict(stage, "train")
             halves = {name: entry.half for name, entry in self.watched("train").items()}
             store = logits_path(stage.dir, "train")
             logits = {name: read_logits(store, half) for name, half in halves.items()}
             truth = select_halves(self.truth["train"], halves)
-            offsets = fit_offsets(logits, halves, truth, everyone=stage.name == "gnn")
+            smoothings = SMOOTHINGS if smooth else (0.0,)
+            fitted = fit_calibration(logits, halves, truth, stage.name == "gnn", smoothings)
             with self.locked(stage.dir), atomic_write(path) as stream:
-                json.dump(offsets, stream)
-        return load_json(path)  # type: ignore[return-value]  # as written above
+                json.dump(plain(fitted), stream)
+        return build(Calibration, load_json(path))  # type: ignore[arg-type]  # as written above
+
+    def calibrations(self, stage: Stage) -> pd.DataFrame:
+        """Scores of a detector's events on val without calibration, and with each part of it."""
+        halves = {name: entry.half for name, entry in self.watched("val").items()}
+        self.predict(stage, "val")
+        parts = {"none": AS_THEY_ARE}
+        if self._unseen:
+            parts |= {"offsets": self.calibration(stage, smooth=False)}
+            parts |= {"offsets and smoothing": self.calibration(stage)}
+        rows = {}
+        for part, calibration in parts.items():
+            store, everyone = logits_path(stage.dir, "val"), stage.name == "gnn"
+            events = events_from_store(store, halves, everyone, calibration)
+            result = evaluate(events, self.truth["val"])
+            rows[part] = {
+                "smoothing": calibration.smoothing,
+                "predictions": len(events),
+                **result.counts.micro,
+                "macro F1": result.macro_f1,
+            }
+        return pd.DataFrame(rows).T.rename_axis("calibration").astype({"predictions": int})
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)
