@@ -329,10 +329,12 @@ def spot(
     """
     best = logits.argmax(axis=0)  # (M, T)
     frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
-    x = logits[:, tracklet, frame].astype(np.float32)  # (9, N)
+    x = logits[:, tracklet, frame].astype(np.float64)  # (9, N)
     if not np.isfinite(x).all():
         raise DataError("logits that are not finite: the model has diverged")
-    cls, score = best[tracklet, frame], 1 / np.exp(x - x.max(axis=0)).sum(axis=0)
+    cls = best[tracklet, frame]
+    # Rounded, so that equals are equal in whatever order they were summed up.
+    score = (1 / np.exp(x - x.max(axis=0)).sum(axis=0)).astype(np.float32)
     half = pd.Categorical.from_codes(np.zeros(len(frame), int), categories=["any"])
     table = dict(half=half, team=0, jersey=tracklet, frame=frame, cls=cls, score=score)
     kept = nms(pd.DataFrame(table), NMS(window)).table.index

@@ -247,10 +247,9 @@ def loop(logits, visible, window):
     for m in range(logits.shape[1]):
         candidates = {}
         for t in range(logits.shape[2]):
-            x = logits[:, m, t].astype(np.float32)
+            x = logits[:, m, t].astype(np.float64)
             cls = int(np.argmax(x))
-            # In the precision and order of `spot`: of ties it is rounding that decides.
-            score = 1 / sum(np.exp(x - x[cls]))
+            score = np.float32(1 / np.exp(x - x[cls]).sum())
             if cls and visible[m, t]:
                 candidates.setdefault(cls, []).append((-score, t))
         for cls, rest in candidates.items():
