@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,7 +18,7 @@ import pandas as pd
 from footpass.events import halves_of, pairs_within, select_halves
 from footpass.files import DataError
 from footpass.halves import HalfMatch
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, State
 
 
 class Near(NamedTuple):
@@ -34,7 +34,15 @@ NOTHING = Near(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.int64, 
 
 
 class Evidence(ABC):
-    """How strongly, and exactly when, something supports that a player did something around a frame."""
+    """How strongly, and exactly when, something supports that a player did something around a frame.
+
+    Attributes
+    ----------
+    unheard
+        Strength where there is no evidence in a half that is covered: 0, or NaN if that tells nothing.
+    """
+
+    unheard: ClassVar[float]
 
     @property
     @abstractmethod
@@ -66,8 +74,8 @@ class Evidence(ABC):
         -------
         tuple[np.ndarray, np.ndarray]
             Strength 0..1 and frame, both ``(N,)``; of equal peaks the nearest, then the earlier. With no
-            evidence the strength is 0 and the frame the event's own; in a half that is not covered the
-            strength is NaN: nothing is known, which is not evidence of absence.
+            evidence the strength is `unheard` and the frame the event's own; in a half that is not
+            covered the strength is NaN: nothing is known, which is not evidence of absence.
         """
         strength, _, frame = self._strongest(events, window, own=True)
         return strength, frame
@@ -75,7 +83,8 @@ class Evidence(ABC):
     def best_mate(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
         """Strength and jersey ``(N,)`` of the team-mate with the strongest evidence for its class.
 
-        Ties as in `peak`, then the lower jersey; with no such evidence, 0 and the event's own jersey.
+        Ties as in `peak`, then the lower jersey; with no such evidence, `unheard` and the event's own
+        jersey.
         """
         strength, jersey, _ = self._strongest(events, window, own=False)
         return strength, jersey
@@ -85,7 +94,7 @@ class Evidence(ABC):
         jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
         near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
         covered = np.array([half in self.halves for half in halves_of(events)], dtype=bool)
-        strength = np.where(covered[events["half"].cat.codes], 0.0, np.nan)
+        strength = np.where(covered[events["half"].cat.codes], self.unheard, np.nan)
         if len(near.event):
             starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
             highest = np.maximum.reduceat(near.strength, starts)
@@ -104,6 +113,7 @@ class Evidence(ABC):
 class EventEvidence(Evidence):
     """Another model's events as evidence: their score, at their frame."""
 
+    unheard = 0.0
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
@@ -150,6 +160,8 @@ class EventEvidence(Evidence):
 class LogitEvidence(Evidence):
     """A model's logits as evidence: the class's probability in the slot that the player is in.
 
+    Of who has no box near an event, pixels tell nothing, neither for nor against it.
+
     Attributes
     ----------
     logits
@@ -158,6 +170,7 @@ class LogitEvidence(Evidence):
         Who is in which slot. Players change slots and are substituted, so every frame is looked up.
     """
 
+    unheard = np.nan
     logits: Mapping[str, np.ndarray]
     lineups: Mapping[str, HalfMatch]
 
@@ -196,8 +209,9 @@ class LogitEvidence(Evidence):
         inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
         index = np.where(inside, frames - lineup.first_frame, 0)
         slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (N, 13)
-        jersey = lineup.jersey[slots[:, None], index[..., None]]  # (N, W, 13)
-        known = (jersey >= 0) & inside[..., None]
+        place = slots[:, None], index[..., None]
+        jersey = lineup.jersey[place]  # (N, W, 13)
+        known = (jersey >= 0) & inside[..., None] & (lineup.state[State.VISIBLE][place] > 0)
         if own:
             known &= jersey == events["jersey"].to_numpy()[:, None, None]
         event, step, role = np.nonzero(known)

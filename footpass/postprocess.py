@@ -43,8 +43,8 @@ class Reassign:
 class Gate:
     """Drop events whose evidence within ``window`` frames is under their class's threshold (one of 8).
 
-    ``own`` is the weight, 0 to 1, that the event's own score has in the mean with the evidence: a player
-    who is out of the picture leaves no evidence in pixels.
+    ``own`` is the weight, 0 to 1, that the event's own score has in the mean with the evidence. Where
+    nothing is known (`Evidence.unheard`), as of players without a box, an event stays.
     """
 
     thresholds: tuple[float, ...] = (0.0,) * len(ACTIONS)

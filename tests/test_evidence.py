@@ -10,17 +10,21 @@ from benchmarks import plain_postprocess as plain
 from footpass.evidence import EventEvidence, LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
-from footpass.schema import N_CLASSES, N_SLOTS, Action, slot
+from footpass.postprocess import Gate, gate
+from footpass.schema import N_CLASSES, N_SLOTS, Action, State, slot
 from tests.tables import CROWDED, predictions, truth
 
 PASS, DRIVE, TACKLE = Action.PASS, Action.DRIVE, Action.TACKLE
 HALF = "game_1_H1"
 
 
-def lineup(first: int, jersey: np.ndarray, name: str = HALF) -> HalfMatch:
-    """A half of which only the jerseys matter."""
-    empty = np.zeros((0, *jersey.shape))
-    return HalfMatch(name, first, empty, empty, jersey, None)
+def lineup(
+    first: int, jersey: np.ndarray, name: str = HALF, visible: np.ndarray | float = 1.0
+) -> HalfMatch:
+    """A half of which only the jerseys matter, and who has a box: by default everybody."""
+    state = np.zeros((len(State), *jersey.shape), np.float32)
+    state[State.VISIBLE] = visible
+    return HalfMatch(name, first, state, np.zeros((0, *jersey.shape)), jersey, None)
 
 
 def volume(frames: int, *bumps: tuple[int, int, int, float]) -> np.ndarray:
@@ -139,8 +143,8 @@ def test_logits_of_the_slot_that_the_player_is_in_at_that_frame():
     )
     query = predictions((119, 0, 7, PASS, 0.5), (119, 0, 9, PASS, 0.5), (119, 0, 3, PASS, 0.5))
     strength, frame = source.peak(query, window=10)
-    # 7 in his first slot, then in his second: the bump of 8.0 is the substitute's.
-    np.testing.assert_allclose(strength, [probability(6), probability(8), 0], rtol=1e-3)
+    # 7 in his first slot, then in his second: 8.0 is the substitute's. 3 is not on the pitch.
+    np.testing.assert_allclose(strength, [probability(6), probability(8), np.nan], rtol=1e-3)
     assert frame.tolist() == [124, 122, 119]
     strength, frame = source.peak(query, window=4)
     np.testing.assert_allclose(strength[:2], [probability(4), probability(8)], rtol=1e-3)
@@ -156,8 +160,28 @@ def test_no_logits_beyond_the_edges_of_the_half():
     source = LogitEvidence({HALF: logits}, {HALF: lineup(40, jersey)})
     query = predictions((40, 0, 7, PASS, 0.5), (49, 0, 7, PASS, 0.5), (0, 0, 7, PASS, 0.5))
     strength, frame = source.peak(query, window=10)
-    np.testing.assert_allclose(strength, [probability(4), probability(4), 0], rtol=1e-3)
+    np.testing.assert_allclose(strength, [probability(4), probability(4), np.nan], rtol=1e-3)
     assert frame.tolist() == [49, 49, 0]
+
+
+def test_of_who_has_no_box_pixels_tell_nothing():
+    jersey = np.full((N_SLOTS, 40), -1, np.int16)
+    seen, hidden = slot(0, 2), slot(0, 3)
+    jersey[seen], jersey[hidden] = 2, 3
+    visible = np.ones((N_SLOTS, 40))
+    visible[hidden, :20] = 0
+    logits = volume(40, (PASS, hidden, 10, 9.0), (PASS, hidden, 25, 4.0), (PASS, seen, 12, 6.0))
+    source = LogitEvidence({HALF: logits}, {HALF: lineup(0, jersey, visible=visible)})
+    query = predictions((10, 0, 3, PASS, 0.5), (16, 0, 3, PASS, 0.5), (10, 0, 2, PASS, 0.5))
+    strength, frame = source.peak(query, window=9)
+    # At 10 nothing within the window was seen of 3, whatever the logits say; at 16 what came after 20.
+    np.testing.assert_allclose(strength, [np.nan, probability(4), probability(6)], rtol=1e-3)
+    assert frame.tolist() == [10, 25, 12]
+    strength, mate = source.best_mate(query, window=9)
+    np.testing.assert_allclose(strength, [probability(6), probability(6), np.nan], rtol=1e-3)
+    assert mate.tolist() == [2, 2, 2]
+    kept = gate(query, source, Gate((0.5,) * 8, window=9)).table
+    assert kept["jersey"].tolist() == [3, 2]  # the second is seen to do nothing
 
 
 @settings(deadline=None, max_examples=25)
@@ -165,7 +189,8 @@ def test_no_logits_beyond_the_edges_of_the_half():
 def test_logits_as_a_loop_has_it(seed, window):
     rng = np.random.default_rng(seed)
     first, count = 5, 20
-    half = lineup(first, rng.integers(-1, 4, size=(N_SLOTS, count)))
+    visible = rng.random((N_SLOTS, count)) < 0.5
+    half = lineup(first, rng.integers(-1, 4, size=(N_SLOTS, count)), visible=visible)
     logits = rng.normal(size=(N_CLASSES, N_SLOTS, first + count + 3)).astype(np.float16)
     query = predictions(
         *zip(
@@ -184,7 +209,7 @@ def test_logits_as_a_loop_has_it(seed, window):
         for f in range(first, first + count)
         for s in range(N_SLOTS)
         for c in range(1, N_CLASSES)
-        if half.jersey[s, f - first] >= 0
+        if half.jersey[s, f - first] >= 0 and visible[s, f - first]
     ]
     # One hit a player, class and frame: of several slots with one jersey the strongest counts anyway.
     oracle = plain.PlainEvidence(predictions(*((f, t, j, c, p) for f, j, t, c, p in hits)))
@@ -192,7 +217,8 @@ def test_logits_as_a_loop_has_it(seed, window):
     for name in ("peak", "best_mate"):
         strength, what = getattr(source, name)(query, window)
         expected = [getattr(oracle, name)(event, window) for event in plain.rows_of(query)]
-        np.testing.assert_allclose(strength, [one[0] for one in expected], rtol=1e-5)
+        # The oracle has 0 for events without any evidence; a probability is never 0.
+        np.testing.assert_allclose(strength, [one[0] or np.nan for one in expected], rtol=1e-5)
         assert what.tolist() == [one[1] for one in expected]
 
 

@@ -27,6 +27,7 @@ def tactical_rows() -> np.ndarray:
     rows[:, Tactical.FRAME], rows[:, Tactical.TEAM] = frame.ravel(), team.ravel()
     rows[:, Tactical.ROLE] = rows[:, Tactical.JERSEY] = role.ravel()
     rows[:, Tactical.LABEL] = 0
+    rows[:, Tactical.BOX_X : Tactical.LABEL] = 10, 10, 20, 30  # all have a box
     return rows
 
 
