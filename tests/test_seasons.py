@@ -2,12 +2,15 @@
 
 import json
 
+import pandas as pd
 import pytest
 import seasons as handmade
 
-from footpass import seasons
+from footpass import recipes, seasons, stages
+from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.halves import events_of
+from footpass.inference import SMOOTHINGS, Calibration, events_from_store
 from footpass.seasons import SEASON_SIZES, Season, SeasonSize, default_season, find_season
 from footpass.simulate.season import write_season
 from footpass.stages import Study
@@ -85,16 +88,49 @@ def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_
     assert find_season("demo", real).highlights() == {}
 
 
-def test_detectors_watch_what_they_have_not_learned_from(tmp_path, real, monkeypatch):
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Two matches to learn from and one to be scored on, and highlights of another."""
+    folder = tmp_path_factory.mktemp("drawn") / "made"
+    write_season(folder, 2, 0.4, split="train", workers=1)
+    write_season(folder, 1, 0.4, split="val", workers=1)
+    write_season(folder.with_name("made-highlights"), 1, 8, workers=1, highlights=True)
+    return folder
+
+
+def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
     """Two matches, of which the second is kept from them; highlights join the first."""
-    write_season(tmp_path / "made", 2, 0.4, split="train", workers=1)
-    write_season(tmp_path / "made", 1, 0.4, split="val", workers=1)
-    write_season(tmp_path / "made-highlights", 1, 8, workers=1, highlights=True)
     size = SeasonSize(2, 1, 0.4, unseen=1, highlights=1)
-    study = Study(tmp_path / "stages", "demo", Season(tmp_path / "made", True, size))
+    study = Study(tmp_path / "stages", "demo", Season(drawn, True, size))
     assert list(study.lessons) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
     assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
     assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
     # Without a number, all matches serve both.
     study = Study(tmp_path / "stages", "demo", find_season("demo", real))
     assert list(study.lessons) == list(study.watched("train")) == [H1, H2]
+
+
+def test_a_detector_is_calibrated_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
+    season = Season(drawn, True, SeasonSize(2, 1, 0.4, unseen=1))
+    unseen, chosen = ["game_1002_H1", "game_1002_H2"], Calibration(1.0, (-1.0, *[0.5] * 8))
+    asked = []
+
+    def fit(logits, halves, truth, everyone, smoothings):
+        assert set(halves_of(truth)) <= set(unseen)
+        asked.append((list(logits), list(halves), everyone, tuple(smoothings)))
+        return chosen
+
+    monkeypatch.setattr(stages, "fit_calibration", fit)
+    study = Study(tmp_path / "stages", "smoke", season)
+    taad = study.taad()
+    found = study.predict(taad, "val")
+    halves = {name: entry.half for name, entry in study.footage["val"].items()}
+    store = recipes.logits_path(taad.dir, "val")
+    pd.testing.assert_frame_equal(found, events_from_store(store, halves, calibration=chosen))
+    table = study.calibrations(taad)
+    assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
+    assert asked == [(unseen, unseen, False, SMOOTHINGS), (unseen, unseen, False, (0.0,))]
+    # It is kept with the detector; a season without a match to spare has none.
+    assert Study(tmp_path / "stages", "smoke", season).calibration(taad) == chosen
+    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    assert study.calibration(taad) == Calibration() and len(asked) == 2
