@@ -4,6 +4,7 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
+import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from footpass.clips import ClipConfig, Footage, Inputs, asked_about, game_state, window_boxes
-from footpass.events import class_counts, concat
+from footpass.configs import build, check_types, plain
+from footpass.events import class_counts, concat, load_json
 from footpass.files import DataError, atomic_write
 from footpass.halves import HalfMatch
 from footpass.metrics import evaluate
@@ -273,7 +275,7 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LogitAdjustment:
     """What is done to a detector's logits before events are read from them; by default nothing.
 
     Attributes
@@ -288,11 +290,12 @@ class Calibration:
     offsets: tuple[float, ...] = (0.0,) * N_CLASSES
 
     def __post_init__(self) -> None:
-        if not self.smoothing >= 0 or len(self.offsets) != N_CLASSES:
-            raise DataError(f"not a calibration: {self}")
+        check_types(self)
+        if self.smoothing < 0 or len(self.offsets) != N_CLASSES:
+            raise DataError(f"not an adjustment of logits: {self}")
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """The logits ``(9, M, T)``, calibrated."""
+        """The logits ``(9, M, T)``, adjusted."""
         if self.smoothing:
             logits = gaussian_filter1d(logits.astype(np.float32), self.smoothing, mode="nearest")
         if any(self.offsets):
@@ -300,7 +303,7 @@ class Calibration:
         return logits
 
 
-AS_THEY_ARE = Calibration()
+UNADJUSTED = LogitAdjustment()
 
 
 def spot(
@@ -333,8 +336,8 @@ def spot(
     if not np.isfinite(x).all():
         raise DataError("logits that are not finite: the model has diverged")
     cls = best[tracklet, frame]
-    # Rounded, so that equals are equal in whatever order they were summed up.
-    score = (1 / np.exp(x - x.max(axis=0)).sum(axis=0)).astype(np.float32)
+    # In order, so that of two frames with the same logits neither is better by a rounding error.
+    score = 1 / np.exp(np.sort(x, axis=0) - x.max(axis=0)).sum(axis=0)
     half = pd.Categorical.from_codes(np.zeros(len(frame), int), categories=["any"])
     table = dict(half=half, team=0, jersey=tracklet, frame=frame, cls=cls, score=score)
     kept = nms(pd.DataFrame(table), NMS(window)).table.index
@@ -346,7 +349,7 @@ def events_from_logits(
     half: HalfMatch,
     window: int = NMS_WINDOW,
     everyone: bool = False,
-    calibration: Calibration = AS_THEY_ARE,
+    adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events of a half, as of `spot`.
 
@@ -356,8 +359,8 @@ def events_from_logits(
         ``(9, 26, T)`` of the half's frames.
     everyone
         As of `asked_about`: what a graph model says of players without a box counts too.
-    calibration
-        Of the logits, as of `fit_calibration`.
+    adjustment
+        Of the logits, as of `fit_adjustment`.
 
     Returns
     -------
@@ -375,7 +378,7 @@ def events_from_logits(
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
     asked = asked_about(half, everyone)
     try:
-        slots, at, cls, score = spot(calibration(logits), asked, window)
+        slots, at, cls, score = spot(adjustment(logits), asked, window)
     except DataError as error:
         raise DataError(f"half {half.name}: {error}") from error
     frames = at + half.first_frame
@@ -395,11 +398,11 @@ def events_from_store(
     path: str | Path,
     halves: Mapping[str, HalfMatch],
     everyone: bool = False,
-    calibration: Calibration = AS_THEY_ARE,
+    adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
     return concat(
-        events_from_logits(read_logits(path, half), half, everyone=everyone, calibration=calibration)
+        events_from_logits(read_logits(path, half), half, everyone=everyone, adjustment=adjustment)
         for half in halves.values()
     )
 
@@ -409,14 +412,14 @@ _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BACKGROUNDS = tuple(np.arange(-2.0, 4.5, 0.5).tolist())
 
 
-def fit_calibration(
+def fit_adjustment(
     logits: Mapping[str, np.ndarray],
     halves: Mapping[str, HalfMatch],
     truth: pd.DataFrame,
     everyone: bool = False,
     smoothings: Sequence[float] = SMOOTHINGS,
-) -> Calibration:
-    """The calibration with which a detector's events have the best macro F1.
+) -> LogitAdjustment:
+    """The adjustment with which a detector's events have the best macro F1, none if none is better.
 
     Three numbers, the best of a grid. A detector learns from single frames of short clips, so the
     highest of thousands of frames is often noise: averaging over neighbours takes it off. And it learns
@@ -430,18 +433,51 @@ def fit_calibration(
         Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
     smoothings
         To choose from; ``(0.0,)`` fits the offsets alone.
+
+    Raises
+    ------
+    DataError
+        If there are none, or as in `events_from_logits`.
     """
+    if not halves:
+        raise DataError("no halves to fit the adjustment of logits on")
     share = (class_counts(truth) + 1) / (len(truth) + len(ACTIONS))
-    best, chosen = -1.0, AS_THEY_ARE
-    for smoothing in tqdm(smoothings, desc="calibration", leave=False):
-        smooth = {name: Calibration(smoothing)(volume) for name, volume in logits.items()}
+
+    def score(volumes: Mapping[str, np.ndarray], adjustment: LogitAdjustment) -> float:
+        tables = (
+            events_from_logits(volumes[name], half, NMS_WINDOW, everyone, adjustment)
+            for name, half in halves.items()
+        )
+        return evaluate(concat(tables), truth).macro_f1
+
+    best, chosen = score(logits, UNADJUSTED), UNADJUSTED
+    for smoothing in tqdm(smoothings, desc="adjustment", leave=False):
+        smooth = {name: LogitAdjustment(smoothing)(volume) for name, volume in logits.items()}
         for strength, background in product(_STRENGTHS, _BACKGROUNDS):
             offsets = (background, *(strength * np.log(share)).tolist())
-            tables = (
-                events_from_logits(smooth[name], half, NMS_WINDOW, everyone, Calibration(0.0, offsets))
-                for name, half in halves.items()
-            )
-            score = evaluate(concat(tables), truth).macro_f1
-            if score > best:
-                best, chosen = score, Calibration(smoothing, offsets)
+            if (value := score(smooth, LogitAdjustment(0.0, offsets))) > best:
+                best, chosen = value, LogitAdjustment(smoothing, offsets)
     return chosen
+
+
+def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
+    """Write an adjustment as JSON, atomically."""
+    with atomic_write(path) as stream:
+        json.dump(plain(adjustment), stream)
+
+
+def read_adjustment(path: str | Path) -> LogitAdjustment:
+    """Read an adjustment.
+
+    Raises
+    ------
+    DataError
+        If the file is not one.
+    """
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not an adjustment of logits (predict --fit-adjustment writes one)")
+    try:
+        return build(LogitAdjustment, content)
+    except DataError as error:
+        raise DataError(f"{path}: not an adjustment of logits: {error}") from error

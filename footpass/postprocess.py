@@ -6,6 +6,7 @@ what was done to it. Their parameters are fitted by `fit_postprocess`, through `
 
 Source: the steps of arXiv 2606.09679, which tuned them on the matches it reports. There the gate comes
 first; here re-assignment does, since an event of the wrong player has no evidence and would be dropped.
+Where nothing is known of a player, an event is neither dropped nor given to somebody else.
 """
 
 import json
@@ -43,8 +44,9 @@ class Reassign:
 class Gate:
     """Drop events whose evidence within ``window`` frames is under their class's threshold (one of 8).
 
-    ``own`` is the weight, 0 to 1, that the event's own score has in the mean with the evidence. Where
-    nothing is known (`Evidence.unheard`), as of players without a box, an event stays.
+    ``own`` is the weight, 0 to 1, that the event's own score has in the mean with the evidence: a player
+    who is out of the picture leaves no event of a model on pixels. Where nothing is known
+    (`Evidence.known`), as logits know nothing of players without a box, an event stays.
     """
 
     thresholds: tuple[float, ...] = (0.0,) * len(ACTIONS)

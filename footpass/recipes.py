@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +28,16 @@ from footpass.configs import build, plain
 from footpass.events import concat, write_events
 from footpass.files import DataError, fingerprint
 from footpass.halves import events_of
-from footpass.inference import AS_THEY_ARE, Calibration, events_from_store, spot, write_logits
+from footpass.inference import (
+    SMOOTHINGS,
+    UNADJUSTED,
+    LogitAdjustment,
+    events_from_store,
+    fit_adjustment,
+    read_logits,
+    spot,
+    write_logits,
+)
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
@@ -434,13 +443,13 @@ def predict(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     public: bool = False,
-    calibration: Calibration = AS_THEY_ARE,
+    adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
 
     Parameters
     ----------
-    calibration
+    adjustment
         As in `inference.events_from_logits`; the logits are written as they are.
 
     Raises
@@ -455,10 +464,23 @@ def predict(
     path = logits_path(run_dir, split)
     mark = fingerprint(checkpoint)
     write_logits(model.to(device), footage, path, clips, mark, precision=precision)
-    events = events_from_store(path, halves, model.everyone, calibration)
+    events = events_from_store(path, halves, model.everyone, adjustment)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events
+
+
+def fit_on_store(
+    path: str | Path,
+    footage: Mapping[str, Footage],
+    everyone: bool,
+    smoothings: Sequence[float] = SMOOTHINGS,
+) -> LogitAdjustment:
+    """`inference.fit_adjustment` on a logit store and the labels of its halves."""
+    halves = {name: entry.half for name, entry in footage.items()}
+    logits = {name: read_logits(path, half) for name, half in halves.items()}
+    truth = concat(events_of(half) for half in halves.values())
+    return fit_adjustment(logits, halves, truth, everyone, smoothings)
 
 
 def guessed_events(

@@ -21,25 +21,24 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from footpass.clips import ClipDataset, Footage, learnable_events
-from footpass.configs import build, plain
+from footpass.configs import plain
 from footpass.events import (
     class_counts,
     concat,
-    load_json,
     match_of,
     read_predictions,
-    select_halves,
     write_events,
 )
-from footpass.files import DataError, atomic_write, locked
+from footpass.files import DataError, locked
 from footpass.halves import events_of
 from footpass.inference import (
-    AS_THEY_ARE,
     SMOOTHINGS,
-    Calibration,
+    UNADJUSTED,
+    LogitAdjustment,
     events_from_store,
-    fit_calibration,
+    read_adjustment,
     read_logits,
+    write_adjustment,
 )
 from footpass.metrics import evaluate
 from footpass.models.dst import FUSIONS
@@ -51,6 +50,7 @@ from footpass.recipes import (
     ClipLoss,
     GNNRecipe,
     checkpoint_path,
+    fit_on_store,
     load_detector,
     logits_path,
     predict,
@@ -266,7 +266,7 @@ class Study:
         """Events that a stage's model finds, once its logits of the split are written."""
         if stage.name == "dst":
             return self._written(stage, split)
-        calibration = AS_THEY_ARE if split == "train" else self.calibration(stage)
+        adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
         with self.locked(stage.dir):
             return predict(
                 stage.checkpoint,
@@ -275,10 +275,10 @@ class Study:
                 split,
                 self.device,
                 _RECIPES[stage.name][self.profile].train.precision,
-                calibration=calibration,
+                adjustment=adjustment,
             )
 
-    def calibration(self, stage: Stage, smooth: bool = True) -> Calibration:
+    def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
         """Of a detector, fitted on the train matches that it never learned; none if it learned all.
 
         Parameters
@@ -287,40 +287,36 @@ class Study:
             Without, the offsets alone are fitted: to see what each is worth.
         """
         if not self._unseen:
-            return AS_THEY_ARE
-        path = stage.dir / ("calibration.json" if smooth else "offsets.json")
+            return UNADJUSTED
+        path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
         if not path.is_file():
             self.predict(stage, "train")
-            halves = {name: entry.half for name, entry in self.watched("train").items()}
-            store = logits_path(stage.dir, "train")
-            logits = {name: read_logits(store, half) for name, half in halves.items()}
-            truth = select_halves(self.truth["train"], halves)
-            smoothings = SMOOTHINGS if smooth else (0.0,)
-            fitted = fit_calibration(logits, halves, truth, stage.name == "gnn", smoothings)
-            with self.locked(stage.dir), atomic_write(path) as stream:
-                json.dump(plain(fitted), stream)
-        return build(Calibration, load_json(path))  # type: ignore[arg-type]  # as written above
+            store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
+            fitted = fit_on_store(store, self.watched("train"), stage.name == "gnn", smoothings)
+            with self.locked(stage.dir):
+                write_adjustment(fitted, path)
+        return read_adjustment(path)
 
-    def calibrations(self, stage: Stage) -> pd.DataFrame:
-        """Scores of a detector's events on val without calibration, and with each part of it."""
+    def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
+        """Scores of a detector's events on val without adjustment, and with each part of it."""
         halves = {name: entry.half for name, entry in self.watched("val").items()}
         self.predict(stage, "val")
-        parts = {"none": AS_THEY_ARE}
+        parts = {"none": UNADJUSTED}
         if self._unseen:
-            parts |= {"offsets": self.calibration(stage, smooth=False)}
-            parts |= {"offsets and smoothing": self.calibration(stage)}
+            parts |= {"offsets": self.adjustment(stage, smooth=False)}
+            parts |= {"offsets and smoothing": self.adjustment(stage)}
         rows = {}
-        for part, calibration in parts.items():
+        for part, adjustment in parts.items():
             store, everyone = logits_path(stage.dir, "val"), stage.name == "gnn"
-            events = events_from_store(store, halves, everyone, calibration)
+            events = events_from_store(store, halves, everyone, adjustment)
             result = evaluate(events, self.truth["val"])
             rows[part] = {
-                "smoothing": calibration.smoothing,
+                "smoothing": adjustment.smoothing,
                 "predictions": len(events),
                 **result.counts.micro,
                 "macro F1": result.macro_f1,
             }
-        return pd.DataFrame(rows).T.rename_axis("calibration").astype({"predictions": int})
+        return pd.DataFrame(rows).T.rename_axis("adjustment").astype({"predictions": int})
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)

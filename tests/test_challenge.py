@@ -31,8 +31,13 @@ def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
 
     footpass(capsys, "train", "taad", "--data", data, "--out", run, "--profile", "smoke")
     best = ("--checkpoint", run / "best.pt", "--data", data, "--out", run)
-    for split in ("val", "challenge"):
-        footpass(capsys, "predict", *best, "--split", split)
+    learned = run / "adjustment.json"
+    said = footpass(capsys, "predict", *best, "--split", "val", "--fit-adjustment", learned)
+    assert f"{learned}: for --adjustment" in said
+    footpass(capsys, "predict", *best, "--split", "challenge", "--adjustment", learned)
+    unlabelled = ("predict", *best, "--split", "challenge", "--fit-adjustment", learned)
+    assert main([str(part) for part in unlabelled]) == 2
+    assert "a challenge half has no labels" in capsys.readouterr().err
 
     known = ("--predictions", run / "predictions_val.json", "--evidence", run / "logits_val.h5")
     labels = ("--ground-truth", data / "playbyplay_GT" / "playbyplay_val.json")

@@ -85,6 +85,8 @@ def test_a_fused_dst_trains_and_predicts(data, tmp_path, capsys):
     assert code == 2 and "fusion 'concat' reads the logits of 2 model(s), the halves have 1" in err
     code, _, err = run(capsys, "predict", *again)
     assert code == 2 and "a DST reads logits: name the runs that made them with --logits" in err
+    code, _, err = run(capsys, "predict", *again, "--logits", *runs, "--adjustment", "some.json")
+    assert code == 2 and "a DST has no logits to adjust: --adjustment is for detectors" in err
 
 
 def test_gnn_logits_of_a_half_that_are_missing_are_named(data, tmp_path, capsys):

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import plain_postprocess as plain
+from footpass.events import concat
 from footpass.evidence import EventEvidence, LogitEvidence, open_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
-from footpass.postprocess import Gate, gate
+from footpass.postprocess import Gate, Reassign, gate, reassign
 from footpass.schema import N_CLASSES, N_SLOTS, Action, State, slot
 from tests.tables import CROWDED, predictions, truth
 
@@ -144,7 +145,7 @@ def test_logits_of_the_slot_that_the_player_is_in_at_that_frame():
     query = predictions((119, 0, 7, PASS, 0.5), (119, 0, 9, PASS, 0.5), (119, 0, 3, PASS, 0.5))
     strength, frame = source.peak(query, window=10)
     # 7 in his first slot, then in his second: 8.0 is the substitute's. 3 is not on the pitch.
-    np.testing.assert_allclose(strength, [probability(6), probability(8), np.nan], rtol=1e-3)
+    np.testing.assert_allclose(strength, [probability(6), probability(8), 0], rtol=1e-3)
     assert frame.tolist() == [124, 122, 119]
     strength, frame = source.peak(query, window=4)
     np.testing.assert_allclose(strength[:2], [probability(4), probability(8)], rtol=1e-3)
@@ -160,7 +161,7 @@ def test_no_logits_beyond_the_edges_of_the_half():
     source = LogitEvidence({HALF: logits}, {HALF: lineup(40, jersey)})
     query = predictions((40, 0, 7, PASS, 0.5), (49, 0, 7, PASS, 0.5), (0, 0, 7, PASS, 0.5))
     strength, frame = source.peak(query, window=10)
-    np.testing.assert_allclose(strength, [probability(4), probability(4), np.nan], rtol=1e-3)
+    np.testing.assert_allclose(strength, [probability(4), probability(4), 0], rtol=1e-3)
     assert frame.tolist() == [49, 49, 0]
 
 
@@ -178,10 +179,28 @@ def test_of_who_has_no_box_pixels_tell_nothing():
     np.testing.assert_allclose(strength, [np.nan, probability(4), probability(6)], rtol=1e-3)
     assert frame.tolist() == [10, 25, 12]
     strength, mate = source.best_mate(query, window=9)
-    np.testing.assert_allclose(strength, [probability(6), probability(6), np.nan], rtol=1e-3)
+    np.testing.assert_allclose(strength, [probability(6), probability(6), 0], rtol=1e-3)
     assert mate.tolist() == [2, 2, 2]
-    kept = gate(query, source, Gate((0.5,) * 8, window=9)).table
-    assert kept["jersey"].tolist() == [3, 2]  # the second is seen to do nothing
+    # Who is not on the pitch at all, or not then, did nothing; of who has no box, nobody knows.
+    others = predictions((10, 0, 99, PASS, 0.5), (10, 0, -1, PASS, 0.5), (900, 0, 3, PASS, 0.5))
+    assert source.peak(others, window=9)[0].tolist() == [0, 0, 0]
+    everyone = concat([query, others])
+    kept = gate(everyone, source, Gate((0.5,) * 8, window=9)).table
+    assert kept["jersey"].tolist() == [3, 2] and kept["frame"].tolist() == [10, 10]
+    given = reassign(query.iloc[:2], source, Reassign(margin=0.1, window=9)).table
+    assert given["jersey"].tolist() == [3, 2]
+
+
+def is_hidden(half, visible, event, window):
+    """On the pitch within the window, but never with a box."""
+    _, frame, team, jersey, *_ = event
+    boxes = [
+        visible[s, f - half.first_frame]
+        for f in range(max(frame - window, half.first_frame), min(frame + window + 1, half.end_frame))
+        for s in range(13 * team, 13 * team + 13)
+        if half.jersey[s, f - half.first_frame] == jersey >= 0
+    ]
+    return bool(boxes) and not any(boxes)
 
 
 @settings(deadline=None, max_examples=25)
@@ -217,8 +236,9 @@ def test_logits_as_a_loop_has_it(seed, window):
     for name in ("peak", "best_mate"):
         strength, what = getattr(source, name)(query, window)
         expected = [getattr(oracle, name)(event, window) for event in plain.rows_of(query)]
-        # The oracle has 0 for events without any evidence; a probability is never 0.
-        np.testing.assert_allclose(strength, [one[0] or np.nan for one in expected], rtol=1e-5)
+        hidden = [is_hidden(half, visible, event, window) for event in plain.rows_of(query)]
+        wanted = [one[0] or (np.nan if h else 0) for h, one in zip(hidden, expected, strict=True)]
+        np.testing.assert_allclose(strength, wanted, rtol=1e-5)
         assert what.tolist() == [one[1] for one in expected]
 
 

@@ -18,12 +18,12 @@ from footpass.clips import ClipConfig, open_footage
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.inference import (
-    AS_THEY_ARE,
     SMOOTHINGS,
-    Calibration,
+    UNADJUSTED,
+    LogitAdjustment,
     events_from_logits,
     events_from_store,
-    fit_calibration,
+    fit_adjustment,
     half_logits,
     read_logits,
     spot,
@@ -249,7 +249,7 @@ def loop(logits, visible, window):
         for t in range(logits.shape[2]):
             x = logits[:, m, t].astype(np.float64)
             cls = int(np.argmax(x))
-            score = np.float32(1 / np.exp(x - x[cls]).sum())
+            score = 1 / np.exp(np.sort(x) - x[cls]).sum()
             if cls and visible[m, t]:
                 candidates.setdefault(cls, []).append((-score, t))
         for cls, rest in candidates.items():
@@ -346,7 +346,7 @@ def test_halves_are_shared_by_several_processes(footage, tmp_path, monkeypatch):
     )
 
 
-# --- calibration
+# --- adjustment
 
 
 def overstated(seed, noise=False):
@@ -374,7 +374,7 @@ def overstated(seed, noise=False):
 
 def test_offsets_are_those_with_the_best_score_on_halves_that_were_not_learned_from():
     logits, half, truth = overstated(0)
-    fitted = fit_calibration({half.name: logits}, {half.name: half}, truth)
+    fitted = fit_adjustment({half.name: logits}, {half.name: half}, truth)
     assert fitted.smoothing == 0  # an event of one frame is made no clearer by it
     # By class, strength * log(share), one strength for all.
     share = (np.bincount(truth["cls"], minlength=9)[1:] + 1) / (len(truth) + 8)
@@ -383,8 +383,8 @@ def test_offsets_are_those_with_the_best_score_on_halves_that_were_not_learned_f
     assert strength[0] > 0
     logits, half, truth = overstated(1)
     before, after = (
-        evaluate(events_from_logits(logits, half, calibration=one), truth).counts.f1
-        for one in (AS_THEY_ARE, fitted)
+        evaluate(events_from_logits(logits, half, adjustment=one), truth).counts.f1
+        for one in (UNADJUSTED, fitted)
     )
     assert before[Action.SHOT - 1] < 0.2 and before[Action.PASS - 1] < 0.7
     assert after[Action.SHOT - 1] == after[Action.PASS - 1] == 1
@@ -393,32 +393,51 @@ def test_offsets_are_those_with_the_best_score_on_halves_that_were_not_learned_f
 def test_smoothing_takes_off_what_lasts_a_single_frame():
     logits, half, truth = overstated(0, noise=True)
     fitted, offsets = (
-        fit_calibration({half.name: logits}, {half.name: half}, truth, smoothings=choice)
+        fit_adjustment({half.name: logits}, {half.name: half}, truth, smoothings=choice)
         for choice in (SMOOTHINGS, (0.0,))
     )
     assert fitted.smoothing > 0 and offsets.smoothing == 0
     logits, half, truth = overstated(1, noise=True)
     alone, both = (
-        evaluate(events_from_logits(logits, half, calibration=one), truth).macro_f1
+        evaluate(events_from_logits(logits, half, adjustment=one), truth).macro_f1
         for one in (offsets, fitted)
     )
     assert both > alone + 0.05
 
 
-def test_calibrated_logits_are_averages_over_time_plus_offsets():
+def test_adjusted_logits_are_averages_over_time_plus_offsets():
     logits = np.random.default_rng(0).normal(size=(9, 3, 60)).astype(np.float16)
-    offsets = tuple(np.arange(9) / 4)
-    done = Calibration(2.0, offsets)(logits)
+    offsets = tuple((np.arange(9) / 4).tolist())
+    done = LogitAdjustment(2.0, offsets)(logits)
     # The definition, with the border's values beyond the border.
     k = np.arange(-8, 9)
     weights = np.exp(-(k**2) / 8) / np.exp(-(k**2) / 8).sum()
     frames = np.clip(np.arange(60)[:, None] + k, 0, 59)
     expected = (logits.astype(float)[..., frames] * weights).sum(-1) + np.array(offsets)[:, None, None]
     np.testing.assert_allclose(done, expected, atol=1e-5)
-    assert Calibration()(logits) is logits
+    assert LogitAdjustment()(logits) is logits
 
 
-@pytest.mark.parametrize("bad", [dict(smoothing=-1.0), dict(smoothing=np.nan), dict(offsets=(0.0,) * 8)])
-def test_what_is_no_calibration(bad):
-    with pytest.raises(DataError, match="not a calibration"):
-        Calibration(**bad)
+def test_where_no_adjustment_is_better_there_is_none():
+    half, logits = half_with(np.zeros((26, 100), np.int16)), np.zeros((9, 26, 100), np.float16)
+    logits[0] = 9
+    _, _, truth = overstated(0)
+    assert fit_adjustment({half.name: logits}, {half.name: half}, truth.iloc[:0]) == UNADJUSTED
+    with pytest.raises(DataError, match="no halves to fit"):
+        fit_adjustment({}, {}, truth)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        dict(smoothing=-1.0),
+        dict(smoothing=np.nan),
+        dict(smoothing=np.inf),
+        dict(smoothing="1"),
+        dict(offsets=(0.0,) * 8),
+        dict(offsets=(np.nan,) * 9),
+    ],
+)
+def test_what_is_no_adjustment(bad):
+    with pytest.raises(DataError, match="LogitAdjustment"):
+        LogitAdjustment(**bad)

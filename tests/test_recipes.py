@@ -15,7 +15,7 @@ from footpass.__main__ import main
 from footpass.clips import Augmentation, Clip, ClipDataset, model_inputs, open_footage
 from footpass.events import read_predictions
 from footpass.files import DataError
-from footpass.inference import events_from_store
+from footpass.inference import LogitAdjustment, events_from_store, write_adjustment
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.recipes import (
@@ -177,6 +177,22 @@ def test_training_and_prediction_from_the_command_line(data, tmp_path, capsys, c
     )
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1] and all(row["loss"] > 0 for row in rows)
+
+    chosen = LogitAdjustment(1.5, (-2.0, *[0.5] * 8))
+    write_adjustment(chosen, out / "adjustment.json")
+    again = ["predict", "--checkpoint", best, *arguments, "--adjustment"]
+    assert main([*again, str(out / "adjustment.json")]) == 0
+    np.testing.assert_array_equal(
+        read_predictions(predictions_path(out, "val")).drop(columns="half"),
+        events_from_store(logits_path(out, "val"), halves, adjustment=chosen).drop(columns="half"),
+    )
+    for content, message in (
+        ("[1]", "not an adjustment of logits (predict --fit-adjustment writes one)"),
+        ('{"smooth": 1.0}', "not an adjustment of logits: LogitAdjustment has no smooth"),
+    ):
+        (out / "bad.json").write_text(content)
+        assert main([*again, str(out / "bad.json")]) == 2
+        assert message in capsys.readouterr().err
 
     model, clips = load_detector(best)
     assert clips == SMOKE.clips and model.config == SMOKE.model

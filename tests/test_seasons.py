@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import seasons as handmade
 
-from footpass import recipes, seasons, stages
+from footpass import recipes, seasons
 from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.halves import events_of
-from footpass.inference import SMOOTHINGS, Calibration, events_from_store
+from footpass.inference import SMOOTHINGS, LogitAdjustment, events_from_store
 from footpass.seasons import SEASON_SIZES, Season, SeasonSize, default_season, find_season
 from footpass.simulate.season import write_season
 from footpass.stages import Study
@@ -110,9 +110,9 @@ def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
     assert list(study.lessons) == list(study.watched("train")) == [H1, H2]
 
 
-def test_a_detector_is_calibrated_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
+def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
     season = Season(drawn, True, SeasonSize(2, 1, 0.4, unseen=1))
-    unseen, chosen = ["game_1002_H1", "game_1002_H2"], Calibration(1.0, (-1.0, *[0.5] * 8))
+    unseen, chosen = ["game_1002_H1", "game_1002_H2"], LogitAdjustment(1.0, (-1.0, *[0.5] * 8))
     asked = []
 
     def fit(logits, halves, truth, everyone, smoothings):
@@ -120,17 +120,17 @@ def test_a_detector_is_calibrated_on_what_it_has_not_learned_from(tmp_path, draw
         asked.append((list(logits), list(halves), everyone, tuple(smoothings)))
         return chosen
 
-    monkeypatch.setattr(stages, "fit_calibration", fit)
+    monkeypatch.setattr(recipes, "fit_adjustment", fit)
     study = Study(tmp_path / "stages", "smoke", season)
     taad = study.taad()
     found = study.predict(taad, "val")
     halves = {name: entry.half for name, entry in study.footage["val"].items()}
     store = recipes.logits_path(taad.dir, "val")
-    pd.testing.assert_frame_equal(found, events_from_store(store, halves, calibration=chosen))
-    table = study.calibrations(taad)
+    pd.testing.assert_frame_equal(found, events_from_store(store, halves, adjustment=chosen))
+    table = study.adjustment_scores(taad)
     assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
     assert asked == [(unseen, unseen, False, SMOOTHINGS), (unseen, unseen, False, (0.0,))]
     # It is kept with the detector; a season without a match to spare has none.
-    assert Study(tmp_path / "stages", "smoke", season).calibration(taad) == chosen
+    assert Study(tmp_path / "stages", "smoke", season).adjustment(taad) == chosen
     study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
-    assert study.calibration(taad) == Calibration() and len(asked) == 2
+    assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2

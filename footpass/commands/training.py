@@ -62,6 +62,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("--out", required=True, metavar="DIR")
     predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
+    adjust = predict.add_mutually_exclusive_group()
+    adjust.add_argument(
+        "--fit-adjustment",
+        metavar="FILE",
+        help="smoothing and class offsets of a detector's logits, fitted on this split's labels; take a "
+        "split that it has not learned from",
+    )
+    adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
     predict.set_defaults(run=_predict)
 
 
@@ -181,6 +189,8 @@ def _predict_dst(args: argparse.Namespace) -> None:
 
     if not args.logits:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
+    if args.adjustment or args.fit_adjustment:
+        raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
     model, windows = load_dst(args.checkpoint)
     halves = open_recorded(args.data, args.split, args.logits)
     events = write_sequences(model.to(join_processes()), halves, windows)
@@ -191,12 +201,32 @@ def _predict_dst(args: argparse.Namespace) -> None:
 
 def _predict_detector(args: argparse.Namespace) -> None:
     from footpass.clips import open_footage
+    from footpass.halves import events_of
+    from footpass.inference import UNADJUSTED, read_adjustment, write_adjustment
     from footpass.processes import join_processes, rank_and_world
-    from footpass.recipes import logits_path, predict, predictions_path
+    from footpass.recipes import fit_on_store, load_detector, logits_path, predict, predictions_path
 
     device = join_processes()
     footage = open_footage(args.data, args.split)
-    events = predict(args.checkpoint, footage, args.out, args.split, device, args.precision, args.public)
+    adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
+    if args.fit_adjustment:
+        for entry in footage.values():
+            events_of(entry.half)  # are there labels? Before hours of inference
+    events = predict(
+        args.checkpoint,
+        footage,
+        args.out,
+        args.split,
+        device,
+        args.precision,
+        args.public,
+        adjustment,
+    )
     if rank_and_world()[0] == 0:
+        if args.fit_adjustment:
+            model, _ = load_detector(args.checkpoint, args.public)
+            store = logits_path(args.out, args.split)
+            write_adjustment(fit_on_store(store, footage, model.everyone), args.fit_adjustment)
+            print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
         print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
         print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
