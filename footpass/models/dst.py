@@ -219,8 +219,8 @@ class DST(nn.Module):
         features, frames
             As in `forward`.
         max_events
-            Where to cut a sequence that does not end; what was written until there is kept, ranked
-            without an end. (The training halves have at most 31 events in 750 frames.)
+            Where to cut a sequence that does not end; what was written until there is kept. (The
+            training halves have at most 31 events in 750 frames.)
         beams
             1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
         """
@@ -245,7 +245,8 @@ class DST(nn.Module):
         elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, span + 2)
         end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
         past = None
-        for _ in range(max_events):
+        # One step more, for the end, tells between several sequences; of a single one it would be cut.
+        for _ in range(max_events + (beams > 1)):
             logits, past = self.next_tokens(last.flatten(0, 1), memory, past)
             action, slot, frame = (head.float().log_softmax(-1).view(*shape, -1) for head in logits)
             who, slots = slot[..., :NO_SLOT].topk(beams)  # (B, beams, beams)
@@ -274,7 +275,7 @@ class DST(nn.Module):
             if beams > 1:
                 rows = (window * beams + parent).flatten()
                 past = [(keys[rows], values[rows]) for keys, values in past]
-        events = (tokens[:, 0, :, Token.ACTION] != EOS).sum(dim=1)
+        events = (tokens[:, 0, :, Token.ACTION] != EOS).sum(dim=1).clamp(max=max_events)
         return [Written(tokens[i, 0, :n], scores[i, 0, :n]) for i, n in enumerate(events.tolist())]
 
     @staticmethod
