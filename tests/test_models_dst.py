@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from benchmarks.plain_decode import PlainDST
 from footpass.files import DataError
 from footpass.losses import token_losses
-from footpass.models.dst import DST, DSTConfig, Written
+from footpass.models.dst import DST, DSTConfig, Written, _Linear
 from footpass.models.reference import load_reference
 from footpass.schema import EOS, NO_SLOT, PAD, SOS
 from footpass.tokens import PAD_FRAME, encode, pad
@@ -166,6 +167,20 @@ def test_beam_search_is_that_of_the_slow_loop(seed, beams):
     written = model.write(features, frames, max_events=4, beams=beams)[1]
     assert written.tokens.tolist() == wanted.tokens.tolist()
     torch.testing.assert_close(written.scores, wanted.scores.to(written.scores))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 5])
+@pytest.mark.parametrize("shape", [(-1, 6), (1, -1, 6)])
+def test_few_rows_are_multiplied_like_many(rows, shape):
+    torch.manual_seed(rows)
+    layer, x = _Linear(6, 7), torch.randn(rows, 6).view(shape).requires_grad_()
+    wanted = F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(x), wanted)
+    assert layer(x).is_contiguous()
+    ours, theirs = (
+        torch.autograd.grad(y.square().sum(), (x, *layer.parameters())) for y in (layer(x), wanted)
+    )
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_padded_frames_may_be_anything_when_masked():
