@@ -5,7 +5,7 @@ Both answer the same question, so post-processing does not care which it is give
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +89,9 @@ class Evidence(ABC):
         near = self.near(events, window, own)
         jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
         near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
-        strength = np.where(self.known(events, window), 0.0, np.nan)
+        strength = np.zeros(len(events))
+        alone = np.setdiff1d(np.arange(len(events)), near.event)  # nothing speaks for these
+        strength[alone[~self.known(events.iloc[alone], window)]] = np.nan
         if len(near.event):
             starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
             highest = np.maximum.reduceat(near.strength, starts)
@@ -189,25 +191,28 @@ class LogitEvidence(Evidence):
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]
-        for half in self.halves:
-            rows = np.flatnonzero(events["half"] == half)
-            if len(rows):
-                near = self._near_in(half, events.iloc[rows], window, own)
-                parts.append(near._replace(event=rows[near.event]))
+        for half, rows in self._by_half(events):
+            near = self._near_in(half, events.iloc[rows], window, own)
+            parts.append(near._replace(event=rows[near.event]))
         near = Near(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(near.event, kind="stable")
         return Near(*(values[order] for values in near))
 
     def known(self, events: pd.DataFrame, window: int) -> np.ndarray:
         known = super().known(events, window)
+        for half, rows in self._by_half(events):
+            around = self._around(half, events.iloc[rows], window)
+            own = around.jersey == events["jersey"].to_numpy()[rows, None, None]
+            own &= around.present
+            known[rows] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
+        return known
+
+    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+        """Covered halves with events, and the rows of these."""
         for half in self.halves:
             rows = np.flatnonzero(events["half"] == half)
             if len(rows):
-                around = self._around(half, events.iloc[rows], window)
-                own = around.jersey == events["jersey"].to_numpy()[rows, None, None]
-                own &= around.present
-                known[rows] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
-        return known
+                yield half, rows
 
     def _near_in(self, half: str, events: pd.DataFrame, window: int, own: bool) -> Near:
         frames, slots, jersey, present, visible = self._around(half, events, window)

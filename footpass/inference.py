@@ -437,7 +437,7 @@ def fit_adjustment(
     Raises
     ------
     DataError
-        If there are none, or as in `events_from_logits`.
+        If there are no halves, or as in `events_from_logits`.
     """
     if not halves:
         raise DataError("no halves to fit the adjustment of logits on")
@@ -458,6 +458,18 @@ def fit_adjustment(
             if (value := score(smooth, LogitAdjustment(0.0, offsets))) > best:
                 best, chosen = value, LogitAdjustment(smoothing, offsets)
     return chosen
+
+
+def adjustment_from_store(
+    path: str | Path,
+    halves: Mapping[str, HalfMatch],
+    truth: pd.DataFrame,
+    everyone: bool = False,
+    smoothings: Sequence[float] = SMOOTHINGS,
+) -> LogitAdjustment:
+    """Adjustment fitted on some halves of a logit store, see `fit_adjustment`."""
+    logits = {name: read_logits(path, half) for name, half in halves.items()}
+    return fit_adjustment(logits, halves, truth, everyone, smoothings)
 
 
 def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:

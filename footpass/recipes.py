@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,16 +28,7 @@ from footpass.configs import build, plain
 from footpass.events import concat, write_events
 from footpass.files import DataError, fingerprint
 from footpass.halves import events_of
-from footpass.inference import (
-    SMOOTHINGS,
-    UNADJUSTED,
-    LogitAdjustment,
-    events_from_store,
-    fit_adjustment,
-    read_logits,
-    spot,
-    write_logits,
-)
+from footpass.inference import UNADJUSTED, LogitAdjustment, events_from_store, spot, write_logits
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
@@ -468,19 +459,6 @@ def predict(
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events
-
-
-def fit_on_store(
-    path: str | Path,
-    footage: Mapping[str, Footage],
-    everyone: bool,
-    smoothings: Sequence[float] = SMOOTHINGS,
-) -> LogitAdjustment:
-    """`inference.fit_adjustment` on a logit store and the labels of its halves."""
-    halves = {name: entry.half for name, entry in footage.items()}
-    logits = {name: read_logits(path, half) for name, half in halves.items()}
-    truth = concat(events_of(half) for half in halves.values())
-    return fit_adjustment(logits, halves, truth, everyone, smoothings)
 
 
 def guessed_events(

@@ -27,6 +27,7 @@ from footpass.events import (
     concat,
     match_of,
     read_predictions,
+    select_halves,
     write_events,
 )
 from footpass.files import DataError, locked
@@ -35,6 +36,7 @@ from footpass.inference import (
     SMOOTHINGS,
     UNADJUSTED,
     LogitAdjustment,
+    adjustment_from_store,
     events_from_store,
     read_adjustment,
     read_logits,
@@ -50,7 +52,6 @@ from footpass.recipes import (
     ClipLoss,
     GNNRecipe,
     checkpoint_path,
-    fit_on_store,
     load_detector,
     logits_path,
     predict,
@@ -94,6 +95,11 @@ class Stage:
     def checkpoint(self) -> Path:
         """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
         return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
+
+    @property
+    def everyone(self) -> bool:
+        """Whether it speaks of players without a box too."""
+        return self.name == "gnn"
 
     @property
     def train_seconds(self) -> float:
@@ -291,8 +297,10 @@ class Study:
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
         if not path.is_file():
             self.predict(stage, "train")
+            halves = {name: entry.half for name, entry in self.watched("train").items()}
+            truth = select_halves(self.truth["train"], halves)
             store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
-            fitted = fit_on_store(store, self.watched("train"), stage.name == "gnn", smoothings)
+            fitted = adjustment_from_store(store, halves, truth, stage.everyone, smoothings)
             with self.locked(stage.dir):
                 write_adjustment(fitted, path)
         return read_adjustment(path)
@@ -307,8 +315,8 @@ class Study:
             parts |= {"offsets and smoothing": self.adjustment(stage)}
         rows = {}
         for part, adjustment in parts.items():
-            store, everyone = logits_path(stage.dir, "val"), stage.name == "gnn"
-            events = events_from_store(store, halves, everyone, adjustment)
+            store = logits_path(stage.dir, "val")
+            events = events_from_store(store, halves, stage.everyone, adjustment)
             result = evaluate(events, self.truth["val"])
             rows[part] = {
                 "smoothing": adjustment.smoothing,

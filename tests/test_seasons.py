@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import seasons as handmade
 
-from footpass import recipes, seasons
+from footpass import inference, recipes, seasons
 from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.halves import events_of
@@ -120,7 +120,7 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
         asked.append((list(logits), list(halves), everyone, tuple(smoothings)))
         return chosen
 
-    monkeypatch.setattr(recipes, "fit_adjustment", fit)
+    monkeypatch.setattr(inference, "fit_adjustment", fit)
     study = Study(tmp_path / "stages", "smoke", season)
     taad = study.taad()
     found = study.predict(taad, "val")

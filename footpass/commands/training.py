@@ -201,17 +201,23 @@ def _predict_dst(args: argparse.Namespace) -> None:
 
 def _predict_detector(args: argparse.Namespace) -> None:
     from footpass.clips import open_footage
+    from footpass.events import concat
     from footpass.halves import events_of
-    from footpass.inference import UNADJUSTED, read_adjustment, write_adjustment
+    from footpass.inference import (
+        UNADJUSTED,
+        adjustment_from_store,
+        read_adjustment,
+        write_adjustment,
+    )
     from footpass.processes import join_processes, rank_and_world
-    from footpass.recipes import fit_on_store, load_detector, logits_path, predict, predictions_path
+    from footpass.recipes import load_detector, logits_path, predict, predictions_path
 
     device = join_processes()
     footage = open_footage(args.data, args.split)
     adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
-    if args.fit_adjustment:
-        for entry in footage.values():
-            events_of(entry.half)  # are there labels? Before hours of inference
+    halves = {name: entry.half for name, entry in footage.items()}
+    # Labels that are missing are missed before hours of inference.
+    truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
     events = predict(
         args.checkpoint,
         footage,
@@ -223,10 +229,11 @@ def _predict_detector(args: argparse.Namespace) -> None:
         adjustment,
     )
     if rank_and_world()[0] == 0:
-        if args.fit_adjustment:
+        if truth is not None:
             model, _ = load_detector(args.checkpoint, args.public)
             store = logits_path(args.out, args.split)
-            write_adjustment(fit_on_store(store, footage, model.everyone), args.fit_adjustment)
+            fitted = adjustment_from_store(store, halves, truth, model.everyone)
+            write_adjustment(fitted, args.fit_adjustment)
             print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
         print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
         print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
