@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
@@ -366,7 +366,8 @@ class Study:
         """
         content = json.dumps([plain(recipe), self._season_mark, *depends], sort_keys=True)
         folder = self.folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-        if not folder.exists():
+        with suppress(OSError):  # another worker has made it, or `locked` will say why it cannot be
+            folder.mkdir(parents=True)
             log.warning("%s: not there yet, so it is made now", folder)
         with self.locked(folder):
             yield folder

@@ -1,6 +1,9 @@
 """The notebooks' data: what is found is used, and no more of it than a profile asks for."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -134,3 +137,25 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
     assert Study(tmp_path / "stages", "smoke", season).adjustment(taad) == chosen
     study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
     assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2
+
+
+def test_of_workers_who_start_together_one_announces_a_stage(tmp_path, drawn, caplog):
+    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    workers, names = 4, [f"stage{i}" for i in range(200)]
+    start = threading.Barrier(workers)
+
+    def work(_) -> list[Path]:
+        folders = []
+        for name in names:
+            start.wait()
+            with study.stage(name, SeasonSize(1, 1, 1.0)) as folder:
+                folders.append(folder)
+        return folders
+
+    with study.stage("before", SeasonSize(1, 1, 1.0)):
+        pass  # reads the season, which nobody races for
+    caplog.clear()
+    with ThreadPoolExecutor(workers) as pool:
+        (folders,) = set(map(tuple, pool.map(work, range(workers))))
+    said = [f"{folder}: not there yet, so it is made now" for folder in folders]
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(said)
