@@ -24,6 +24,7 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 from tqdm.auto import tqdm
+from traitlets.config import Config
 
 from footpass.files import DataError, atomic_write, locked, release_dir
 from footpass.pages import write_page
@@ -188,6 +189,7 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
             parameters={"profile": profile, "run_dir": results},
             cwd=path.parent,
             progress_bar=False,
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"

@@ -80,6 +80,15 @@ def test_simulated_data_are_labelled(report):
     assert "Simulated:" in report[2]
 
 
+def test_scores_of_short_profiles_are_no_comparison(report, tmp_path):
+    assert "Short:</b> profile smoke" in report[2]
+    write_run(tmp_path, "08_ablations")
+    for profile, short in (("demo", True), ("study", False)):
+        told = tmp_path / "08_ablations" / "metrics.json"
+        told.write_text(json.dumps(json.loads(told.read_text()) | {"profile": profile}))
+        assert ("Short:" in build_page(tmp_path).read_text()) == short
+
+
 def test_a_finished_notebook_is_not_run_again_and_a_changed_one_is(report):
     runs, _, _, (good, _) = report
     written = (runs / "01_good" / "metrics.json").stat().st_mtime_ns
