@@ -6,7 +6,6 @@ with any number of loading workers. Workers decode pictures and gather boxes; ev
 to whole batches on the device.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ from footpass.models.x3d import PIXEL_MEAN, normalise
 from footpass.schema import ACTIONS, MIRRORS, MODEL_SIZE, N_ROLES, N_SLOTS, State
 from footpass.video import probe, video_reader
 from footpass.windows import Excerpt, mirrored
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -184,9 +181,6 @@ def learnable_events(halves: Sequence[HalfMatch], frames: int, everyone: bool = 
         names = ", ".join(half.name for half in halves)
         place = "position" if everyone else "box"
         raise DataError(f"{names}: no event whose player has a {place}: nothing to learn from")
-    absent = [action.label for action in ACTIONS if action not in events.cls]
-    if absent:
-        log.warning("no event to learn from of class %s in these halves", ", ".join(absent))
     return events
 
 

@@ -36,8 +36,8 @@ from footpass.models.reference import load_reference
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.processes import rank_and_world
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, Action, State
-from footpass.training import BEST, DTYPES, TrainConfig, train
+from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, N_SLOTS, Action, State
+from footpass.training import BEST, DTYPES, LAST, TrainConfig, train
 
 log = logging.getLogger(__name__)
 
@@ -223,9 +223,9 @@ def train_taad(
     model = TAAD(recipe.model)
     if kinetics:
         model.features.x3d.load_kinetics(kinetics)
-    else:
+    elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    clips = _clips(recipe, train_footage, val_footage, model.everyone)
+    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
     about = {"kinetics": str(kinetics) if kinetics else None}
     return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
 
@@ -259,9 +259,9 @@ def train_gnn(
         names = [name for name in content["model"] if name.startswith("features.")]
         features = {name.removeprefix("features."): content["model"][name] for name in names}
         model.features.load_state_dict(features)
-    else:
+    elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    clips = _clips(recipe, train_footage, val_footage, model.everyone)
+    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
     about = {"gammas": recipe.gammas, "start": fingerprint(start) if start else None}
     ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
     for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
@@ -277,11 +277,16 @@ def _clips(
     train_footage: Mapping[str, Footage],
     val_footage: Mapping[str, Footage],
     everyone: bool,
+    run_dir: str | Path,
 ) -> tuple[ClipDataset, ClipDataset]:
     """Clips to train on, and those to validate on."""
     config = recipe.clips
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
     events = [learnable_events([f.half for f in part], config.frames, everyone) for part in parts]
+    for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
+        absent = [action.label for action in ACTIONS if action not in part.cls]
+        if absent and _begins(run_dir):
+            log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
     seed = recipe.train.seed
     clips = ClipDataset(parts[0], config, recipe.augmentation, seed, events=events[0])
     # Not dilated: these labels are the events themselves.
@@ -313,6 +318,11 @@ def _train(
             **about,
         },
     )
+
+
+def _begins(run_dir: str | Path) -> bool:
+    """Whether a run has nothing to go on from: what it begins with is said only then."""
+    return not Path(run_dir, LAST).exists()
 
 
 def _mark(events: Events) -> str:

@@ -1,7 +1,5 @@
 """Clips: what is drawn, where windows lie, boxes and labels against loops, pictures follow boxes."""
 
-import logging
-
 import numpy as np
 import pytest
 import seasons
@@ -85,12 +83,6 @@ def test_only_events_with_a_box_are_drawn_from(footage):
         if place != (120, 25)
     }
     assert found == expected
-
-
-def test_classes_without_events_are_said_aloud(footage, caplog):
-    with caplog.at_level(logging.WARNING):
-        learnable_events([f.half for f in footage], 30)
-    assert "of class throw-in, tackle in these halves" in caplog.text
 
 
 @settings(max_examples=50, deadline=None)
