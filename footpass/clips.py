@@ -463,6 +463,13 @@ def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
     A box becomes the smallest one around its warped corners. A player who is warped out of the picture
     is no longer visible.
     """
+    # A loss may call this under autocast, where coordinates of half precision would part a warped box
+    # from its player by more than a pixel.
+    with torch.autocast(torch.device(device).type, enabled=False):
+        return _model_inputs(batch, device)
+
+
+def _model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
     pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
     pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
     boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)

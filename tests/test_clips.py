@@ -385,6 +385,19 @@ def test_an_augmented_batch_changes_pictures_and_boxes_of_each_clip(footage):
     assert (visible <= batch.boxes.isfinite().all(-1)).all()
 
 
+def test_augmentation_keeps_its_precision_under_autocast(footage):
+    batch = default_collate([ClipDataset(footage, SMALL, Augmentation(), seed=1)[0]])
+    exact = model_inputs(batch, "cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(
+            map(
+                torch.equal,
+                map(torch.nan_to_num, model_inputs(batch, "cpu")),
+                map(torch.nan_to_num, exact),
+            )
+        )
+
+
 def test_clips_that_are_not_augmented_are_not_resampled(footage):
     batch = default_collate([ClipDataset(footage, SMALL)[0]])
     clip, boxes, visible, *_ = model_inputs(batch, "cpu")
