@@ -26,7 +26,7 @@ from footpass.configs import build
 from footpass.crossfit import cross_fit
 from footpass.ensemble import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import read_predictions, write_events
-from footpass.evidence import LogitEvidence, open_logits
+from footpass.evidence import load_logits
 from footpass.files import DataError
 from footpass.inference import frames_per_second
 from footpass.memory import LiveBytes
@@ -37,6 +37,7 @@ from footpass.recipes import TAAD_RECIPES, ClipLoss, logits_path, predictions_pa
 from footpass.runs import PROJECT
 from footpass.schema import ACTION_LABELS
 from footpass.stages import Busy, Stage, Study
+from footpass.training import autocast
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
 POLL = 10.0  # seconds between looks at rows that other workers are at
@@ -176,7 +177,8 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
 
 
 def _stages(study: Study, row: Row, seed: int) -> Iterator[tuple[str, Stage]]:
-    yield "taad", study.taad()
+    if row.model != "gnn":
+        yield "taad", study.taad()
     if row.model == "gnn" or row.fusion != "none":
         yield "gnn", study.gnn()
     if row.model == "dst":
@@ -186,7 +188,7 @@ def _stages(study: Study, row: Row, seed: int) -> Iterator[tuple[str, Stage]]:
 
 
 def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> pd.DataFrame:
-    detector = stages.get("gnn", stages["taad"])
+    detector = stages.get("gnn") or stages["taad"]
     events = study.predict(stages[row.model], "val")
     truth = study.truth["val"]
     if row.rescore:
@@ -199,11 +201,7 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     if row.ensemble:
         inputs["partner"] = study.predict(stages["partner"], "val")
     lineups = {name: entry.half for name, entry in study.footage["val"].items()}
-    stored = open_logits(logits_path(detector.dir, "val"), lineups)
-    # Asked hundreds of times while the steps are fitted: from memory, not from a compressed file.
-    inputs["evidence"] = LogitEvidence(
-        {name: np.asarray(x) for name, x in stored.logits.items()}, lineups
-    )
+    inputs["evidence"] = load_logits(logits_path(detector.dir, "val"), lineups)
     return cross_fit(partial(_fit, row), _apply, inputs, truth).table
 
 
@@ -301,9 +299,11 @@ class Cost(NamedTuple):
 
 def stage_cost(study: Study, stage: Stage) -> Cost:
     """Measure a stage; a training step of its recipe is taken for it."""
-    model, loss, batch = study.a_step(stage)
+    model, loss, batch, precision = study.a_step(stage)
     with LiveBytes() as live:
-        loss(model.train(), batch)[0].backward()
+        with autocast(torch.device(study.device), precision):
+            value = loss(model.train(), batch)[0]
+        value.backward()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     speed = frames_per_second(logits_path(stage.dir, "val"))
     return Cost(parameters, live.peak, speed)
@@ -313,7 +313,7 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
     """What a row takes, with the first of its seeds.
 
     Parameters, training time and time per frame are sums over the stages that it is made of, training
-    time over their rehearsals too; memory is that of the largest.
+    time over those too that these have gone on from; memory is that of the largest.
     """
     known: dict[Path, Cost] = {}
     rows = []
@@ -325,8 +325,8 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
         parts = [known[folder] for folder in stages]
         trained = {folder: stage.train_seconds for folder, stage in stages.items()}
         for stage in stages.values():
-            if stage.rehearsal:
-                trained[stage.rehearsal.dir] = stage.rehearsal.train_seconds
+            if stage.start:
+                trained[stage.start.dir] = stage.start.train_seconds
         speeds = [part.frames_per_second for part in parts if part.frames_per_second]
         rows.append(
             {
@@ -359,7 +359,8 @@ def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:
         for number, batch in enumerate(batches):
             began = time.perf_counter()
             with LiveBytes() if number == 0 else nullcontext() as live:
-                value = loss(model, batch)[0]
+                with autocast(torch.device(study.device), recipe.train.precision):
+                    value = loss(model, batch)[0]
                 value.backward()
             peak = live.peak if live else peak
             optimizer.step()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from footpass.configs import build, plain
+from footpass.configs import build
 from footpass.files import DataError, atomic_write
 
 
@@ -49,22 +49,6 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
             if found != value:
                 place = section if name is None else f"{section}.{name}"
                 raise DataError(f"{path}: of another config: {place} is {found!r} there, not {value!r}")
-    return content
-
-
-def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
-    """Fill a model from a checkpoint of the same kind and ``model.config``; returns the checkpoint.
-
-    Raises
-    ------
-    DataError
-        As in `load_checkpoint`.
-    """
-    expected: dict[str, Any] = {"kind": type(model).__name__}
-    if hasattr(model, "config"):
-        expected["model"] = plain(model.config)
-    content = load_checkpoint(path, expected)
-    _fill(model, content, path)
     return content
 
 

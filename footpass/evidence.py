@@ -163,7 +163,7 @@ class LogitEvidence(Evidence):
     Attributes
     ----------
     logits
-        ``(9, 26, T)`` per half, the last axis by absolute frame; an open HDF5 file will do.
+        ``(9, 26, T)`` per half, the last axis by absolute frame.
     lineups
         Who is in which slot. Players change slots and are substituted, so every frame is looked up.
     """
@@ -224,7 +224,7 @@ class LogitEvidence(Evidence):
         if not len(event):
             return NOTHING
         start, stop = frame.min(), frame.max() + 1
-        volume = np.asarray(self.logits[half][:, :, start:stop])  # one read, whatever holds it
+        volume = self.logits[half][:, :, start:stop]
         x = volume[:, slot, frame - start].astype(np.float32)  # (9, K)
         x = np.exp(x - x.max(axis=0))
         strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
@@ -251,8 +251,10 @@ class _Around(NamedTuple):
     visible: np.ndarray
 
 
-def open_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
-    """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half; it stays open for reading.
+def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
+    """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half.
+
+    It is read whole, some 50 MB a half: fitting asks hundreds of times, and the file is compressed.
 
     Raises
     ------
@@ -260,10 +262,11 @@ def open_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
         If the file cannot be read or does not fit the line-ups.
     """
     try:
-        file = h5py.File(path)
+        with h5py.File(path) as file:
+            logits = {half: stored[...] for half, stored in file.items()}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    return LogitEvidence(dict(file), lineups)
+    return LogitEvidence(logits, lineups)
 
 
 def as_evidence(source: pd.DataFrame | Evidence) -> Evidence:

@@ -31,7 +31,7 @@ from footpass.models.x3d import normalise
 from footpass.postprocess import NMS, nms
 from footpass.processes import rank_and_world, shard, wait_for_all
 from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, N_SLOTS, Action
-from footpass.training import DTYPES
+from footpass.training import autocast
 from footpass.video import VideoReader
 
 NMS_WINDOW = 25  # frames
@@ -94,7 +94,7 @@ def half_logits(
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
-            amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+            amp = autocast(device, precision)
             # Not around a yield: they would hold for the caller too.
             with torch.inference_mode(), amp, _few_threads(pixels):
                 inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)

@@ -142,11 +142,12 @@ def token_losses(
     for part, head in zip(Token, logits, strict=True):
         labels = target[..., part].flatten()  # (B*L,)
         weights = action_weights if part is Token.ACTION else None
-        weights = torch.ones_like(head[0, 0]) if weights is None else weights.to(head)
+        weights = torch.ones(head.shape[-1]) if weights is None else weights
+        weights = weights.to(head.device, torch.float32)  # not those of a half-precision head
         total = F.cross_entropy(
             head.flatten(0, 1).float(),
             labels,
-            weights.float(),
+            weights,
             ignore_index=PAD,
             reduction="none",
             label_smoothing=0.0 if part is Token.FRAME else smoothing,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.events import class_counts, halves_of, match_of
@@ -74,7 +75,11 @@ def pasted(truth: pd.DataFrame, patches: Patches, seed: Sequence[int]) -> dict[s
 
 
 def train_on_play_by_play(
-    recipe: DSTRecipe, train_truth: pd.DataFrame, patches: Patches, run_dir: str | Path
+    recipe: DSTRecipe,
+    train_truth: pd.DataFrame,
+    patches: Patches,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
 ) -> AnyDST:
     """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
     train_dst(
@@ -82,8 +87,9 @@ def train_on_play_by_play(
         lambda epoch: pasted(train_truth, patches, (recipe.train.seed, epoch)),
         class_counts(train_truth),
         run_dir,
+        device,
     )
-    return load_dst(Path(run_dir, LAST))[0]
+    return load_dst(Path(run_dir, LAST))[0].to(device)
 
 
 def leave_one_match_out(
@@ -92,6 +98,7 @@ def leave_one_match_out(
     detections: dict[str, pd.DataFrame],
     truth: pd.DataFrame,
     run_dir: str | Path,
+    device: torch.device | str = "cpu",
 ) -> CrossFit:
     """Events of every match by a DST whose detections were simulated from the other matches alone.
 
@@ -112,7 +119,8 @@ def leave_one_match_out(
     def fit(inputs: Inputs, known: pd.DataFrame) -> AnyDST:
         fitted_on = dict.fromkeys(match_of(half) for half in halves_of(known))
         patches = cut_patches(known, list(inputs.values()))
-        return train_on_play_by_play(recipe, train_truth, patches, Path(run_dir, "+".join(fitted_on)))
+        folder = Path(run_dir, "+".join(fitted_on))
+        return train_on_play_by_play(recipe, train_truth, patches, folder, device)
 
     def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()

@@ -3,6 +3,7 @@
 import atexit
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -25,7 +26,8 @@ def join_processes() -> torch.device:
     if cuda:
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
+        # One may wait for hours for others that resume their halves; by default it gives up in minutes.
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=7))
         atexit.register(dist.destroy_process_group)
     return device
 
@@ -45,6 +47,14 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def first_says(value: Item) -> Item:
+    """What the first process says, whatever the others do, when it has said so."""
+    said = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(said)
+    return said[0]
 
 
 def wait_for_all() -> None:

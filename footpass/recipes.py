@@ -26,18 +26,18 @@ from footpass.clips import (
 )
 from footpass.configs import build, plain
 from footpass.events import concat, write_events
-from footpass.files import DataError, fingerprint
+from footpass.files import fingerprint
 from footpass.halves import events_of
 from footpass.inference import UNADJUSTED, LogitAdjustment, events_from_store, spot, write_logits
 from footpass.losses import masked_cross_entropy
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
-from footpass.models.reference import load_reference
+from footpass.models.reference import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.processes import rank_and_world
 from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, N_SLOTS, Action, State
-from footpass.training import BEST, DTYPES, LAST, TrainConfig, train
+from footpass.training import BEST, LAST, TrainConfig, autocast, train
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
             frozen_epochs=2,
             precision="fp16",
             workers=8,
+            save_every=20,
         ),
     ),
 }
@@ -373,9 +374,7 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     with torch.inference_mode():
         for number, batch in enumerate(DataLoader(clips, config.batch, num_workers=config.workers)):
             inputs = model_inputs(batch, device)
-            with torch.autocast(
-                device.type, DTYPES[config.precision], enabled=config.precision != "fp32"
-            ):
+            with autocast(device, config.precision):
                 logits = model(*inputs)  # (B, 9, M, T)
             asked = inputs.asked(bool(model.everyone)).cpu().numpy()
             logits = logits.float().cpu().numpy()
@@ -423,11 +422,7 @@ def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGN
         If the file is missing, damaged, or of another model.
     """
     if public:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
-            raise DataError(f"{path}: no readable checkpoint ({type(error).__name__})") from error
-        weights = state.get("model_state_dict", state)
+        weights = read_public(path)
         graph = any(name.startswith("EdgeMLP") for name in weights)
         model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
         load_reference(model, weights)

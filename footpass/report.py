@@ -26,7 +26,7 @@ from pygments.formatters import HtmlFormatter
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
-from footpass.files import DataError, atomic_write, locked, release_dir
+from footpass.files import DataError, atomic_write, data_dir, locked, release_dir
 from footpass.pages import write_page
 from footpass.runs import PROJECT, resolve_profile
 
@@ -234,9 +234,9 @@ def _stamp(path: Path, profile: str) -> dict[str, str]:
     sources = sorted(p for p in package.rglob("*") if p.suffix in (".py", ".json"))
     for source in [*sources, *sorted(path.parent.glob("*.toml"))]:  # a grid lies beside its notebook
         digest.update(source.read_bytes())
-    release = release_dir()
-    for file in sorted(release.rglob("*.json")) if release else ():
-        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    for folder in filter(None, (release_dir(), data_dir())):
+        for file in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".h5", ".mp4")):
+            digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     for name in ("FOOTPASS_RELEASE", "FOOTPASS_DATA"):
         digest.update(f"{name}={os.environ.get(name)}".encode())
     return {"profile": profile, "inputs": digest.hexdigest()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from footpass.clips import Footage, open_footage
 from footpass.events import load_json
-from footpass.files import DataError, atomic_write, data_dir, tactical_path
+from footpass.files import DataError, atomic_write, data_dir, locked, tactical_path
 from footpass.halves import HalfMatch
 from footpass.runs import PROJECT
 from footpass.schema import FPS
@@ -130,14 +130,25 @@ def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
     size = SEASON_SIZES[profile]
     folder = Path(runs, f"season-{profile}")
     made = folder / "season.json"  # written last
-    if made.is_file() and load_json(made) == asdict(size):
+
+    def finished() -> bool:
+        return made.is_file() and load_json(made) == asdict(size)
+
+    if finished():
         return folder
-    log.info("%s: simulating %s", folder, size)
-    made.unlink(missing_ok=True)
-    for split in ("train", "val"):
-        write_season(folder, getattr(size, split), size.minutes, size.seed, split)
-    if size.highlights:
-        write_season(_highlights_of(folder), size.highlights, seed=size.seed, highlights=True)
-    with atomic_write(made) as stream:
-        json.dump(asdict(size), stream)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    with locked(folder):  # of several processes that come at once, the first simulates
+        if finished():
+            return folder
+        log.info("%s: simulating %s", folder, size)
+        made.unlink(missing_ok=True)
+        for split in ("train", "val"):
+            write_season(folder, getattr(size, split), size.minutes, size.seed, split)
+        if size.highlights:
+            write_season(_highlights_of(folder), size.highlights, seed=size.seed, highlights=True)
+        with atomic_write(made) as stream:
+            json.dump(asdict(size), stream)
     return folder

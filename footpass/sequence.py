@@ -1,5 +1,6 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from torch.utils.data import DataLoader
 from footpass.checkpoints import load_checkpoint, load_model
 from footpass.configs import build, plain
 from footpass.events import class_counts, concat
-from footpass.files import DataError, tactical_path
+from footpass.files import DataError, fingerprint, locked, tactical_path
 from footpass.halves import events_of, open_halves
 from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
 from footpass.metrics import evaluate
 from footpass.models.dst import DST, FUSIONS, DSTConfig
 from footpass.models.player_dst import PlayerDST, PlayerDSTConfig, answer_losses
+from footpass.models.reference import load_reference, read_public
 from footpass.recipes import logits_path
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PAD, TOLERANCE, State, Token
 from footpass.simulate.logits import simulate_logits
@@ -119,6 +121,7 @@ DST_RECIPES: dict[str, DSTRecipe] = {
             milestones=(3, 6, 8),
             precision="bf16",
             workers=8,
+            save_every=500,
         ),
     ),
 }
@@ -157,10 +160,11 @@ def train_dst(
     if start:
         _begin_with(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
+    first = _epoch(recipe, halves, 0)
     return train(
         model,
         recipe.train,
-        lambda epoch: _epoch(recipe, halves, epoch),
+        lambda epoch: _epoch(recipe, halves, epoch) if epoch else first,
         lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
         run_dir,
         validate,
@@ -169,8 +173,19 @@ def train_dst(
             "windows": plain(recipe.windows),
             "weighting": recipe.weighting,
             "smoothing": recipe.smoothing,
+            "start": fingerprint(start) if start else None,
+            "lessons": _mark(first, counts),  # a run must not go on with other halves or logits
         },
     )
+
+
+def _mark(samples: WindowDataset | list[Sample], counts: np.ndarray) -> str:
+    """Of what a run learns from: the class counts, and the first, middle and last window of an epoch."""
+    digest = hashlib.sha256(np.asarray(counts, "<i8").tobytes())
+    for i in (0, len(samples) // 2, len(samples) - 1) if len(samples) else ():
+        for part in samples[i]:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _begin_with(model: AnyDST, path: str | Path) -> None:
@@ -192,8 +207,11 @@ def rehearse_dst(
     rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
     if rehearsal is None:
         raise DataError("a recipe without a rehearsal: nothing to train on")
-    if not (season / tactical_path("train")).is_file():
-        write_season(season, rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED, "train", video=False)
+    season.mkdir(parents=True, exist_ok=True)
+    with locked(season):  # of several processes, the first simulates
+        if not (season / tactical_path("train")).is_file():
+            sizes = rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED
+            write_season(season, *sizes, "train", video=False)
     halves = {}
     for number, (name, half) in enumerate(open_halves(season, "train").items()):
         rng = np.random.default_rng([_REHEARSAL_SEED, number])
@@ -216,14 +234,23 @@ def _epoch(
     return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
 
 
-def load_dst(path: str | Path) -> tuple[AnyDST, WindowConfig]:
+def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConfig]:
     """A trained DST of either kind on the CPU, and the windows that it is for.
+
+    Parameters
+    ----------
+    public
+        The file is a checkpoint of the public repository, at the published sizes.
 
     Raises
     ------
     DataError
         If the file is missing, damaged, or of another model.
     """
+    if public:
+        published = DST(DSTConfig(mask_memory=False))  # its decoder was trained to read padding
+        load_reference(published, read_public(path))
+        return published, WindowConfig()
     model, config = load_model(path, {kind: sizes for sizes, kind in _MODELS.items()})
     return model, build(WindowConfig, config["about"]["windows"])
 

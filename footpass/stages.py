@@ -45,7 +45,7 @@ from footpass.inference import (
 from footpass.metrics import evaluate
 from footpass.models.dst import FUSIONS
 from footpass.models.player_dst import PlayerDSTConfig
-from footpass.processes import rank_and_world, wait_for_all
+from footpass.processes import first_says, rank_and_world
 from footpass.recipes import (
     GNN_RECIPES,
     TAAD_RECIPES,
@@ -82,14 +82,14 @@ class Stage:
 
     Attributes
     ----------
-    rehearsal
-        What a DST has gone on from, if it had one.
+    start
+        The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's rehearsal.
     """
 
     name: str
     dir: Path
     rows: list[dict]
-    rehearsal: "Stage | None" = None
+    start: "Stage | None" = None
 
     @property
     def checkpoint(self) -> Path:
@@ -171,6 +171,11 @@ class Study:
         unseen = self._unseen if split == "train" else None
         return {name: entry for name, entry in footage.items() if not unseen or name in unseen}
 
+    @property
+    def _chosen_on(self) -> dict[str, Footage]:
+        """What a detector's best epoch is chosen on: train matches kept from it, or else val."""
+        return self.watched("train") if self._unseen else self.footage["val"]
+
     @cached_property
     def _unseen(self) -> set[str]:
         count = self.season.size.unseen if self.season.size else 0
@@ -195,8 +200,8 @@ class Study:
         """TAAD, trained on the season's pixels."""
         recipe = TAAD_RECIPES[self.profile]
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        val, kinetics = self.footage["val"], self.kinetics
-        with self.stage("taad", recipe, str(kinetics)) as run:
+        val, kinetics = self._chosen_on, self.kinetics
+        with self.stage("taad", recipe, str(kinetics), *val) as run:
             rows = train_taad(recipe, self.lessons, val, run, self.device, kinetics)
         return Stage("taad", run, rows)
 
@@ -205,10 +210,10 @@ class Study:
         """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
         recipe = GNN_RECIPES[self.profile]
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        val, start = self.footage["val"], self.taad(seed)
-        with self.stage("gnn", recipe, start.dir.name) as run:
+        val, start = self._chosen_on, self.taad(seed)
+        with self.stage("gnn", recipe, start.dir.name, *val) as run:
             rows = train_gnn(recipe, self.lessons, val, run, self.device, start.checkpoint)
-        return Stage("gnn", run, rows)
+        return Stage("gnn", run, rows, start)
 
     @_once
     def dst(
@@ -335,15 +340,14 @@ class Study:
                 write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
         return read_predictions(path)
 
-    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object]:
-        """The model of a stage, its loss and a batch of its recipe: what a training step takes."""
+    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
+        """The model of a stage, its loss, a batch and the precision of its recipe: a training step."""
         if stage.name == "dst":
             model, windows = load_dst(stage.checkpoint)
             data = WindowDataset(self.recorded("val", model.config.fusion), windows)
-            batch = next(
-                iter(DataLoader(data, DST_RECIPES[self.profile].train.batch, collate_fn=collate))
-            )
-            return model.to(self.device), sequence_loss, batch
+            train = DST_RECIPES[self.profile].train
+            batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
+            return model.to(self.device), sequence_loss, batch, train.precision
         detector, config = load_detector(stage.checkpoint)
         recipe = _RECIPES[stage.name][self.profile]
         halves = list(self.footage["val"].values())
@@ -351,7 +355,8 @@ class Study:
         clips = ClipDataset(halves, config, recipe.augmentation, events=events)
         batch = next(iter(DataLoader(clips, recipe.train.batch)))
         gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
-        return detector.to(self.device), ClipLoss(recipe.background, gamma, detector.everyone), batch
+        loss = ClipLoss(recipe.background, gamma, detector.everyone)
+        return detector.to(self.device), loss, batch, recipe.train.precision
 
     @contextmanager
     def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:
@@ -388,10 +393,12 @@ class Study:
         except OSError as error:
             raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
         with ExitStack() as stack:
+            busy = False
             if rank_and_world()[0] == 0:
                 try:
                     stack.enter_context(locked(folder, self.waits))
-                except BlockingIOError as error:
-                    raise Busy(f"{folder}: another process is at work there") from error
-            wait_for_all()
+                except BlockingIOError:
+                    busy = True
+            if first_says(busy):
+                raise Busy(f"{folder}: another process is at work there")
             yield

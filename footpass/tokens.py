@@ -136,9 +136,3 @@ def window_features(state: np.ndarray, *logits: np.ndarray) -> np.ndarray:
     state = np.where(np.isnan(state[State.X]), MISSING, state)
     parts = [np.moveaxis(part, -1, 0).reshape(part.shape[-1], -1) for part in (state, *logits)]
     return np.concatenate(parts, axis=1, dtype=np.float32)
-
-
-def window_frames(window: Window, span: int) -> np.ndarray:
-    """``(span,)`` int64 numbers of a window's frames: 1, 2, ... then `PAD_FRAME` if it is short."""
-    number = np.arange(1, span + 1)
-    return np.where(number <= window.stop - window.start, number, PAD_FRAME)

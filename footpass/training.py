@@ -37,6 +37,13 @@ log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"  # in the run directory
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision, as of `TrainConfig.precision`."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+
+
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
 
 
@@ -253,7 +260,6 @@ def run_epoch(
     learns = updates is not None
     model.train(learns)
     device = next(model.parameters()).device
-    amp = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
     total = torch.zeros(2, device=device)  # loss times weight, and weight
     for number, batch in enumerate(batches):
         turn = updates.turns[number] if updates is not None else None
@@ -263,7 +269,7 @@ def run_epoch(
             if not turn.last and isinstance(model, DistributedDataParallel):
                 waits = model.no_sync()
         with torch.set_grad_enabled(learns), waits:
-            with amp:
+            with autocast(device, precision):
                 value = loss(model, batch)
             mean, weight = value if isinstance(value, tuple) else (value, 1.0)
             weight = torch.as_tensor(weight, device=device) * (1.0 if turn is None else turn.share)

@@ -68,8 +68,6 @@ class VideoReader:
     ----------
     size
         Height and width of the pictures; those of the video are resized to it.
-    threads
-        Decoding threads; one, since data loaders already run several workers.
 
     Raises
     ------
@@ -81,10 +79,9 @@ class VideoReader:
     _frame: av.VideoFrame
     _next: av.VideoFrame | None
 
-    def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> None:
         self.path = Path(path)
         self.size = size
-        self._threads = threads
         self._resize = VideoReformatter()
         info = probe(path)
         if not info.at_fps:
@@ -210,7 +207,7 @@ class VideoReader:
         """Open the file; nothing is decoded yet."""
         self._container = _open(self.path)
         self._stream = self._container.streams.video[0]
-        self._stream.codec_context.thread_count = self._threads
+        self._stream.codec_context.thread_count = 1  # data loaders already run several workers
         self._start = self._stream.start_time or 0
         self._decoded = self._container.decode(self._stream)
         self._position = _NOWHERE
@@ -230,7 +227,7 @@ def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoR
     return _reader(os.fspath(path), size, changed, os.getpid())
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)  # the matches of the train split: to open one takes as long as a clip
 def _reader(path: str, size: tuple[int, int], changed: int, process: int) -> VideoReader:
     return VideoReader(path, size)
 

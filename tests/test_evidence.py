@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import plain_postprocess as plain
 from footpass.events import concat
-from footpass.evidence import EventEvidence, LogitEvidence, open_logits
+from footpass.evidence import EventEvidence, LogitEvidence, load_logits
 from footpass.files import DataError
 from footpass.halves import HalfMatch
 from footpass.postprocess import Gate, Reassign, gate, reassign
@@ -249,7 +249,7 @@ def test_a_logit_store_is_read_like_arrays(tmp_path):
         for half, array in logits.items():
             file[half] = array
     lineups = {half: lineup(0, jersey, half) for half in logits}
-    stored, held = open_logits(tmp_path / "logits.h5", lineups), LogitEvidence(logits, lineups)
+    stored, held = load_logits(tmp_path / "logits.h5", lineups), LogitEvidence(logits, lineups)
     query = predictions(
         ("b_H1", 3, 0, 7, PASS, 1.0), ("a_H1", 3, 0, 7, PASS, 1.0), halves=("b_H1", "a_H1")
     )
@@ -269,7 +269,7 @@ def test_bad_logits(tmp_path):
         LogitEvidence({HALF: volume(10)}, {})
     (tmp_path / "bad.h5").write_text("no")
     with pytest.raises(DataError, match=r"bad\.h5: cannot be read"):
-        open_logits(tmp_path / "bad.h5", {})
+        load_logits(tmp_path / "bad.h5", {})
 
 
 def test_logits_by_frame_of_the_half_instead_of_the_video():

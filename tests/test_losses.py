@@ -106,6 +106,14 @@ def test_token_losses_are_pytorchs_over_real_tokens(weighted):
     torch.testing.assert_close(token_losses(logits, target, weights), torch.stack(wanted))
 
 
+def test_weights_are_not_rounded_to_half_precision():
+    logits, target = sentences()
+    half = tuple(head.detach().bfloat16() for head in logits)
+    single = tuple(head.float() for head in half)
+    weights = torch.tensor(token_weights(TRAIN_COUNTS, "sqrt")).float()
+    assert torch.equal(token_losses(half, target, weights), token_losses(single, target, weights))
+
+
 def test_more_padding_changes_no_loss():
     logits, target = sentences()
     longer = tuple(F.pad(head, (0, 0, 0, 7), value=1e4) for head in logits)

@@ -114,6 +114,18 @@ def test_windows_without_events_have_a_loss_of_the_end_alone():
     assert kind == slot == 0 and moment == pytest.approx(-float(answers.when[0, 0, -1].detach()))
 
 
+def test_windows_without_events_reach_every_parameter():
+    """Of several processes, one may have a batch without events, and all wait for its gradients."""
+    net = model()
+    features, frames, tokens = batch(sample([]))
+    answer_losses(net(features, frames, tokens), tokens[:, 1:]).sum().backward()
+    missing = {name for name, parameter in net.named_parameters() if parameter.grad is None}
+    net.zero_grad()
+    features, frames, tokens = batch()
+    answer_losses(net(features, frames, tokens), tokens[:, 1:]).sum().backward()
+    assert missing == {name for name, p in net.named_parameters() if p.grad is None}
+
+
 def test_it_learns_windows_and_writes_them_again():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from footpass.files import DataError
-from footpass.report import NOTEBOOKS, QUESTIONS, build_page, publish, run_notebooks
+from footpass.report import NOTEBOOKS, QUESTIONS, _stamp, build_page, publish, run_notebooks
 
 OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
 PICTURE = re.compile(r"data:image/(\w+);base64,([\w+/=]+)")
@@ -98,6 +98,17 @@ def test_a_finished_notebook_is_not_run_again_and_a_changed_one_is(report):
     assert run_notebooks(runs, "smoke", [good]) == []
     assert (runs / "01_good" / "metrics.json").stat().st_mtime_ns > written
     assert "Another title" in build_page(runs).read_text()
+
+
+def test_new_data_make_a_notebook_run_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTPASS_DATA", str(tmp_path))
+    path, stamps = NOTEBOOKS / "00_look_at_the_data.ipynb", []
+    for name in ("val_tactical_data.h5", "train_tactical_data.h5", "videos/game_1.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"data")
+        stamps.append(_stamp(path, "demo"))
+        assert _stamp(path, "demo") == stamps[-1]
+    assert len({stamp["inputs"] for stamp in stamps}) == 3
 
 
 def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):

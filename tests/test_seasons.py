@@ -1,7 +1,10 @@
 """The notebooks' data: what is found is used, and no more of it than a profile asks for."""
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import seasons as handmade
 
 from footpass import inference, recipes, seasons
 from footpass.events import halves_of
-from footpass.files import DataError
+from footpass.files import DataError, locked
 from footpass.halves import events_of
 from footpass.inference import SMOOTHINGS, LogitAdjustment, events_from_store
 from footpass.seasons import SEASON_SIZES, Season, SeasonSize, default_season, find_season
@@ -72,6 +75,19 @@ def test_the_season_is_simulated_once(tmp_path, monkeypatch):
     (folder / "season.json").unlink()
     default_season("demo", tmp_path)
     assert len(made) == 6
+
+
+def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
+    asked = []
+
+    def write(folder, *size, **more):
+        asked.append(folder)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(seasons, "write_season", write)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: default_season("smoke", tmp_path), range(4)))
+    assert asked == [*folders] * 2  # train and val, once
 
 
 def test_the_paper_profile_needs_data(monkeypatch, tmp_path):
@@ -159,3 +175,33 @@ def test_of_workers_who_start_together_one_announces_a_stage(tmp_path, drawn, ca
         (folders,) = set(map(tuple, pool.map(work, range(workers))))
     said = [f"{folder}: not there yet, so it is made now" for folder in folders]
     assert sorted(record.getMessage() for record in caplog.records) == sorted(said)
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+from footpass.processes import join_processes, rank_and_world
+from footpass.seasons import Season
+from footpass.stages import Busy, Study
+
+folder = Path(sys.argv[1])
+study = Study(folder, "smoke", Season(folder, True, None), join_processes(), waits=False)
+for name in ("held", "free"):
+    try:
+        with study.locked(folder / name):
+            said = "at work"
+    except Busy:
+        said = "busy"
+    (folder / f"{name}, {rank_and_world()[0]}").write_text(said)
+"""
+
+
+def test_processes_that_compute_together_find_a_stage_busy_together(tmp_path):
+    """Else one would go on to another stage while the others wait to start with this one."""
+    (tmp_path / "held").mkdir()
+    (tmp_path / "together.py").write_text(TOGETHER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with locked(tmp_path / "held"):
+        subprocess.run([*launch, str(tmp_path / "together.py"), str(tmp_path)], check=True)
+    said = {path.name: path.read_text() for path in tmp_path.glob("*, ?")}
+    assert said == {"held, 0": "busy", "held, 1": "busy", "free, 0": "at work", "free, 1": "at work"}

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from footpass.events import halves_of
+from footpass.events import class_counts, halves_of
+from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig, TokenLogits, Written
+from footpass.playbyplay import PLAY_BY_PLAY_RECIPES
 from footpass.schema import ACTIONS, PAD, Action
-from footpass.sequence import sequence_loss, write_events
+from footpass.sequence import load_dst, sequence_loss, train_dst, write_events
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_match
 from footpass.tokens import decode, encode
 from footpass.windows import FixedWindows, WindowConfig, collate, detected
+from tests import golden
 from tests.tables import predictions, truth
 
 SPARSE = WindowConfig(span=250, augment="none", sparse=True)
@@ -38,6 +41,32 @@ def test_eight_windows_are_learned_by_heart():
     assert sum(len(one.tokens) for one in samples) > 40
     for one, told in zip(written, samples, strict=True):
         assert decode(one.tokens.numpy(), 0).tolist() == decode(told.tokens, 0).tolist()
+
+
+def test_a_run_does_not_go_on_with_other_logits(tmp_path):
+    """Those of a detector that was trained anew, say."""
+    events = simulate_match(1, minutes=2, seed=0).events
+    recipe = PLAY_BY_PLAY_RECIPES["smoke"]
+    halves = {
+        seed: detected([simulate_detections(events, released_detectors(), seed)["TAAD"]], events)
+        for seed in (0, 1)
+    }
+    counts = class_counts(events)
+    rows = train_dst(recipe, lambda epoch: halves[0], counts, tmp_path)
+    assert train_dst(recipe, lambda epoch: halves[0], counts, tmp_path) == rows
+    with pytest.raises(DataError, match=r"last.pt: of another config: about.lessons"):
+        train_dst(recipe, lambda epoch: halves[1], counts, tmp_path)
+
+
+def test_public_checkpoints_are_read(reference, tmp_path):
+    shapes = golden.read(reference, "dst_state_dict")["state_dict"]
+    state = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    torch.save({"model_state_dict": state}, tmp_path / "public.pt")
+    model, windows = load_dst(tmp_path / "public.pt", public=True)
+    assert model.config == DSTConfig(mask_memory=False) and windows == WindowConfig()
+    (tmp_path / "public.pt").write_bytes(b"no")
+    with pytest.raises(DataError, match="public.pt: no readable checkpoint"):
+        load_dst(tmp_path / "public.pt", public=True)
 
 
 class KnowsNothing(torch.nn.Module):

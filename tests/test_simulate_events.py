@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_season_and_another_one_another():
     first, again, other = (simulate_season(2, minutes=4, seed=seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again)
     assert not first.equals(other)
-    later = simulate_season(1, minutes=4, seed=1, first_game=1)
+    later = simulate_match(1, minutes=4, seed=1).events
     assert later["frame"].tolist() == first.loc[first["half"].str.startswith("game_1"), "frame"].tolist()
 
 

@@ -9,13 +9,11 @@ from footpass.files import DataError
 from footpass.schema import EOS, NO_SLOT, PAD, SOS, Action, State
 from footpass.tokens import (
     MISSING,
-    PAD_FRAME,
     Window,
     decode,
     encode,
     pad,
     window_features,
-    window_frames,
     windows,
 )
 
@@ -80,11 +78,6 @@ def test_windows_of_a_half():
     assert windows(10, 60, 750, 375) == [Window(10, 60, 10, 60)]
     own = [(w.own_start, w.own_stop) for w in windows(0, 1500, 750, 375)]
     assert own == [(0, 562), (562, 937), (937, 1500)]
-
-
-def test_frames_of_a_short_window_are_filled_up():
-    frames = window_frames(windows(10, 13, 5, 5)[0], span=5)
-    assert frames.tolist() == [1, 2, 3, PAD_FRAME, PAD_FRAME]
 
 
 def test_padding_is_neither_end_nor_start():

@@ -1,6 +1,8 @@
-"""A run small enough to be killed and repeated: ``python tests/tiny_run.py DIR EPOCHS``."""
+"""A run small enough to be killed and repeated: ``python tests/tiny_run.py DIR EPOCHS [STOP]``."""
 
+import itertools
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,8 +82,23 @@ def run(folder: Path, epochs: int = CONFIG.epochs, model: nn.Module | None = Non
     return train(model or tiny(), config, samples, weighted_loss, folder, validate=figures)
 
 
+def stop_at(moment: int, sign: Path) -> None:
+    """Wait to be killed in the micro-batch of this number, once ``sign`` is there."""
+    calls, loss = itertools.count(1), weighted_loss
+
+    def stopping_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        if next(calls) == moment:
+            sign.touch()
+            time.sleep(3600)
+        return loss(model, batch)
+
+    globals()["weighted_loss"] = stopping_loss
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     join_processes()
+    if len(sys.argv) > 3:
+        stop_at(int(sys.argv[3]), Path(sys.argv[1], "stopped"))
     # What each process starts from must not matter: the first one's weights count.
     run(Path(sys.argv[1]), int(sys.argv[2]), tiny(seed=rank_and_world()[0]))

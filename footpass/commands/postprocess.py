@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _inputs(args: argparse.Namespace) -> dict:
     from footpass.events import read_predictions
-    from footpass.evidence import open_logits
+    from footpass.evidence import load_logits
     from footpass.files import DataError
     from footpass.halves import open_halves
 
@@ -47,7 +47,7 @@ def _inputs(args: argparse.Namespace) -> dict:
     elif not args.data:
         raise DataError(f"{evidence}: logits need --data, the tactical data that say who is in a slot")
     else:
-        source = open_logits(evidence, open_halves(args.data, args.split))
+        source = load_logits(evidence, open_halves(args.data, args.split))
     return {"events": read_predictions(args.predictions), "evidence": source}
 
 

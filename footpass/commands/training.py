@@ -56,7 +56,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     predict = commands.add_parser("predict", help="logits and events of all halves of a split")
     predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
-    predict.add_argument("--public", action="store_true", help="of the public repository")
+    predict.add_argument(
+        "--public", action="store_true", help="of the public repository; with --logits, its DST"
+    )
     predict.add_argument("--data", required=True, metavar="DATA_DIR")
     predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
     predict.add_argument("--out", required=True, metavar="DIR")
@@ -143,6 +145,7 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     from footpass.events import write_events
     from footpass.metrics import evaluate
     from footpass.playbyplay import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+    from footpass.processes import join_processes, rank_and_world
     from footpass.recipes import predictions_path
     from footpass.release import load_release
     from footpass.runs import resolve_profile
@@ -158,7 +161,10 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     )
     release = load_release(args.release)
     taad = {"TAAD": release.predictions["TAAD"]}
-    events = leave_one_match_out(recipe, release.train, taad, release.val, args.out).table
+    device = join_processes()
+    events = leave_one_match_out(recipe, release.train, taad, release.val, args.out, device).table
+    if rank_and_world()[0] > 0:
+        return
     write_events(events, predictions_path(args.out, "val"))
     figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
     print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
@@ -174,10 +180,11 @@ def _changes(args: argparse.Namespace) -> dict:
 def _predict(args: argparse.Namespace) -> None:
     from footpass.checkpoints import load_checkpoint
 
-    if not args.public and load_checkpoint(args.checkpoint)["config"]["kind"].endswith("DST"):
-        _predict_dst(args)
+    if args.public:  # these do not say what they are
+        sequences = bool(args.logits)
     else:
-        _predict_detector(args)
+        sequences = load_checkpoint(args.checkpoint)["config"]["kind"].endswith("DST")
+    (_predict_dst if sequences else _predict_detector)(args)
 
 
 def _predict_dst(args: argparse.Namespace) -> None:
@@ -191,7 +198,7 @@ def _predict_dst(args: argparse.Namespace) -> None:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
-    model, windows = load_dst(args.checkpoint)
+    model, windows = load_dst(args.checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
     events = write_sequences(model.to(join_processes()), halves, windows)
     Path(args.out).mkdir(parents=True, exist_ok=True)

@@ -428,8 +428,9 @@ def answer_losses(
     moment = moment[action != PAD].mean()
     event = (action != PAD) & (action != EOS)
     odds = answers.who[event].float()  # (N, 26, 8)
-    if not len(odds):
-        return torch.stack((0 * moment, 0 * moment, moment))
+    if not len(odds):  # a sum of nothing, which still reaches every parameter: DDP waits for all
+        nothing = 0 * answers.who.float().sum()
+        return torch.stack((nothing, nothing, moment))
     which = odds[torch.arange(len(odds), device=odds.device), slot[event]]  # (N, 8)
     weights = None if action_weights is None else action_weights[:SOS].to(which)
     kind = F.cross_entropy(which, action[event], weights, label_smoothing=smoothing)

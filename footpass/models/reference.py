@@ -1,10 +1,27 @@
 """Checkpoints of the public FOOTPASS repository, loaded into our models."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from footpass.files import DataError
+
+
+def read_public(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of the public repository, by their public names.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.get("model_state_dict", state))
+    except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
+        raise DataError(f"{path}: no readable checkpoint ({type(error).__name__})") from error
 
 
 def load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:

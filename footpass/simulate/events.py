@@ -96,12 +96,9 @@ def simulate_match(game: int, minutes: float = 90.0, seed: int = 0) -> Simulated
     return SimulatedMatch(concat(events), pd.concat(lineups, ignore_index=True))
 
 
-def simulate_season(
-    matches: int, minutes: float = 90.0, seed: int = 0, first_game: int = 0
-) -> pd.DataFrame:
-    """Ground-truth event table of several matches, ``game_{first_game}`` and following."""
-    games = range(first_game, first_game + matches)
-    return concat(simulate_match(game, minutes, seed).events for game in games)
+def simulate_season(matches: int, minutes: float = 90.0, seed: int = 0) -> pd.DataFrame:
+    """Ground-truth event table of several matches, ``game_0`` and following."""
+    return concat(simulate_match(game, minutes, seed).events for game in range(matches))
 
 
 def _starting_line(rng: np.random.Generator) -> dict[int, int]:
