@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DataError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except OSError as error:  # a disk that is full or may not be written
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -39,7 +39,7 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
         raise DataError(f"{path}: no such checkpoint") from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
         raise DataError(
-            f"{path}: damaged, or no checkpoint of this project ({type(error).__name__}): delete it"
+            f"{path}: damaged, or no checkpoint of this project ({type(error).__name__})"
         ) from error
     for section, wanted in (expected or {}).items():
         parts = wanted if isinstance(wanted, Mapping) else {None: wanted}

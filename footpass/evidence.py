@@ -174,7 +174,8 @@ class LogitEvidence(Evidence):
     def __post_init__(self) -> None:
         for half, volume in self.logits.items():
             if half not in self.lineups:
-                raise DataError(f"half {half}: logits without tactical data, which say who is in a slot")
+                reason = "logits without tactical data, which say who is in a slot: of another split?"
+                raise DataError(f"half {half}: {reason}")
             # Logits that start at the half's first frame instead of 0 would be too short.
             least = (N_CLASSES, N_SLOTS, self.lineups[half].end_frame)
             if volume.shape[:-1] != least[:-1] or volume.shape[-1] < least[-1]:
@@ -264,8 +265,8 @@ def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
     try:
         with h5py.File(path) as file:
             logits = {half: stored[...] for half, stored in file.items()}
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    except (OSError, KeyError, RuntimeError, TypeError) as error:  # as HDF5 puts it, or a group
+        raise DataError(f"{path}: cannot be read, or is no logit store: {error}") from error
     return LogitEvidence(logits, lineups)
 
 

@@ -1,6 +1,7 @@
 """Halves: the rows of the tactical data as dense arrays, and a cache that is read in windows."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -335,6 +336,17 @@ def present_splits(data_dir: str | Path) -> list[str]:
     return splits
 
 
+def prepared_dir(data_dir: str | Path) -> Path:
+    """Where a data folder's halves are prepared: in ``prepared`` there.
+
+    Where that cannot be written, set ``$FOOTPASS_CACHE``: a folder with one for each data folder.
+    """
+    cache = os.environ.get("FOOTPASS_CACHE")
+    if not cache:
+        return Path(data_dir, "prepared")
+    return Path(cache, hashlib.sha256(str(Path(data_dir).resolve()).encode()).hexdigest()[:12])
+
+
 def open_halves(
     data_dir: str | Path,
     split: str,
@@ -346,7 +358,7 @@ def open_halves(
     Parameters
     ----------
     cache
-        Folder of the prepared halves; ``prepared`` in the data folder by default.
+        Folder of the prepared halves; `prepared_dir` by default.
     matches
         Only the first so many of the file.
 
@@ -361,7 +373,7 @@ def open_halves(
             f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder; where to get it: "
             f"python -m footpass check {data_dir}"
         )
-    cache = Path(cache or Path(data_dir, "prepared"))
+    cache = Path(cache or prepared_dir(data_dir))
     names = half_names(path)
     chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
     ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}

@@ -4,7 +4,9 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -159,8 +161,8 @@ def write_logits(
     Parameters
     ----------
     mark
-        What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one
-        are made anew.
+        What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one,
+        or of another video or other boxes, are made anew.
 
     Raises
     ------
@@ -187,8 +189,9 @@ def write_logits(
             if _is_complete(part, {name: footage[name]}, mark):
                 progress.update(half.n_frames)
                 continue
+            made_by = _made_by(mark, footage[name])
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored, began = _dataset(file, half, mark), time.monotonic()
+                stored, began = _dataset(file, half, made_by), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
@@ -200,14 +203,23 @@ def write_logits(
                 with h5py.File(parts / f"{name}.h5") as file:
                     file.copy(name, store)
         for name in footage:
-            (parts / f"{name}.h5").unlink()
+            for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
+                part.unlink()
         with suppress(OSError):  # other halves' parts may be in it
             parts.rmdir()
     wait_for_all()
     return path
 
 
-def _dataset(file: h5py.File, half: HalfMatch, mark: str) -> h5py.Dataset:
+def _made_by(mark: str, footage: Footage) -> str:
+    """All that the logits of a half depend on; neither times nor places, so that they may be copied."""
+    digest = hashlib.sha256(str(os.stat(footage.video).st_size).encode())
+    for part in (footage.half.state, footage.half.boxes):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return f"{mark} {digest.hexdigest()[:12]}"
+
+
+def _dataset(file: h5py.File, half: HalfMatch, made_by: str) -> h5py.Dataset:
     stored = file.create_dataset(
         half.name,
         (N_CLASSES, N_SLOTS, half.end_frame),
@@ -218,7 +230,7 @@ def _dataset(file: h5py.File, half: HalfMatch, mark: str) -> h5py.Dataset:
         shuffle=True,
     )
     stored.attrs["first_frame"] = half.first_frame
-    stored.attrs["made_by"] = mark
+    stored.attrs["made_by"] = made_by
     return stored
 
 
@@ -228,12 +240,12 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
         with h5py.File(path) as file:
             return all(
                 name in file
-                and file[name].attrs.get("made_by") == mark
+                and file[name].attrs.get("made_by") == _made_by(mark, entry)
                 and file[name].attrs.get("first_frame") == entry.half.first_frame
                 and file[name].shape[-1] == entry.half.end_frame
                 for name, entry in footage.items()
             )
-    except OSError:
+    except (OSError, KeyError, RuntimeError):  # missing, or damaged in one of HDF5's ways
         return False
 
 
@@ -255,6 +267,8 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     DataError
         If the file is not a logit store, or has no such half, or fewer frames of it.
     """
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file: predict the split with the run first")
     try:
         with h5py.File(path) as file:
             stored = file.get(half.name)
@@ -266,8 +280,8 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
                     f"{path}: half {half.name}: logits of shape {stored.shape} instead of {expected}"
                 )
             return stored[:, :, half.first_frame : half.end_frame]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read or is cut off: {error}") from error
+    except (OSError, KeyError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be read or is damaged: {error}") from error
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -330,11 +344,11 @@ def spot(
     DataError
         If a logit is not finite: the model has diverged.
     """
+    if not np.isfinite(logits).all(axis=0)[asked].all():
+        raise DataError("logits that are not finite: the model has diverged")
     best = logits.argmax(axis=0)  # (M, T)
     frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
     x = logits[:, tracklet, frame].astype(np.float64)  # (9, N)
-    if not np.isfinite(x).all():
-        raise DataError("logits that are not finite: the model has diverged")
     cls = best[tracklet, frame]
     # In order, so that of two frames with the same logits neither is better by a rounding error.
     score = 1 / np.exp(np.sort(x, axis=0) - x.max(axis=0)).sum(axis=0)

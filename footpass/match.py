@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 from footpass.events import halves_of, read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError, find, play_by_play_path, tactical_path
-from footpass.halves import HalfMatch, events_of, half_names, load_half
+from footpass.halves import HalfMatch, events_of, half_names, load_half, prepared_dir
 from footpass.inference import read_logits
 from footpass.metrics import Evaluation, evaluate, match_events
 from footpass.pages import write_page
@@ -94,7 +94,7 @@ def read_match(
     tactical = find(data_dir, tactical_path(split))
     positions = truth = None
     if tactical and half in half_names(tactical):
-        positions = load_half(tactical, half, Path(data_dir, "prepared"))
+        positions = load_half(tactical, half, prepared_dir(data_dir))
     play_by_play = find(data_dir, play_by_play_path(split))
     if positions is not None and positions.labels is not None:
         truth = events_of(positions)

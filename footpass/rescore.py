@@ -152,9 +152,11 @@ def fit(
     Raises
     ------
     DataError
-        If there are fewer than two halves to fit on, or none of train.
+        If there are fewer than two halves to fit on, or none of train, or a table is of other halves.
     """
     config = config or PROFILES["study"]
+    for number, table in enumerate(tables, 1):
+        _meets(table, truth, f"prediction file {number}", "the ground truth")
     shared = set(halves_of(truth)) & set(halves_of(train_truth))
     if shared:
         raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
@@ -179,10 +181,12 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
     Raises
     ------
     DataError
-        If there are not as many tables as the pipeline was fitted on.
+        If there are not as many tables as the pipeline was fitted on, or one is of other halves.
     """
     if len(tables) != len(rescorer.delays):
         raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
+    for number, other in enumerate(tables[1:], 2):
+        _meets(other, tables[0], f"prediction file {number}", "the first")
     table, finals = merge(on_time(tables, rescorer.delays)), []
     for (logistic, *stages), boosters in zip(rescorer.models, rescorer.boosters, strict=True):
         p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
@@ -194,6 +198,13 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
         finals.append(np.mean(blends[-rescorer.config.averaged :], axis=0))
     p = np.mean(finals, axis=0)
     return table, closed(np.where(p > 0, shifted(p, rescorer.shift), 0))
+
+
+def _meets(table: pd.DataFrame, other: pd.DataFrame, name: str, others: str) -> None:
+    """A model may lack halves; of nothing but other halves, its file is the wrong one."""
+    halves, known = set(halves_of(table)), set(halves_of(other))
+    if halves and known and not halves & known:
+        raise DataError(f"{name}: no half in common with {others}: of another split?")
 
 
 def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

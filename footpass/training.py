@@ -186,7 +186,11 @@ def train(
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
     if (run_dir / LAST).exists():
         fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
-        run.load_state_dict(load_checkpoint(run_dir / LAST, settings | {"train": fixed}), run_dir / LAST)
+        try:
+            content = load_checkpoint(run_dir / LAST, settings | {"train": fixed})
+        except DataError as error:
+            raise DataError(f"{error}: delete it to train anew, or choose another folder") from error
+        run.load_state_dict(content, run_dir / LAST)
         log.info("%s: goes on after optimizer step %d", run_dir, run.step)
     if rank == 0:
         _tidy(run_dir, run.rows)

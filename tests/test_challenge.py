@@ -108,6 +108,16 @@ def test_what_is_no_file_of_steps_is_refused(events, capsys, content, reason):
     assert not (events / "applied.json").exists()
 
 
+def test_evidence_of_another_split_is_refused(events, tmp_path, capsys):
+    other = read_predictions(events / "events.json")
+    other["half"] = other["half"].cat.rename_categories(lambda half: half.replace("game_", "game_9"))
+    write_events(other, tmp_path / "other.json")
+    files = ("--predictions", events / "events.json", "--evidence", tmp_path / "other.json")
+    truth = ("--ground-truth", events / "truth.json", "--out", tmp_path / "lomo.json")
+    assert main(["postprocess", "lomo", *map(str, (*files, *truth))]) == 2
+    assert "other.json: no half of" in capsys.readouterr().err
+
+
 def test_logits_need_tactical_data(events, capsys):
     files = ("--predictions", events / "events.json", "--evidence", events / "logits.h5")
     needed = ("--ground-truth", events / "truth.json", "--out", events / "steps.json")

@@ -369,7 +369,7 @@ def test_the_command_says_0_for_fine_1_for_wrong_2_for_cannot(season, tmp_path, 
     out = tmp_path / "check.json"
     assert main(["check", str(season), "--json", str(out)]) == 0
     assert json.loads(out.read_text())["fine"] is True
-    assert capsys.readouterr().out.splitlines()[-1] == "all fine"
+    assert capsys.readouterr().out.splitlines()[-1] == "what is there is fine; not there: 3 of the above"
 
     change_rows(season, H2, set_values((8, Tactical.ROLE, 0), (700, Tactical.ROLE, 21)))
     assert main(["check", str(season), "--json", str(out)]) == 1

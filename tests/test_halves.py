@@ -26,6 +26,7 @@ from footpass.halves import (
     half_names,
     load_half,
     open_halves,
+    prepared_dir,
     read_rows,
     row_faults,
     write_tactical,
@@ -491,11 +492,13 @@ def test_without_a_name_the_data_folder_is_the_one_beside_the_package(tmp_path, 
 # --- the command
 
 
-def test_prepare_prepares_every_split_once(season, capsys):
+def test_prepare_prepares_every_split_once(season, tmp_path, capsys, monkeypatch):
     shutil.copy(season / "val_tactical_data.h5", season / "train_tactical_data.h5")
-    out = season / "elsewhere"
-    assert main(["prepare", str(season), "--out", str(out)]) == 0
+    monkeypatch.setenv("FOOTPASS_CACHE", str(tmp_path / "elsewhere"))
+    assert main(["prepare", str(season)]) == 0
     assert "train: 2 halves" in capsys.readouterr().out
+    out = prepared_dir(season)
+    assert out.parent == tmp_path / "elsewhere"
     for split in ("train", "val"):
         meta = out / f"{split}_tactical_data" / "game_1_H1" / "meta.json"
         assert json.loads(meta.read_text())["labelled"] is True

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -186,6 +188,22 @@ def test_a_store_that_was_broken_off_goes_on_where_it_stopped(footage, tmp_path)
     write_logits(Crashing(0), footage, path, CONFIG, "one")  # it is complete: nothing is computed
 
 
+@pytest.mark.parametrize("changes", ["boxes", "video"])
+def test_logits_of_other_data_are_not_taken_over(footage, tmp_path, changes):
+    """A half of the same length, with corrected boxes or another video."""
+    path, entry = tmp_path / "logits.h5", footage[H1]
+    write_logits(Probe(), {H1: entry}, path, CONFIG, "one")
+    if changes == "boxes":
+        half = replace(entry.half, boxes=entry.half.boxes + np.float16(1))
+        other = replace(entry, half=half)
+    else:
+        video = tmp_path / "other.mp4"
+        video.write_bytes(Path(entry.video).read_bytes() + b"more")
+        other = replace(entry, video=video)
+    with pytest.raises(Crash):
+        write_logits(Crashing(0), {H1: other}, path, CONFIG, "one")
+
+
 @pytest.mark.parametrize("ends", ["the model fails", "nobody wants more"])
 def test_no_video_is_closed_while_it_is_decoded(footage, monkeypatch, ends):
     """Windows are decoded ahead in a thread: closing the file under it would crash the process."""
@@ -228,7 +246,7 @@ def test_damaged_stores_are_errors(footage, tmp_path):
     path = tmp_path / "logits.h5"
     half = footage[H1].half
     path.write_bytes(b"no HDF5")
-    with pytest.raises(DataError, match=r"logits.h5: cannot be read or is cut off"):
+    with pytest.raises(DataError, match=r"logits.h5: cannot be read or is damaged"):
         read_logits(path, half)
     with h5py.File(path, "w") as file:
         file[H1] = np.zeros((9, 26, 100), np.float16)
@@ -323,7 +341,7 @@ def test_a_half_without_events_is_not_lost(footage, tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_not_finite_are_an_error(value):
     logits = np.zeros((9, 26, 10), np.float16)
-    logits[3, 2, 4] = value
+    logits[:, 2, 4] = value  # all of them, so that none is the best
     with pytest.raises(DataError, match=r"game_9_H2: logits that are not finite"):
         events_from_logits(logits, half_with(np.ones((26, 10), np.int16)))
 

@@ -345,6 +345,17 @@ def test_train_truth_must_not_hold_what_is_fitted_on(season):
         fit([*tables.values()], val, val, TINY)
 
 
+def test_predictions_of_another_split_are_refused(season, fitted):
+    (dst, taad), val, train = season[0].values(), *season[1:]
+    elsewhere = taad.assign(
+        half=taad["half"].cat.rename_categories(lambda half: half.replace("_", "_9"))
+    )
+    with pytest.raises(DataError, match="prediction file 2: no half in common with the ground truth"):
+        fit([dst, elsewhere], val, train, TINY)
+    with pytest.raises(DataError, match="prediction file 2: no half in common with the first"):
+        rescore.apply(fitted, [dst, elsewhere])
+
+
 def test_as_many_tables_as_fitted_on(season, fitted):
     with pytest.raises(DataError, match="fitted on 2 prediction files, given 1"):
         rescore.apply(fitted, [season[0]["DST"]])

@@ -384,6 +384,13 @@ def test_bad_arguments_write_nothing(option, reason, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_data_that_are_there_are_not_overwritten(tmp_path, capsys):
+    (tmp_path / "train_tactical_data.h5").write_bytes(b"real")
+    assert main(["simulate", "--out", str(tmp_path), "--minutes", "0.1", "--no-video"]) == 2
+    assert "train_tactical_data.h5: there already" in capsys.readouterr().err
+    assert (tmp_path / "train_tactical_data.h5").read_bytes() == b"real"
+
+
 def test_a_half_of_a_few_frames_is_refused(tmp_path, capsys):
     arguments = ["simulate", "--out", str(tmp_path), "--matches", "1", "--workers", "1"]
     assert main([*arguments, "--minutes", "0.005"]) == 2

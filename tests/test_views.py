@@ -181,6 +181,8 @@ def test_view_command(tmp_path, capsys):
     for wrong, reason in (
         ([*arguments, "--out", str(tmp_path / "x.mp4")], "no videos/game_1001.mp4; try --view radar"),
         (["view", str(tmp_path), "game_5_H1", "--out", "x.mp4"], "no half game_5_H1"),
+        ([*arguments, "--out", "x.gif"], "x.gif: a name that ends in .mp4 or .png"),
+        ([*arguments, "--seconds", "nan", "--out", "x.mp4"], "--seconds nan: not a length"),
         ([*arguments, "--view", "radar", "--start", "9", "--out", "x.png"], "no frames 9..9"),
     ):
         assert main(wrong) == 2

@@ -19,7 +19,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     prepare = commands.add_parser("prepare", help="make halves fast to read, once")
     prepare.add_argument("data_dir", metavar="DATA_DIR")
-    prepare.add_argument("--out", metavar="DIR", help="default: DATA_DIR/prepared")
     prepare.set_defaults(run=_prepare)
 
     simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
@@ -66,7 +65,9 @@ def _check(args: argparse.Namespace) -> int:
     if not any(item.found for item in result.items):
         print("nothing there")
     else:
-        print("all fine" if result.fine else f"{len(result.problems):,} wrong")
+        missing = sum(not item.found for item in result.items)
+        fine = f"what is there is fine; not there: {missing} of the above" if missing else "all fine"
+        print(fine if result.fine else f"{len(result.problems):,} wrong")
     return 0 if result.fine else 1
 
 
@@ -74,13 +75,17 @@ def _prepare(args: argparse.Namespace) -> None:
     from footpass.halves import open_halves, present_splits
 
     for split in present_splits(args.data_dir):
-        halves = open_halves(args.data_dir, split, args.out)
+        halves = open_halves(args.data_dir, split)
         print(f"{split}: {len(halves)} halves")
 
 
 def _simulate(args: argparse.Namespace) -> None:
+    from footpass.files import tactical_path
     from footpass.simulate.season import write_season
 
+    there = Path(args.out, tactical_path(args.split))
+    if there.exists():
+        raise DataError(f"{there}: there already; it may be real: choose another --out, or delete it")
     halves = write_season(
         args.out,
         args.matches,
@@ -100,16 +105,21 @@ def _view(args: argparse.Namespace) -> None:
     from footpass import views
     from footpass.events import match_of, read_ground_truth, read_predictions
     from footpass.files import find, play_by_play_path, tactical_path, video_path
-    from footpass.halves import events_of, half_names, load_half, present_splits
+    from footpass.halves import events_of, half_names, load_half, prepared_dir, present_splits
     from footpass.video import video_reader, write_video
 
+    suffix = args.out.suffix.lower()
+    if suffix not in (".mp4", ".png"):
+        raise DataError(f"{args.out}: a name that ends in .mp4 or .png")
+    if not 0 < args.seconds < 1e6:
+        raise DataError(f"--seconds {args.seconds}: not a length")
     for split in present_splits(args.data_dir):
         path = find(args.data_dir, tactical_path(split))
         if path and args.half in half_names(path):
             break
     else:
         raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")
-    half = load_half(path, args.half, Path(args.data_dir, "prepared"))
+    half = load_half(path, args.half, prepared_dir(args.data_dir))
     labels = find(args.data_dir, play_by_play_path(split))
     truth = read_ground_truth(labels) if labels else None
     if half.labels is not None:
@@ -122,7 +132,7 @@ def _view(args: argparse.Namespace) -> None:
             raise DataError(f"{args.data_dir}: no {video_path(match_of(args.half))}; try --view radar")
         reader = video_reader(video)
     first = half.first_frame if args.start is None else args.start
-    still = args.out.suffix == ".png"
+    still = suffix == ".png"
     stop = first + 1 if still else min(first + round(args.seconds * FPS), half.end_frame)
     pictures = views.frames(args.view, half, range(first, stop), reader, truth, predictions)
     if still:

@@ -1,9 +1,12 @@
 """``postprocess``: fit the hand steps on halves with ground truth, apply them to any."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from footpass.schema import SPLITS
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -36,8 +39,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _inputs(args: argparse.Namespace) -> dict:
-    from footpass.events import read_predictions
-    from footpass.evidence import load_logits
+    from footpass.events import halves_of, read_predictions
+    from footpass.evidence import as_evidence, load_logits
     from footpass.files import DataError
     from footpass.halves import open_halves
 
@@ -48,7 +51,13 @@ def _inputs(args: argparse.Namespace) -> dict:
         raise DataError(f"{evidence}: logits need --data, the tactical data that say who is in a slot")
     else:
         source = load_logits(evidence, open_halves(args.data, args.split))
-    return {"events": read_predictions(args.predictions), "evidence": source}
+    events = read_predictions(args.predictions)
+    without = sorted(set(halves_of(events)) - set(as_evidence(source).halves))
+    if without and len(without) == len(halves_of(events)):
+        raise DataError(f"{evidence}: no half of {args.predictions}: of another split?")
+    if without:
+        log.warning("%s: nothing of %s: those events stay as they are", evidence, ", ".join(without))
+    return {"events": events, "evidence": source}
 
 
 def _lomo(args: argparse.Namespace) -> None:
@@ -82,5 +91,6 @@ def _apply(args: argparse.Namespace) -> None:
     done = postprocess(inputs["events"], as_evidence(inputs["evidence"]), config)
     write_events(done.table, args.out)
     fates = done.audit["fate"].value_counts()
-    changes = ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
-    print(f"{args.out}: {len(done.table)} events; by step: {changes}")
+    changes = ", ".join(f"{n} {fate}" for fate, n in fates.items() if n and fate != "kept")
+    count = f"{len(done.table)} of {len(inputs['events'])} events"
+    print(f"{args.out}: {count}; {changes or 'none changed'}")

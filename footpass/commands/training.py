@@ -1,11 +1,14 @@
 """``train`` and ``predict``: from data to checkpoints, logits and events."""
 
 import argparse
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from footpass.files import DataError
 from footpass.schema import SPLITS
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -121,6 +124,8 @@ def _train_dst(args: argparse.Namespace) -> None:
         train=replace(recipe.train, **_changes(args)),
         weighting=args.weighting or recipe.weighting,
     )
+    if recipe.rehearsal:
+        log.warning("no rehearsal on simulated matches here: that is part of the notebooks' studies")
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
     truth = {
         split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
@@ -183,7 +188,7 @@ def _predict(args: argparse.Namespace) -> None:
     if args.public:  # these do not say what they are
         sequences = bool(args.logits)
     else:
-        sequences = load_checkpoint(args.checkpoint)["config"]["kind"].endswith("DST")
+        sequences = str(load_checkpoint(args.checkpoint)["config"].get("kind")).endswith("DST")
     (_predict_dst if sequences else _predict_detector)(args)
 
 
@@ -199,9 +204,9 @@ def _predict_dst(args: argparse.Namespace) -> None:
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
     model, windows = load_dst(args.checkpoint, args.public)
+    Path(args.out).mkdir(parents=True, exist_ok=True)  # what cannot be written is found before decoding
     halves = open_recorded(args.data, args.split, args.logits)
     events = write_sequences(model.to(join_processes()), halves, windows)
-    Path(args.out).mkdir(parents=True, exist_ok=True)
     write_events(events, predictions_path(args.out, args.split))
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 

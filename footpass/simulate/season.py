@@ -95,6 +95,8 @@ def write_season(
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers: at least 1 is needed")
+    if seed < 0:
+        raise DataError(f"seed {seed} is negative")
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
     out = Path(out)
