@@ -50,7 +50,14 @@ def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
     )
     final = entry / "final.json"
     footpass(capsys, "postprocess", "apply", *unknown, "--out", final)
-    footpass(capsys, "submit", "--predictions", final, "--out", entry / "entry.zip")
+    known_places = ("--data", data, "--out", entry / "entry.zip")
+    footpass(capsys, "submit", "--predictions", final, *known_places)
+    for wrong, reason in (("predictions_val", "missing in challenge"), ("late", "is not within")):
+        events = read_predictions(final)
+        write_events(events.assign(frame=events["frame"] + 10**6), run / "late.json")
+        arguments = ("submit", "--predictions", run / f"{wrong}.json", *known_places)
+        assert main([str(part) for part in arguments]) == 2
+        assert reason in capsys.readouterr().err
 
     halves = list(open_halves(data, "challenge"))
     with zipfile.ZipFile(entry / "entry.zip") as archive:

@@ -4,9 +4,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, TOLERANCE
+from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RESCORE_NEEDS = {
     "lomo": ("ground_truth",),
@@ -37,7 +41,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     submit = commands.add_parser("submit", help="validate predictions and zip them")
     submit.add_argument("--predictions", required=True, metavar="P.json")
     submit.add_argument("--out", required=True, metavar="OUT.zip")
-    submit.add_argument("--layout", choices=("official", "flat"), default="official")
+    submit.add_argument("--data", metavar="DATA_DIR", help="check halves and frames against these data")
+    submit.add_argument("--split", choices=SPLITS, default="challenge", help="of the data (%(default)s)")
+    submit.add_argument(
+        "--layout", choices=("official", "flat"), default="official", help="in a folder or not"
+    )
     submit.set_defaults(run=_submit)
 
     rescore = commands.add_parser("rescore", help="decide which of several models' events are true")
@@ -107,8 +115,29 @@ def _submit(args: argparse.Namespace) -> None:
     from footpass.events import halves_of, read_predictions, write_submission
 
     predictions = read_predictions(args.predictions)
+    if predictions.empty:
+        raise DataError(f"{args.predictions}: no events: nothing to submit")
+    if args.data:
+        _check_places(predictions, args)
     write_submission(predictions, args.out, args.layout)
     print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
+
+
+def _check_places(predictions: "pd.DataFrame", args: argparse.Namespace) -> None:
+    """Every half of the split has predictions, no other has, and all frames are within."""
+    from footpass.events import halves_of
+    from footpass.halves import open_halves
+
+    halves, found = open_halves(args.data, args.split), set(halves_of(predictions))
+    for kind, names in (("missing", set(halves) - found), ("unknown", found - set(halves))):
+        if names:
+            raise DataError(f"{args.predictions}: {kind} in {args.split}: {', '.join(sorted(names))}")
+    for name, rows in predictions.groupby("half", observed=True):
+        first, end = halves[name].first_frame, halves[name].end_frame
+        outside = rows["frame"][(rows["frame"] < first) | (rows["frame"] >= end)]
+        if len(outside):
+            place = f"half {name}: frame {outside.iloc[0]} is not within {first}..{end - 1}"
+            raise DataError(f"{args.predictions}: {place}")
 
 
 def _rescore(args: argparse.Namespace) -> None:
