@@ -1,9 +1,10 @@
 """One training loop for every model: TAAD, TAAD + GNN and DST.
 
 A run is a pure function of its config, model and data. The order of the samples and all randomness
-depend on the seed, the epoch and the place in the epoch alone. So no generator's state needs keeping, a
-run that is killed goes on from its last checkpoint to the very weights of an undisturbed one, and
-several processes (``torchrun``, ``accelerate launch``) compute what one does.
+depend on the seed, the epoch and the place in the epoch alone. So no generator's state needs keeping, on
+the CPU a run that is killed goes on from its last checkpoint to the very weights of an undisturbed one,
+and several processes (``torchrun``, ``accelerate launch``) take the steps of one. What differs between
+them are batch-norm statistics: each process counts its own share, and they are averaged.
 """
 
 import json

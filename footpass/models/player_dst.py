@@ -163,7 +163,7 @@ class Prior(nn.Module):
 
 
 class PlayerDST(nn.Module):
-    """Frames to events; `loss` for training, `write` for decoding."""
+    """Frames to events; `answer_losses` for training, `write` for decoding."""
 
     def __init__(self, config: PlayerDSTConfig) -> None:
         super().__init__()
