@@ -47,7 +47,8 @@ AnyDST = DST | PlayerDST
 class Rehearsal:
     """Matches that are simulated to learn from before the real ones, and how.
 
-    Their detectors are made up too (`simulate.logits`); nothing in them comes from the data.
+    Their detectors are made up too (`simulate.logits`); nothing in them comes from the data but
+    the real play-by-play's statistics.
     """
 
     matches: int
