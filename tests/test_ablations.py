@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pandas as pd
@@ -12,7 +13,6 @@ import pytest
 from footpass import ablations
 from footpass.ablations import Grid, Outcome, Row, effects, evaluations, open_grid, read_grid, scores
 from footpass.files import DataError
-from footpass.seasons import find_season
 from footpass.stages import Busy
 from tests.tables import predictions, truth
 
@@ -110,7 +110,6 @@ WORKER = """
 import logging, sys
 from pathlib import Path
 from footpass import ablations
-from footpass.seasons import find_season
 from footpass.stages import Study
 
 logging.basicConfig(level=logging.WARNING)
@@ -140,20 +139,19 @@ def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
     grid.write_text(GRID)
     command = [sys.executable, "-c", WORKER, str(tmp_path / "stages"), str(grid)]
 
-    def start(name: str) -> subprocess.Popen:
+    def start(name: str, stack: ExitStack) -> subprocess.Popen:
         # Into files: one worker waits for the other, which must not wait for somebody to read its pipe.
         with open(tmp_path / f"{name}.out", "w") as out, open(tmp_path / f"{name}.log", "w") as log:
-            return subprocess.Popen(command, stdout=out, stderr=log)
+            worker = subprocess.Popen(command, stdout=out, stderr=log)
+        stack.callback(worker.kill)  # nothing where it is over
+        return worker
 
-    find_season("smoke")  # not both at once
     made, tables = [], []
     for names in (("one", "two"), ("three",)):
-        workers = [start(name) for name in names]
-        logs = "".join(
-            (worker.wait(300), (tmp_path / f"{name}.log").read_text())[1]
-            for name, worker in zip(names, workers, strict=True)
-        )
-        assert all(worker.returncode == 0 for worker in workers), logs
+        with ExitStack() as stack:
+            codes = [worker.wait() for worker in [start(name, stack) for name in names]]
+        logs = "".join((tmp_path / f"{name}.log").read_text() for name in names)
+        assert not any(codes), logs
         tables += [(tmp_path / f"{name}.out").read_text() for name in names]
         # Progress bars share lines with the log.
         made.append(re.findall(r"WARNING:[\w.]+:(\S+): not there yet", logs))
