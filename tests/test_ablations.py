@@ -110,6 +110,7 @@ WORKER = """
 import logging, sys
 from pathlib import Path
 from footpass import ablations
+from footpass.seasons import find_season
 from footpass.stages import Study
 
 logging.basicConfig(level=logging.WARNING)
