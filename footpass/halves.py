@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from footpass.events import HALF_NAME, match_of
-from footpass.files import DataError, atomic_write, find, tactical_path
+from footpass.files import DataError, atomic_write, find, locked, tactical_path
 from footpass.schema import (
     ACTIONS,
     FULL_HD,
@@ -393,16 +393,27 @@ def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
     """
     half = _prepared(path, name, cache)
     if half is None:
-        source = _source(path)  # before reading: a file that changes meanwhile is prepared again
-        rows = read_rows(path, name)
-        cells, first = _cells(rows, name, path)
-        labelled = rows.shape[1] > Tactical.LABEL
-        meta = {"source": source, "first_frame": first, "labelled": labelled}
-        _store(cells, meta, _folder(path, name, cache))
-        half = _prepared(path, name, cache)
+        folder = _folder(path, name, cache)
+        with ExitStack() as stack:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder.parent))  # of several processes, the first prepares
+            except OSError as error:
+                raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            half = _prepared(path, name, cache) or _prepare(path, name, cache)
     if half is None:
         raise DataError(f"{path}: half {name}: the file changes while it is being prepared")
     return half
+
+
+def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:
+    source = _source(path)  # before reading: a file that changes meanwhile is prepared again
+    rows = read_rows(path, name)
+    cells, first = _cells(rows, name, path)
+    labelled = rows.shape[1] > Tactical.LABEL
+    meta = {"source": source, "first_frame": first, "labelled": labelled}
+    _store(cells, meta, _folder(path, name, cache))
+    return _prepared(path, name, cache)
 
 
 def _folder(path: str | Path, name: str, cache: str | Path) -> Path:

@@ -4,6 +4,8 @@ import json
 import mmap
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -407,7 +409,7 @@ def test_a_half_written_half_is_not_used_and_not_left(season, monkeypatch):
         monkeypatch.setattr(halves_module, "atomic_write", broken)
         with pytest.raises(DataError, match="no space"):
             load_half(path, "game_1_H1", cache)
-        assert not [file for file in cache.rglob("*") if file.is_file()]
+        assert [file.name for file in cache.rglob("*") if file.is_file()] == [".lock"]
     monkeypatch.setattr(halves_module, "atomic_write", real)
     assert_same_half(load_half(path, "game_1_H1", cache), expected)
 
@@ -490,6 +492,20 @@ def test_without_a_name_the_data_folder_is_the_one_beside_the_package(tmp_path, 
 
 
 # --- the command
+
+
+def test_of_processes_that_come_at_once_one_prepares(season):
+    path, cache = season / "val_tactical_data.h5", season / "prepared"
+    for _ in range(10):
+        start = threading.Barrier(4)
+
+        def prepare(_, start=start):
+            start.wait()
+            return load_half(path, "game_1_H1", cache)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({half.n_frames for half in pool.map(prepare, range(4))}) == 1
+        shutil.rmtree(cache)
 
 
 def test_prepare_prepares_every_split_once(season, tmp_path, capsys, monkeypatch):
