@@ -126,6 +126,20 @@ def _umask() -> int:
     return mask
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make a folder and those it is in, unless it is there.
+
+    Raises
+    ------
+    DataError
+        If it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
 @contextmanager
 def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     """Keep other processes out of a folder; the operating system lets go when this one ends.

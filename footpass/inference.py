@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from footpass.clips import ClipConfig, Footage, Inputs, asked_about, game_state, window_boxes
 from footpass.configs import build, check_types, plain
 from footpass.events import class_counts, concat, load_json
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, make_folder
 from footpass.halves import HalfMatch
 from footpass.metrics import evaluate
 from footpass.models.x3d import normalise
@@ -172,13 +172,11 @@ def write_logits(
     path = Path(path)
     # Everything that the logits depend on.
     mark = f"{mark} {config.frames} {config.size} {config.grow} {stride} {precision}"
-    if _is_complete(path, footage, mark):
+    marks = {name: _made_by(mark, entry) for name, entry in footage.items()}
+    if _is_complete(path, footage, marks):
         return path
     parts = path.with_name(f"{path.name}.parts")
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{parts}: cannot be made: {error.strerror or error}") from error
+    make_folder(parts)
     rank, world = rank_and_world()
     mine = shard(list(footage), rank, world)
     frames = sum(footage[name].half.n_frames for name in mine)
@@ -186,12 +184,11 @@ def write_logits(
         for name in mine:
             half = footage[name].half
             part = parts / f"{name}.h5"
-            if _is_complete(part, {name: footage[name]}, mark):
+            if _is_complete(part, {name: footage[name]}, marks):
                 progress.update(half.n_frames)
                 continue
-            made_by = _made_by(mark, footage[name])
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored, began = _dataset(file, half, made_by), time.monotonic()
+                stored, began = _dataset(file, half, marks[name]), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
@@ -234,13 +231,13 @@ def _dataset(file: h5py.File, half: HalfMatch, made_by: str) -> h5py.Dataset:
     return stored
 
 
-def _is_complete(path: Path, footage: Mapping[str, Footage], mark: str) -> bool:
+def _is_complete(path: Path, footage: Mapping[str, Footage], marks: Mapping[str, str]) -> bool:
     """Whether a file has the logits of these halves, made in the same way."""
     try:
         with h5py.File(path) as file:
             return all(
                 name in file
-                and file[name].attrs.get("made_by") == _made_by(mark, entry)
+                and file[name].attrs.get("made_by") == marks[name]
                 and file[name].attrs.get("first_frame") == entry.half.first_frame
                 and file[name].shape[-1] == entry.half.end_frame
                 for name, entry in footage.items()

@@ -21,7 +21,7 @@ import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from footpass.files import DataError, atomic_write, fingerprint
+from footpass.files import DataError, atomic_write, fingerprint, make_folder
 
 PROFILES = ("smoke", "demo", "study", "paper")
 PROJECT = Path(__file__).parents[1]
@@ -156,10 +156,7 @@ def start_run(
     if type(seed) is not int or seed < 0:
         raise DataError(f"seed {seed!r} is not a whole number from 0")
     folder = Path(run_dir) if run_dir else PROJECT / "runs" / profile / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
+    make_folder(folder)
     (folder / "metrics.json").unlink(missing_ok=True)
     made = is_dataclass(config) and not isinstance(config, type)
     known = asdict(config) if made else dict(config or {})

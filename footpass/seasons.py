@@ -7,7 +7,7 @@ from pathlib import Path
 
 from footpass.clips import Footage, open_footage
 from footpass.events import load_json
-from footpass.files import DataError, atomic_write, data_dir, locked, tactical_path
+from footpass.files import DataError, atomic_write, data_dir, locked, make_folder, tactical_path
 from footpass.halves import HalfMatch
 from footpass.runs import PROJECT
 from footpass.schema import FPS
@@ -136,10 +136,7 @@ def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
 
     if finished():
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    make_folder(folder)
     with locked(folder):  # of several processes that come at once, the first simulates
         if finished():
             return folder

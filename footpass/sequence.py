@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from footpass.checkpoints import load_checkpoint, load_model
 from footpass.configs import build, plain
 from footpass.events import class_counts, concat
-from footpass.files import DataError, fingerprint, locked, tactical_path
+from footpass.files import DataError, fingerprint, locked, make_folder, tactical_path
 from footpass.halves import events_of, open_halves
 from footpass.inference import read_logits
 from footpass.losses import token_losses, token_weights
@@ -208,7 +208,7 @@ def rehearse_dst(
     rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
     if rehearsal is None:
         raise DataError("a recipe without a rehearsal: nothing to train on")
-    season.mkdir(parents=True, exist_ok=True)
+    make_folder(season)
     with locked(season):  # of several processes, the first simulates
         if not (season / tactical_path("train")).is_file():
             sizes = rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED

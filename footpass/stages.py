@@ -30,7 +30,7 @@ from footpass.events import (
     select_halves,
     write_events,
 )
-from footpass.files import DataError, locked
+from footpass.files import DataError, locked, make_folder
 from footpass.halves import events_of
 from footpass.inference import (
     SMOOTHINGS,
@@ -388,10 +388,7 @@ class Study:
         Busy
             If another process is in it, and this study does not wait.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        make_folder(folder)
         with ExitStack() as stack:
             busy = False
             if rank_and_world()[0] == 0:

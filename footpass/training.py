@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from footpass.checkpoints import load_checkpoint, save_checkpoint
 from footpass.configs import check_types, plain
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, make_folder
 from footpass.models.x3d import X3D
 from footpass.processes import rank_and_world, shard, sum_over_processes, wait_for_all
 from footpass.updates import Updates
@@ -369,10 +369,7 @@ def _write_log(path: Path, rows: list[dict]) -> None:
 
 def _tidy(run_dir: Path, rows: list[dict]) -> None:
     """Make the folder, remove what a killed run left half written, bring the log up to date."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{run_dir}: cannot be made: {error.strerror}") from error
+    make_folder(run_dir)
     for leftover in run_dir.glob(".*.pt.*"):
         leftover.unlink()
     _write_log(run_dir / LOG, rows)

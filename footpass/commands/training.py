@@ -3,9 +3,8 @@
 import argparse
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
-from footpass.files import DataError
+from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS
 
 log = logging.getLogger(__name__)
@@ -204,7 +203,7 @@ def _predict_dst(args: argparse.Namespace) -> None:
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
     model, windows = load_dst(args.checkpoint, args.public)
-    Path(args.out).mkdir(parents=True, exist_ok=True)  # what cannot be written is found before decoding
+    make_folder(args.out)  # what cannot be made is found before decoding
     halves = open_recorded(args.data, args.split, args.logits)
     events = write_sequences(model.to(join_processes()), halves, windows)
     write_events(events, predictions_path(args.out, args.split))
