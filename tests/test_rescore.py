@@ -412,11 +412,19 @@ def test_command_lomo_writes_events_of_all_halves(files, season, capsys):
 
 
 def test_command_fit_then_apply(files, season):
-    known = ["--ground-truth", "val.json", "--out", "model.json", "--profile", "smoke"]
-    assert main(["rescore", "fit", *PREDICTIONS, *known]) == 0
-    assert main(["rescore", "apply", *PREDICTIONS, "--model", "model.json", "--out", "out.json"]) == 0
-    expected = rescore.apply(rescore.load("model.json"), [*season[0].values()])
+    known = ["--ground-truth", "val.json", "--profile", "smoke"]
+    model = "new/model.json"
+    assert main(["rescore", "fit", *PREDICTIONS, *known, "--out", model]) == 0
+    assert main(["rescore", "apply", *PREDICTIONS, "--model", model, "--out", "out.json"]) == 0
+    expected = rescore.apply(rescore.load(model), [*season[0].values()])
     pd.testing.assert_frame_equal(read_predictions("out.json"), expected)
+
+
+def test_command_with_nowhere_to_write_fails_before_it_fits(files, monkeypatch, capsys):
+    monkeypatch.setattr(rescore, "fit", lambda *_: pytest.fail("hours for nothing"))
+    known = ["--ground-truth", "val.json", "--profile", "smoke", "--out", "val.json/model.json"]
+    assert main(["rescore", "fit", *PREDICTIONS, *known]) == 2
+    assert "val.json: cannot be made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

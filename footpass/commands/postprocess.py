@@ -41,9 +41,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _inputs(args: argparse.Namespace) -> dict:
     from footpass.events import halves_of, read_predictions
     from footpass.evidence import as_evidence, load_logits
-    from footpass.files import DataError
+    from footpass.files import DataError, make_folder
     from footpass.halves import open_halves
 
+    make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
     evidence = Path(args.evidence)
     if evidence.suffix == ".json":
         source = read_predictions(evidence)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, make_folder
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def _rescore(args: argparse.Namespace) -> None:
             raise DataError(f"rescore {action} needs --{name.replace('_', '-')}")
     if len(set(args.predictions)) < len(args.predictions):
         raise DataError("a prediction file is given twice")
+    make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
     tables = {path: read_predictions(path) for path in args.predictions}
     if action == "apply":
         events = rescore.apply(rescore.load(args.model), list(tables.values()))

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS
@@ -227,8 +228,10 @@ def _predict_detector(args: argparse.Namespace) -> None:
     footage = open_footage(args.data, args.split)
     adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
     halves = {name: entry.half for name, entry in footage.items()}
-    # Labels that are missing are missed before hours of inference.
+    # What is missing is missed before hours of inference.
     truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
+    if args.fit_adjustment:
+        make_folder(Path(args.fit_adjustment).parent)
     events = predict(
         args.checkpoint,
         footage,
