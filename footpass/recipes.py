@@ -64,6 +64,7 @@ class TAADRecipe:
 
 # Two CPU cores have no time for the published sizes: a batch of 6 clips would take them a minute.
 _SMALL = X3DConfig(stem=8, widths=(8, 24, 32, 48), depths=(1, 2, 2, 1))
+_MEDIUM = X3DConfig(stem=8, widths=(8, 32, 48, 64), depths=(1, 3, 3, 1))
 # Where all events lie in the middle of short clips, a model learns the place in the clip (the padding of
 # its convolutions tells it) before it looks at the players: here they may lie almost anywhere.
 _SHORT = ClipConfig(frames=16, size=(128, 224), earliest=1, latest=14, others=8)
@@ -81,15 +82,15 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
         validation=10,
     ),
     "study": TAADRecipe(
-        model=TAADConfig(_SMALL, width=48, head=64),
-        clips=replace(_SHORT, size=(144, 256), per_class=150),
+        model=TAADConfig(_MEDIUM, width=48, head=64),
+        clips=replace(_SHORT, size=(176, 320), per_class=150),
         train=TrainConfig(
-            epochs=14,
+            epochs=22,
             batch=2,
             accumulate=2,  # so that two processes can share a step
             rates={"": 2e-3},
             warmup=100,
-            milestones=(10, 13),
+            milestones=(16, 20),
             clip=1.0,
             ema=0.98,
             precision="bf16",
@@ -160,7 +161,7 @@ GNN_RECIPES: dict[str, GNNRecipe] = {
         validation=10,
     ),
     "study": GNNRecipe(
-        model=_SMALL_GRAPH,
+        model=replace(_SMALL_GRAPH, x3d=_MEDIUM),
         clips=_with_everyone("study"),
         train=TrainConfig(
             epochs=9,
