@@ -126,8 +126,13 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
         archive.writestr(entry, json.dumps(content if layout == "official" else content["events"]))
 
 
-def load_json(path: str | Path) -> object:
+def load_json(path: str | Path, finite: bool = True) -> object:
     """Read JSON as the standard has it: no NaN, no infinity, no name twice in an object.
+
+    Parameters
+    ----------
+    finite
+        Without, NaN and infinity are numbers too: for a caller who can say where they are.
 
     Raises
     ------
@@ -136,7 +141,8 @@ def load_json(path: str | Path) -> object:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_no_constant)
+        constant = _no_constant if finite else float
+        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=constant)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError:
@@ -159,7 +165,7 @@ def _no_constant(name: str) -> None:
 
 
 def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    content = load_json(path)
+    content = load_json(path, finite=False)
     if not isinstance(content, dict) or not {"keys", "events"} <= content.keys():
         raise DataError(f'{path}: not an object with "keys" and "events"')
     halves, events = content["keys"], content["events"]

@@ -73,8 +73,8 @@ BAD_FILES = {
         {"keys": ["a_H1"], "events": {"a_H1": {}}},
         "a_H1: the events are not a list",
     ),
-    "infinity": ('{"keys": ["a_H1"], "events": {"a_H1": [[1, 0, 1, 1, Infinity]]}}', "Infinity"),
-    "NaN": ('{"keys": ["a_H1"], "events": {"a_H1": [[1, 0, 1, 1, NaN]]}}', "NaN"),
+    "infinity": ('{"keys": ["a_H1"], "events": {"a_H1": [[1, 0, 1, 1, Infinity]]}}', "row 0: score inf"),
+    "NaN": ('{"keys": ["a_H1"], "events": {"a_H1": [[1, 0, 1, 1, NaN]]}}', "row 0: score nan"),
 }
 
 
