@@ -38,3 +38,11 @@ def test_figure_is_the_published_one(text, source, name):
 def test_links_and_pictures_are_there():
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert target.startswith("http") or (PROJECT / target).exists(), target
+
+
+def test_every_module_has_its_place():
+    listed = re.findall(r"`([a-z_]+(?:\.py|/))`", TEXT[TEXT.index("## Where things are") :])
+    package = PROJECT / "footpass"
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert sorted(listed) == sorted(modules | folders)
