@@ -30,11 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         return args.run(args) or 0
-    except DataError as error:
+    except (DataError, OSError) as error:  # OSError: a disk that is full or may not be written
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except OSError as error:  # a disk that is full or may not be written
-        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -446,7 +446,6 @@ def _store(cells: np.ndarray, meta: dict, folder: Path) -> None:
     """Put a half into the cache: a finished folder takes its place in one step."""
     temporary = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         new = temporary / "new"
         new.mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
-from footpass.files import DataError, atomic_write, play_by_play_path, release_dir
+from footpass.files import DataError, atomic_write, make_folder, play_by_play_path, release_dir
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
 
@@ -97,7 +97,7 @@ def write_release(
     tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
     tables |= {file: predictions[model] for model, file in PREDICTION_FILES.items()}
     for file, table in tables.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((folder / file).parent)
         write_events(table, folder / file)
     with atomic_write(folder / _SOURCE) as stream:
         json.dump({"what": what, "simulated": simulated}, stream)

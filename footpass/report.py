@@ -26,7 +26,7 @@ from pygments.formatters import HtmlFormatter
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
-from footpass.files import DataError, atomic_write, data_dir, locked, release_dir
+from footpass.files import DataError, atomic_write, data_dir, locked, make_folder, release_dir
 from footpass.pages import write_page
 from footpass.runs import PROJECT, resolve_profile
 
@@ -160,7 +160,7 @@ def run_notebooks(
     for path in progress:
         progress.set_postfix_str(path.stem)
         run_dir = folder / path.stem
-        run_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(run_dir)
         stamp = _stamp(path, profile)
         with locked(run_dir):
             if not _finished(run_dir, stamp):
@@ -299,7 +299,7 @@ def publish(folder: str | Path, out: str | Path) -> int:
     files = [f"{name}/{file}" for name in finished for file in ("metrics.json", "notebook.html")]
     files = ["index.html", *(file for file in files if (folder / file).is_file())]
     for file in files:
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((out / file).parent)
         with atomic_write(out / file, "wb") as stream:
             stream.write((folder / file).read_bytes())
     return sum((out / file).stat().st_size for file in files)

@@ -44,7 +44,7 @@ from footpass.classifiers import (
 from footpass.configs import build
 from footpass.crossfit import cross_fit
 from footpass.events import halves_of, load_json, match_of, select_halves
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, make_folder
 from footpass.patches import PatchConfig, cut_patches, paste
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 
@@ -280,7 +280,7 @@ def rescore_lomo(
             return fit(tables, known, train_truth, config, seed)
         path = Path(cache_dir) / f"rescore-{_key(tables, known, train_truth, config, seed)}.json"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             save(fit(tables, known, train_truth, config, seed), path)
         return load(path)
 
