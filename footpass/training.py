@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import ceil, nan
 from pathlib import Path
@@ -222,7 +222,8 @@ def train(
                 num_workers=config.workers,
                 pin_memory=next(model.parameters()).is_cuda,
             )
-            mean = run_epoch(net, _loaded(loader), loss, config.precision, run, after_step)
+            with _repeatable(next(model.parameters()).device):
+                mean = run_epoch(net, _loaded(loader), loss, config.precision, run, after_step)
             row = {"epoch": epoch, "step": run.step, "loss": mean, "rates": run.rates}
             if validate:
                 with torch.no_grad():
@@ -243,6 +244,18 @@ def train(
                 _write_log(run_dir / LOG, run.rows)
     wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """On the CPU, add up gradients in one order: of ``table[indices]``, its threads add in any."""
+    before = torch.get_deterministic_debug_mode()
+    if device.type == "cpu":
+        torch.set_deterministic_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def run_epoch(

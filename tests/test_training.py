@@ -402,6 +402,41 @@ def test_killed_by_sigkill_and_started_again(tmp_path):
     assert_same_run(tmp_path / "undisturbed", folder)
 
 
+class Table(nn.Module):
+    """Rows of a table by their indices, more of them than one thread adds up the gradients of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(3, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rows[torch.arange(9000) % 3] * x
+
+
+def test_threads_change_nothing_from_run_to_run(tmp_path):
+    rng = torch.Generator().manual_seed(5)
+    data = TensorDataset(torch.randn(2, 9000, 8, generator=rng))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for run in range(5):
+            config = TrainConfig(epochs=4, batch=1, rates={"": 1e-2})
+            train(
+                Table(),
+                config,
+                lambda _: data,
+                lambda m, b: (m(b[0]) - 1).square().mean(),
+                tmp_path / str(run),
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.get_deterministic_debug_mode() == 0
+    first, *others = (
+        load_checkpoint(tmp_path / str(run) / "last.pt")["model"]["rows"] for run in range(5)
+    )
+    assert all(torch.equal(first, rows) for rows in others)
+
+
 def test_finished_run_is_left_alone_and_can_be_prolonged(tmp_path):
     config = replace(PERCEPTRON, epochs=1)
     train(perceptron(), config, points, squares, tmp_path / "short")
