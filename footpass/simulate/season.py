@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -116,7 +116,7 @@ def write_season(
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
 
-    tables = list(tqdm(_in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
+    tables = list(tqdm(in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
     truth = concat(tables)
     if video:
         for game, played in itertools.groupby(jobs, lambda job: job.game):
@@ -160,7 +160,7 @@ def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.n
     rows[..., Tactical.FRAME] = motion.first_frame + np.arange(length)[:, None]
     rows[..., Tactical.PLAYER_ID] = 100 * np.array(squads)[team] + motion.jersey.T
     rows[..., Tactical.TEAM] = team
-    rows[..., Tactical.JERSEY] = np.where(_unread(motion), np.nan, motion.jersey).T
+    rows[..., Tactical.JERSEY] = np.where(unread_jerseys(motion), np.nan, motion.jersey).T
     rows[..., Tactical.ROLE] = motion.role.T
     rows[..., Tactical.X : Tactical.Y + 1] = (motion.xy / PITCH).transpose(1, 0, 2)
     rows[..., Tactical.VX : Tactical.VY + 1] = motion.velocity.transpose(1, 0, 2)
@@ -169,7 +169,7 @@ def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.n
     return rows.reshape(-1, len(Tactical))
 
 
-def _unread(motion: Motion) -> np.ndarray:
+def unread_jerseys(motion: Motion) -> np.ndarray:
     """(22, T) whether a shirt number is not known: of a substitute, until he acts, at most 5 s."""
     unread = np.zeros(motion.jersey.shape, bool)
     for figure, step in np.argwhere(np.diff(motion.jersey, axis=1) != 0):
@@ -244,7 +244,7 @@ def survey(
     """
     games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
     jobs = [_Job(game, half, minutes, seed, False, Path(), False) for game in games for half in (0, 1)]
-    parts = list(tqdm(_in_parallel(_survey_half, jobs, workers), total=len(jobs), unit="half"))
+    parts = list(tqdm(in_parallel(_survey_half, jobs, workers), total=len(jobs), unit="half"))
     events, rows = zip(*parts, strict=True)
     return concat(events), pd.DataFrame(rows)
 
@@ -293,7 +293,7 @@ def _join(path: Path, parts: list[Path]) -> None:
                 offset += source.frames
 
 
-def _in_parallel(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator:
+def in_parallel(work: Callable, jobs: Sequence, workers: int | None) -> Iterator:
     """Results in the order of the jobs; in this process if there is one worker only."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers == 1:
