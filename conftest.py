@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from footpass.files import release_dir
+from footpass.data.paths import release_dir
 
 # Notebooks, wherever they are run from in a test run, use the seconds-long profile.
 os.environ["FOOTPASS_PROFILE"] = "smoke"

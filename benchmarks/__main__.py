@@ -10,8 +10,8 @@ import torch
 from tqdm.auto import tqdm
 
 import benchmarks
-from footpass.files import atomic_write
-from footpass.runs import PROJECT, environment, git_revision
+from footpass.files import PROJECT, atomic_write
+from footpass.report.run import environment, git_revision
 
 OUT = PROJECT / "reports" / "benchmarks.json"
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks import harness, plain_boxes
 from benchmarks.bench_window import half_rows
-from footpass.clips import ClipConfig, window_boxes
-from footpass.halves import dense
+from footpass.data.halves import dense
+from footpass.detectors.clips import ClipConfig, window_boxes
 from footpass.schema import N_SLOTS
 
 CLIPS = 6

@@ -3,10 +3,10 @@
 import torch
 
 from benchmarks.harness import compare, main
-from benchmarks.plain_decode import PlainDST
 from footpass.models.dst import DST, DSTConfig, Memory
-from footpass.models.reference import load_reference
+from footpass.models.public import load_reference
 from footpass.schema import EOS
+from tests.oracles.decode import PlainDST
 
 WINDOWS, EVENTS = 4, 25
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from benchmarks import plain_features as plain
 from benchmarks.harness import compare, main
-from footpass.candidates import features, merge, scores_of, transitions
+from footpass.ensemble.candidates import merge, scores_of
+from footpass.ensemble.features import features, transitions
 from footpass.events import halves_of, match_of, select_halves
-from footpass.release import load_release
+from footpass.experiments.release import load_release
 from footpass.schema import N_CLASSES
+from tests.oracles import features as plain
 
 
 def run() -> dict:

@@ -2,10 +2,10 @@
 
 import torch
 
-from benchmarks import plain_graph
 from benchmarks.harness import compare, main
 from footpass.models.gnn import GNNConfig, Neighbours, nearest_neighbours
 from footpass.schema import N_SLOTS
+from tests.oracles import graph as plain_graph
 
 CLIPS, FRAMES = 6, 50
 

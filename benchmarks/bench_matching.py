@@ -1,10 +1,10 @@
 """Matching of the TAAD predictions on val: vectorised against a loop over events."""
 
 from benchmarks.harness import compare, main
-from benchmarks.plain_matching import match_events as plain
+from footpass.experiments.release import load_release
 from footpass.metrics import match_events
-from footpass.release import load_release
 from footpass.schema import TOLERANCE
+from tests.oracles.matching import match_events as plain
 
 
 def run() -> dict:

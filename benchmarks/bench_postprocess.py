@@ -1,11 +1,11 @@
 """The four steps of post-processing on a match of released predictions: vectorised against loops."""
 
-from benchmarks import plain_postprocess as plain
 from benchmarks.harness import compare, main
 from footpass.events import halves_of, match_of, select_halves
-from footpass.evidence import EventEvidence
-from footpass.postprocess import NMS, Gate, PostprocessConfig, Reassign, Refine, postprocess
-from footpass.release import load_release
+from footpass.experiments.release import load_release
+from footpass.postprocess.evidence import EventEvidence
+from footpass.postprocess.steps import NMS, Gate, PostprocessConfig, Reassign, Refine, postprocess
+from tests.oracles import postprocess as plain
 
 CONFIG = PostprocessConfig(
     reassign=Reassign(0.2, window=12),

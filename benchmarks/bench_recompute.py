@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.harness import compare
-from footpass.memory import LiveBytes
+from footpass.experiments.costs import LiveBytes
 from footpass.models.taad import PlayerFeatures
 from footpass.models.x3d import X3DConfig
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from benchmarks import plain_roi
 from benchmarks.harness import compare, main
-from footpass.memory import LiveBytes
+from footpass.experiments.costs import LiveBytes
 from footpass.models.taad import ROI_CELLS, STRIDE, roi_mean
+from tests.oracles import roi as plain_roi
 
 TRACKLETS, FRAMES = 26, 50
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import main
+from footpass.data.video import write_video
 from footpass.schema import FPS
 from footpass.simulate.render import choose_kits, render
 from footpass.simulate.season import simulate_half, tactical_rows
-from footpass.video import write_video
 
 
 def run_half() -> dict:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import plain_window
 from benchmarks.harness import main
-from footpass.halves import load_half, write_tactical
+from footpass.data.cache import load_half
+from footpass.data.tactical import write_tactical
 from footpass.schema import Tactical
+from tests.oracles import window as plain_window
 
 FRAMES, WINDOW, FIRST = 45 * 60 * 25, 750, 75_000
 HALF = "game_1_H2"

@@ -8,7 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from footpass.commands import ablate, data, postprocess, reporting, scoring, training
+from footpass.cli import ablate, data, postprocess
+from footpass.cli import evaluate as scoring
+from footpass.cli import report as reporting
+from footpass.cli import train as training
 from footpass.files import DataError
 
 

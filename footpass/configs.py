@@ -5,6 +5,7 @@ type must not get as far as the hundredth training step.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from math import isfinite
@@ -15,6 +16,7 @@ from footpass.files import DataError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -85,3 +87,20 @@ def _parsed(value: Any, hint: Any) -> Any:
 def plain(config: Any) -> dict[str, Any]:
     """A config as JSON has it: dicts, lists, numbers, strings, None."""
     return json.loads(json.dumps(asdict(config)))
+
+
+PROFILES = ("smoke", "demo", "study", "paper")
+
+
+def resolve_profile(profile: str | None = None) -> str:
+    """The profile asked for, else ``$FOOTPASS_PROFILE``, else ``demo``.
+
+    Raises
+    ------
+    DataError
+        If there is no such profile.
+    """
+    name = profile or os.environ.get("FOOTPASS_PROFILE") or "demo"
+    if name not in PROFILES:
+        raise DataError(f"profile {name!r} is none of {', '.join(PROFILES)}")
+    return name

@@ -30,7 +30,11 @@ class Cuttable(Protocol):
 
 
 Inputs = Mapping[str, pd.DataFrame | Cuttable]
+
+
 Fit = Callable[[Inputs, pd.DataFrame], Any]
+
+
 Apply = Callable[[Any, Inputs], pd.DataFrame]
 
 

@@ -51,14 +51,6 @@ def class_counts(table: pd.DataFrame) -> np.ndarray:
     return np.bincount(table["cls"], minlength=max(ACTIONS) + 1)[min(ACTIONS) :]
 
 
-def pairs_within(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """All ``(i, j)`` with ``|a[i] - b[j]| <= reach``, sorted by i; ``b`` is sorted."""
-    first = np.searchsorted(b, a - reach, side="left")
-    count = np.searchsorted(b, a + reach, side="right") - first
-    i = np.repeat(np.arange(len(a)), count)
-    return i, np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(i))
-
-
 def read_ground_truth(path: str | Path) -> pd.DataFrame:
     """Read a ground-truth file, rows ``[frame, team, jersey, class, box_visible, replay]``.
 
@@ -266,3 +258,8 @@ def _official(table: pd.DataFrame, where: str | Path) -> dict:
     for half, half_rows in events.items():
         _check_rows(half_rows, columns, f"{where}: half {half}")
     return {"keys": list(events), "events": events}
+
+
+def predictions_path(run_dir: str | Path, split: str) -> Path:
+    """The events that a run predicts on a split."""
+    return Path(run_dir, f"predictions_{split}.json")

@@ -1,4 +1,4 @@
-"""Files: where data is found, one error for all bad input, atomic writing, fingerprints."""
+"""Files: one error for all bad input, whole-or-nothing writes, locks, fingerprints."""
 
 import fcntl
 import hashlib
@@ -8,87 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from footpass.schema import SPLITS
+PROJECT = Path(__file__).parents[1]  # where notebooks, reports and, by default, data and runs lie
 
 
 class DataError(ValueError):
     """Input that cannot be used; its message names the file and says what to do."""
-
-
-def release_dir() -> Path | None:
-    """Folder of the public FOOTPASS release, or None where there is none.
-
-    It is ``$FOOTPASS_RELEASE``, by default ``data/FOOTPASS`` beside the package: a clone of the
-    public repository, with ``playbyplay_GT`` and ``playbyplay_PRED`` inside.
-
-    Raises
-    ------
-    DataError
-        If ``$FOOTPASS_RELEASE`` is set and is not such a folder (a typing error must not
-        silently turn real figures into simulated ones).
-    """
-    named = os.environ.get("FOOTPASS_RELEASE")
-    folder = Path(named) if named else Path(__file__).parents[1] / "data" / "FOOTPASS"
-    if (folder / "playbyplay_GT").is_dir():
-        return folder.resolve()
-    if named:
-        raise DataError(f"FOOTPASS_RELEASE={named}: no folder playbyplay_GT inside it")
-    return None
-
-
-def data_dir() -> Path | None:
-    """Folder of tactical data and videos, or None where there is none.
-
-    It is ``$FOOTPASS_DATA``, by default ``data`` beside the package. `find` says what it holds.
-
-    Raises
-    ------
-    DataError
-        If ``$FOOTPASS_DATA`` is set and is not a folder.
-    """
-    named = os.environ.get("FOOTPASS_DATA")
-    folder = Path(named) if named else Path(__file__).parents[1] / "data"
-    if named and not folder.is_dir():
-        raise DataError(f"FOOTPASS_DATA={named}: no such folder")
-    present = any(find(folder, tactical_path(split)) for split in SPLITS)
-    return folder.resolve() if named or present else None
-
-
-# Where a file lies in a data folder; the simulator writes to these paths.
-def tactical_path(split: str) -> Path:
-    """Tactical data of a split, below the data folder."""
-    return Path(f"{split}_tactical_data.h5")
-
-
-def play_by_play_path(split: str) -> Path:
-    """Ground-truth events of a split, below the data folder."""
-    return Path("playbyplay_GT") / f"playbyplay_{split}.json"
-
-
-def video_path(match: str) -> Path:
-    """Video of a match, below the data folder."""
-    return Path("videos") / f"{match}.mp4"
-
-
-def find(folder: str | Path, path: Path) -> Path | None:
-    """Where ``path`` is in a data folder: as written, else a file of that name in any sub-folder.
-
-    The archives unpack into folders of their own (``tactical_data_VAL``, ``videos_352x640_VAL``), which
-    may also be links. Of several files of that name the least deep is taken, then the first
-    by name: 352x640 before fullHD.
-    """
-    direct = Path(folder, path)
-    if direct.is_file():
-        return direct
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        if path.name in names:
-            found.append(Path(place, path.name))
-    return min(found, key=lambda file: (len(file.parts), file), default=None)
 
 
 @contextmanager

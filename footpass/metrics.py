@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.events import halves_of, match_of, pairs_within, select_halves
+from footpass.events import halves_of, match_of, select_halves
 from footpass.files import DataError
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERANCE
+from footpass.timeline import pairs_within
 
 N_ACTIONS = len(ACTIONS)
+
+
 SPLITS = ("box", "no_box", "replay", "live")
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from footpass.files import tactical_path, video_path
-from footpass.halves import write_tactical
+from footpass.data.paths import tactical_path, video_path
+from footpass.data.tactical import write_tactical
+from footpass.data.video import write_video
 from footpass.schema import FULL_HD, MODEL_SIZE, N_ROLES, Tactical
-from footpass.video import write_video
 
 SIZE = (64, 96)  # of the pictures
 FIRST = {"game_1_H1": 3, "game_1_H2": 300}  # frames before and between the halves, as in real videos

@@ -11,7 +11,7 @@ from footpass.files import DataError
 from footpass.models.gnn import GNNConfig
 from footpass.models.taad import TAADConfig
 from footpass.models.x3d import X3DConfig
-from footpass.training import TrainConfig
+from footpass.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

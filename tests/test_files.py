@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from footpass.files import DataError, atomic_write, fingerprint, release_dir
+from footpass.data.paths import release_dir
+from footpass.files import DataError, atomic_write, fingerprint
 
 
 def test_a_writer_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.plain_matching import match_events as plain_match_events
 from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError
 from footpass.metrics import bootstrap, confusion, evaluate, match_events
 from footpass.schema import ACTION_LABELS
+from tests.oracles.matching import match_events as plain_match_events
 from tests.tables import predictions, truth
 
 HALVES = ("game_1_H1", "game_1_H2")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from footpass.runs import PROJECT
+from footpass.files import PROJECT
 
 # 0.5284<!--study/07_ensemble:rescored_macro_f1-->, where the comment names the run and its metric.
 FIGURE = re.compile(r"([-+]?[\d.,]+)\**<!--([\w/]+):([\w.]+)-->")

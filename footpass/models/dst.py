@@ -6,16 +6,23 @@ The layers are those of `torch.nn.Transformer` (normalised after each step, ReLU
 decoding can keep keys and values.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from footpass.files import DataError
+from footpass.models.transformer import (
+    FUSIONS,
+    KeysValues,
+    TransformerLayer,
+    Written,
+    frame_code,
+    layers_of,
+)
 from footpass.schema import (
     EOS,
     N_ACTION_TOKENS,
@@ -23,18 +30,11 @@ from footpass.schema import (
     N_SLOT_TOKENS,
     N_SLOTS,
     NO_SLOT,
+    PAD_FRAME,
     SOS,
     State,
     Token,
 )
-from footpass.tokens import PAD_FRAME
-
-if TYPE_CHECKING:
-    from footpass.models.player_dst import PlayerDSTConfig
-
-FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
-_FEW_ROWS = 4  # measured on the CPU: with 2 threads up to twice as fast, from 8 rows slower
-CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,6 @@ class TokenLogits(NamedTuple):
     frame: Tensor
 
 
-KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
-
-
 class Memory(NamedTuple):
     """What the decoder reads of a batch of windows, made once.
 
@@ -100,13 +97,6 @@ class Memory(NamedTuple):
     keys_values: list[KeysValues]
     mask: Tensor | None
     length: Tensor
-
-
-class Written(NamedTuple):
-    """A decoded window: tokens ``(n, 3)`` without SOS and EOS, scores ``(n,)`` of their actions."""
-
-    tokens: Tensor
-    scores: Tensor
 
 
 class DST(nn.Module):
@@ -151,7 +141,7 @@ class DST(nn.Module):
         Parameters
         ----------
         features
-            ``(B, T, inputs)`` of each frame (`footpass.tokens.window_features`).
+            ``(B, T, inputs)`` of each frame (`sequence.tokens.window_features`).
         frames
             ``(B, T)`` int, 1..span, `PAD_FRAME` for padding.
         tokens
@@ -280,7 +270,7 @@ class DST(nn.Module):
 
     @staticmethod
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Public tensors under our names, for `footpass.models.reference.load_reference`.
+        """Public tensors under our names, for `models.public.load_reference`.
 
         The public decoder embedding is one matrix on three one-hot vectors: its columns become the rows
         of three tables, its bias goes into the first. The public EOS is written into the frame that also
@@ -328,91 +318,3 @@ _PUBLIC_NAMES = {
     "norm2": "norms.1",
     "norm3": "norms.2",
 }
-
-
-def frame_code(frames: Tensor, width: int) -> Tensor:
-    """Sinusoidal code of frame numbers ``(...)``: sine and cosine by turns, ``(..., width)``."""
-    rates = torch.arange(0, width, 2, device=frames.device) * (-math.log(CODE_BASE) / width)
-    angles = frames[..., None] * rates.exp()
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
-
-
-class _Linear(nn.Linear):
-    """A linear layer that is quick for a few rows too: PyTorch's own then leaves all but one core idle.
-
-    Decoding reads all weights for each token of a few windows. With the weights as the left factor, BLAS
-    shares them out among the cores, as it does by itself for a single row.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)
-        if x.device.type != "cpu" or not 1 < len(rows) <= _FEW_ROWS:
-            return super().forward(x)
-        y = torch.addmm(self.bias[:, None], self.weight, rows.T)
-        return y.T.contiguous().view(*x.shape[:-1], self.out_features)
-
-
-class _Attention(nn.Module):
-    def __init__(self, config: "DSTConfig | PlayerDSTConfig") -> None:
-        super().__init__()
-        self.heads, self.dropout = config.heads, config.dropout
-        self.query = _Linear(config.width, config.width)
-        self.key_value = _Linear(config.width, 2 * config.width)
-        self.out = _Linear(config.width, config.width)
-
-    def keys_values(self, x: Tensor) -> KeysValues:
-        keys, values = self.key_value(x).chunk(2, dim=-1)
-        return self._split(keys), self._split(values)
-
-    def forward(
-        self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
-        x = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            *keys_values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )  # (B, heads, L, width / heads)
-        return self.out(x.transpose(1, 2).flatten(2))  # (B, L, width)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, L, width / heads)
-
-
-class TransformerLayer(nn.Module):
-    """Attention to the own sequence, in the decoder to the memory, then two linear layers."""
-
-    def __init__(self, config: "DSTConfig | PlayerDSTConfig", cross: bool) -> None:
-        super().__init__()
-        self.attention = _Attention(config)
-        self.cross = _Attention(config) if cross else None
-        self.feedforward = nn.Sequential(
-            _Linear(config.width, config.feedforward),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            _Linear(config.feedforward, config.width),
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(
-        self,
-        x: Tensor,
-        keys_values: KeysValues,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        memory: tuple[KeysValues, Tensor | None] | None = None,
-    ) -> Tensor:
-        x = self.norms[0](x + self.dropout(self.attention(x, keys_values, mask, causal)))
-        if memory is not None:
-            assert self.cross is not None
-            # Several sequences of a window are read as one longer one, so the memory is not repeated.
-            by_window = x.reshape(len(memory[0][0]), -1, x.shape[-1])
-            x = self.norms[1](x + self.dropout(self.cross(by_window, *memory)).view_as(x))
-        return self.norms[-1](x + self.dropout(self.feedforward(x)))
-
-
-def layers_of(stack: nn.ModuleList) -> list[TransformerLayer]:
-    """The layers of an encoder or decoder; of a `ModuleList`, types are not known."""
-    return cast(list[TransformerLayer], list(stack))

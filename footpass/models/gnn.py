@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from footpass.models.reference import rename, take_alias
+from footpass.models.public import rename, take_alias
 from footpass.models.taad import PlayerFeatures, features_from_reference
 from footpass.models.x3d import X3DConfig
 from footpass.schema import N_CLASSES, Node
@@ -157,6 +157,10 @@ class TAADGNN(nn.Module):
         self.dropout = nn.Dropout(config.head_dropout)
         self.classify = nn.Linear(head, N_CLASSES)
 
+    def freeze(self, blocks: int | None) -> None:
+        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
+        self.features.x3d.freeze(blocks)
+
     def forward(
         self,
         clip: Tensor,
@@ -224,7 +228,7 @@ class TAADGNN(nn.Module):
 
     @staticmethod
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Public tensors under our names, for `footpass.models.reference.load_reference`."""
+        """Public tensors under our names, for `models.public.load_reference`."""
         state = features_from_reference(public)
         names = {
             "MLP_to_graph_1.": "visual.0.",

@@ -15,15 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from footpass.files import DataError
-from footpass.models.dst import FUSIONS, KeysValues, TransformerLayer, Written, frame_code, layers_of
+from footpass.models.transformer import (
+    FUSIONS,
+    KeysValues,
+    TransformerLayer,
+    Written,
+    frame_code,
+    layers_of,
+)
 from footpass.schema import (
     EOS,
+    MISSING,
     N_ACTION_TOKENS,
     N_CLASSES,
     N_ROLES,
     N_SLOTS,
     NO_SLOT,
-    PAD,
+    PAD_FRAME,
     PITCH,
     SCORE_THRESHOLD,
     SOS,
@@ -31,13 +39,22 @@ from footpass.schema import (
     State,
     Token,
 )
-from footpass.tokens import MISSING, PAD_FRAME
 
 _GAPS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 45)  # steps since the last event, in classes
+
+
 _NEVER = -50.0  # log-odds
+
+
 _SURE = 8.0  # log-odds beyond which evidence says no more
+
+
 _CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
+
+
 _SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
+
+
 _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, nearness is 1/e
 
 
@@ -414,24 +431,3 @@ def _places(state: Tensor) -> Tensor:
     goal = torch.hypot(end, PITCH[1] * (y - 0.5))
     near = (-line / _NEAR_LINE).exp(), (-end / _NEAR_LINE).exp(), (-goal / _NEAR_GOAL).exp()
     return torch.stack((*near, (-torch.hypot(vx, vy) / _STILL).exp()), dim=-1)
-
-
-def answer_losses(
-    answers: Answers, target: Tensor, action_weights: Tensor | None = None, smoothing: float = 0.05
-) -> Tensor:
-    """Cross-entropies of action, slot and step, ``(3,)``: means over the tokens that have one.
-
-    The arguments are those of `losses.token_losses`. An end is told by the step, so it has no weight.
-    """
-    action, slot, _ = target.unbind(-1)
-    moment = -answers.when.gather(-1, answers.step[..., None])[..., 0]
-    moment = moment[action != PAD].mean()
-    event = (action != PAD) & (action != EOS)
-    odds = answers.who[event].float()  # (N, 26, 8)
-    if not len(odds):  # a sum of nothing, which still reaches every parameter: DDP waits for all
-        nothing = 0 * answers.who.float().sum()
-        return torch.stack((nothing, nothing, moment))
-    which = odds[torch.arange(len(odds), device=odds.device), slot[event]]  # (N, 8)
-    weights = None if action_weights is None else action_weights[:SOS].to(which)
-    kind = F.cross_entropy(which, action[event], weights, label_smoothing=smoothing)
-    return torch.stack((kind, F.cross_entropy(odds.logsumexp(-1), slot[event]), moment))

@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from footpass.models.reference import rename, take_alias
+from footpass.models.public import rename, take_alias
 from footpass.models.x3d import X3D, X3DConfig
 from footpass.schema import N_CLASSES
 
 STRIDE = 8  # of the features that boxes are pooled from
+
+
 ROI_CELLS = (4, 2)  # rows and columns of the RoI-align that the mean is taken of
 
 
@@ -165,6 +167,10 @@ class TAAD(nn.Module):
         self.norm = nn.BatchNorm1d(config.head)
         self.classify = nn.Linear(config.head, N_CLASSES)
 
+    def freeze(self, blocks: int | None) -> None:
+        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
+        self.features.x3d.freeze(blocks)
+
     def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor, *game_state: Tensor) -> Tensor:
         """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`.
 
@@ -179,7 +185,7 @@ class TAAD(nn.Module):
 
     @staticmethod
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Public tensors under our names, for `footpass.models.reference.load_reference`."""
+        """Public tensors under our names, for `models.public.load_reference`."""
         names = {"conv1.": "conv.", "bn1.": "norm.", "fc1.": "classify."}
         return rename(features_from_reference(public), names)
 

@@ -84,13 +84,13 @@ class X3D(nn.Module):
         fine, middle, coarse = features[2:]
         return fine, middle, coarse  # (B, C, T, H/8, W/8), (.., H/16, W/16), (.., H/32, W/32)
 
-    def freeze(self, blocks: int) -> None:
-        """Freeze the first ``blocks`` of the five (0 none, 5 all) and let the others train.
+    def freeze(self, blocks: int | None) -> None:
+        """Freeze the first ``blocks`` of the five (0 none, None all) and let the others train.
 
         A frozen block learns nothing at all: the statistics of its batch norms stay too, also after
         `train()`.
         """
-        self.frozen = blocks
+        self.frozen = blocks = len(self.blocks) if blocks is None else blocks
         for i, block in enumerate(self.blocks):
             block.requires_grad_(i >= blocks)
         self.train(self.training)

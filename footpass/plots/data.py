@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from footpass.data.statistics import LEVELS, RELATIONS, Statistics
 from footpass.events import match_of
-from footpass.losses import WEIGHTINGS, class_weights
 from footpass.metrics import Evaluation
+from footpass.models.losses import WEIGHTINGS, class_weights
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS
-from footpass.simulate.statistics import LEVELS, RELATIONS, Statistics
 
 
 def class_counts(truth: pd.DataFrame) -> Figure:

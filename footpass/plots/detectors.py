@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from footpass.clips import Inputs
-from footpass.halves import HalfMatch
+from footpass.data.halves import HalfMatch
+from footpass.data.video import VideoReader
+from footpass.detectors.inputs import Inputs
 from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.plots.views import overlay
 from footpass.schema import ACTION_LABELS, FPS, MODEL_SIZE, N_ROLES, State
-from footpass.video import VideoReader
-from footpass.views import overlay
 
 _CLOSE_UP = 180  # pixels of the overlay, twice those of the video
 

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
-from footpass.evidence import Evidence
-from footpass.halves import HalfMatch
+from footpass.data.halves import HalfMatch
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.postprocess.evidence import Evidence
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State
-from footpass.windows import Recorded
+from footpass.sequence.sources import Recorded
 
 
 def changes_on_a_timeline(

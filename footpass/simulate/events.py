@@ -1,7 +1,7 @@
 """Plausible play-by-play: a semi-Markov chain over who acts next and how, with line-ups.
 
 The chain's numbers (transitions, gaps, boxes, replays) are those of the real train events
-(`footpass.simulate.statistics`). Who takes part is an assumption, `ROLE_WEIGHTS`, since the public
+(`data.statistics`). Who takes part is an assumption, `ROLE_WEIGHTS`, since the public
 files do not give roles: it is set so that the shares of a team's most active players come near the real.
 """
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from footpass.data.statistics import LEVELS, RELATIONS, load_statistics
 from footpass.events import concat
 from footpass.files import DataError
 from footpass.schema import ACTIONS, FPS, N_TEAMS, Role
-from footpass.simulate.statistics import LEVELS, RELATIONS, load_statistics
 
 FORMATIONS = {
     "4-3-3": "GK LB LCB RCB RB DM LM RM LW RW CF",
@@ -22,6 +22,7 @@ FORMATIONS = {
     "3-5-2": "GK LB LCB MCB RCB RB DM LM RM AM CF",
     "3-4-3": "GK LB LCB MCB RCB RB LM RM LW RW CF",
 }
+
 
 # How much likelier a role is than another to be the actor of a class; columns in class order:
 #        drive pass cross throw-in shot header tackle block
@@ -40,12 +41,23 @@ ROLE_WEIGHTS = {
     Role.CF: (5, 4, 1, 0.2, 10, 8, 2, 1),
     Role.RB: (9, 9, 6, 14, 1, 5, 9, 3),
 }
+
+
 _WEIGHTS = np.array([ROLE_WEIGHTS[role] for role in Role], dtype=float)  # (13, 8)
 
+
 FIRST_FRAME = 50  # of a match's video: the kick-off
+
+
 BREAK = 0.1  # of the first half's length, between the halves: second halves start near 75,000
+
+
 SUBSTITUTIONS = 3  # of each team, in the second half
+
+
 ROLE_SWAPS = 1  # of each team and half: two team-mates of one such pair exchange roles for good
+
+
 SWAPPED = ((Role.LB, Role.RB), (Role.LM, Role.RM), (Role.LW, Role.RW), (Role.LCB, Role.RCB))
 
 

@@ -8,9 +8,9 @@ detector can be trusted, and, beside it, how a game goes on.
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from footpass.halves import HalfMatch
+from footpass.data.halves import HalfMatch
+from footpass.data.statistics import load_statistics
 from footpass.schema import N_CLASSES, PITCH, Action, State
-from footpass.simulate.statistics import load_statistics
 
 _REACH = 15  # frames around its middle that a peak is drawn on
 

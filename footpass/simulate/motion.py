@@ -24,6 +24,7 @@ from footpass.simulate.events import FORMATIONS, ROLE_WEIGHTS
 
 N_PLACES = 11  # of a team; a figure is place + 11 * team
 
+
 # Where each role stands when its team has the ball at midfield: x from the own goal line, y from the
 # left touchline, both 0..1.
 _STATIONS = {
@@ -33,13 +34,26 @@ _STATIONS = {
     Role.CF: (0.80, 0.50),
 }  # fmt: skip
 
+
 RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
+
+
 TOP_SPEED = 9.0  # m/s that paths are corrected to; in 40 half matches one man still reached 9.4
+
+
 # m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
+
+
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
+
+
 _SETTLE = 30  # frames that the taker of a restart stands at the ball before he plays it
+
+
 _STEP = 5  # frames between two home positions
+
+
 _SHORTEST = 10  # frames of a half
 
 

@@ -16,20 +16,27 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from footpass.data.paths import play_by_play_path, tactical_path, video_path
+from footpass.data.tactical import write_tactical
+from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
-from footpass.files import DataError, atomic_write, play_by_play_path, tactical_path, video_path
-from footpass.halves import write_tactical
+from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
 from footpass.simulate.motion import N_PLACES, Motion, move
 from footpass.simulate.render import choose_kits, render
-from footpass.video import write_video
 
 # Ids of the first games: no two splits of a folder share one, and none is that of a real match.
 FIRST_GAME = {"train": 1001, "val": 2001, "challenge": 3001}
+
+
 FIRST_HIGHLIGHTS = 4001
+
+
 HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to rehearse a submission; not an official file
+
+
 _AROUND = FPS  # frames before and after a highlight that are shown too
 
 

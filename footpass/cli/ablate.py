@@ -1,0 +1,39 @@
+"""``ablate``: compute the rows of a grid; start it as often as there are processors."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    text = "compute the rows of the ablation grid, beside other workers at the same folder"
+    parser = commands.add_parser("ablate", help=text)
+    parser.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
+    parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
+    parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
+    parser.add_argument(
+        "--kinetics",
+        metavar="X3D_S.pyth",
+        help="weights for the backbone, or their https:// address (random)",
+    )
+    parser.set_defaults(run=_ablate)
+
+
+def _ablate(args: argparse.Namespace) -> None:
+    from footpass.configs import resolve_profile
+    from footpass.experiments.grid import evaluations, open_grid, run_grid, scores
+    from footpass.experiments.season import find_season
+    from footpass.experiments.stages import Study
+    from footpass.files import PROJECT
+    from footpass.training.distributed import join_processes
+
+    profile = resolve_profile(args.profile)
+    season = find_season(profile, args.data)
+    folder = PROJECT / "runs" / (args.name or profile) / "stages"
+    study = Study(folder, profile, season, join_processes(), args.kinetics)
+    grid = open_grid(args.grid, profile)
+    results = evaluations(run_grid(study, grid), study.truth["val"])
+    for name, row in scores(results).iterrows():
+        interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
+        print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {row['seeds']:.0f} seed(s)")

@@ -1,0 +1,144 @@
+"""``check``, ``prepare``, ``simulate``, ``view``: tactical data and video."""
+
+import argparse
+import json
+from pathlib import Path
+
+from footpass.files import DataError, atomic_write
+from footpass.schema import FPS, SPLITS
+
+_SHOWN = 50  # problems of a data check
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the commands to the parser."""
+    check = commands.add_parser("check", help="is the data complete, and does it agree?")
+    check.add_argument("data_dir", metavar="DATA_DIR")
+    check.add_argument("--json", metavar="OUT.json", help="write everything that was found here")
+    check.set_defaults(run=_check)
+
+    prepare = commands.add_parser("prepare", help="make halves fast to read, once")
+    prepare.add_argument("data_dir", metavar="DATA_DIR")
+    prepare.set_defaults(run=_prepare)
+
+    simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
+    simulate.add_argument("--out", required=True, metavar="DIR")
+    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
+    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
+    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
+    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
+    simulate.add_argument("--no-video", dest="video", action="store_false")
+    simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    rare = "only the seconds around rare events, of first halves: a second data folder to train on"
+    simulate.add_argument("--highlights", action="store_true", help=rare)
+    simulate.set_defaults(run=_simulate)
+
+    view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
+    view.add_argument("data_dir", metavar="DATA_DIR")
+    view.add_argument("half", metavar="HALF", help="such as game_18_H1")
+    view.add_argument("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
+    view.add_argument("--view", choices=("overlay", "radar"), default="overlay")
+    view.add_argument("--predictions", metavar="P.json")
+    view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
+    view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
+    view.set_defaults(run=_view)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from footpass.data.check import check
+
+    result = check(args.data_dir)
+    if args.json:
+        with atomic_write(args.json) as stream:
+            json.dump(result.as_dict(), stream, indent=2)
+    width = max(len(item.name) for item in result.items)
+    for item in result.items:
+        note = item.note if item.found else f"not there: {item.note}"
+        print(f"{item.name:{width}}  {note}")
+    for problem in result.problems[:_SHOWN]:
+        half = f", half {problem.half}" if problem.half else ""
+        row = f", row {problem.rows[0]}" if problem.rows else ""
+        more = f" (and {len(problem.rows) - 1:,} more rows)" if len(problem.rows) > 1 else ""
+        print(f"WRONG {problem.file}{half}{row}: {problem.reason}{more}")
+    if len(result.problems) > _SHOWN:
+        print(f"... and {len(result.problems) - _SHOWN:,} more: see them all with --json FILE")
+    if not any(item.found for item in result.items):
+        print("nothing there")
+    else:
+        missing = sum(not item.found for item in result.items)
+        fine = f"what is there is fine; not there: {missing} of the above" if missing else "all fine"
+        print(fine if result.fine else f"{len(result.problems):,} wrong")
+    return 0 if result.fine else 1
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from footpass.data.cache import open_halves, present_splits
+
+    for split in present_splits(args.data_dir):
+        halves = open_halves(args.data_dir, split)
+        print(f"{split}: {len(halves)} halves")
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    from footpass.data.paths import tactical_path
+    from footpass.simulate.season import write_season
+
+    there = Path(args.out, tactical_path(args.split))
+    if there.exists():
+        raise DataError(f"{there}: there already; it may be real: choose another --out, or delete it")
+    halves = write_season(
+        args.out,
+        args.matches,
+        args.minutes,
+        args.seed,
+        args.split,
+        args.video,
+        args.workers,
+        args.highlights,
+    )
+    print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
+
+
+def _view(args: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from footpass.data.cache import load_half, prepared_dir, present_splits
+    from footpass.data.halves import events_of
+    from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
+    from footpass.data.tactical import half_names
+    from footpass.data.video import video_reader, write_video
+    from footpass.events import match_of, read_ground_truth, read_predictions
+    from footpass.plots import views
+
+    suffix = args.out.suffix.lower()
+    if suffix not in (".mp4", ".png"):
+        raise DataError(f"{args.out}: a name that ends in .mp4 or .png")
+    if not 0 < args.seconds < 1e6:
+        raise DataError(f"--seconds {args.seconds}: not a length")
+    for split in present_splits(args.data_dir):
+        path = find(args.data_dir, tactical_path(split))
+        if path and args.half in half_names(path):
+            break
+    else:
+        raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")
+    half = load_half(path, args.half, prepared_dir(args.data_dir))
+    labels = find(args.data_dir, play_by_play_path(split))
+    truth = read_ground_truth(labels) if labels else None
+    if half.labels is not None:
+        truth = events_of(half)
+    predictions = read_predictions(args.predictions) if args.predictions else None
+    reader = None
+    if args.view == "overlay":
+        video = find(args.data_dir, video_path(match_of(args.half)))
+        if video is None:
+            raise DataError(f"{args.data_dir}: no {video_path(match_of(args.half))}; try --view radar")
+        reader = video_reader(video)
+    first = half.first_frame if args.start is None else args.start
+    still = suffix == ".png"
+    stop = first + 1 if still else min(first + round(args.seconds * FPS), half.end_frame)
+    pictures = views.frames(args.view, half, range(first, stop), reader, truth, predictions)
+    if still:
+        views.save_picture(next(pictures), args.out)
+    else:
+        write_video(args.out, tqdm(pictures, total=stop - first, unit="frame"))
+    print(f"{args.out}: {args.view} of {args.half}, frames {first} to {stop - 1}")

@@ -1,0 +1,98 @@
+"""``postprocess``: fit the hand steps on halves with ground truth, apply them to any."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from footpass.schema import SPLITS
+
+log = logging.getLogger(__name__)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    text = "gate, refine, re-assign: fitted on halves with ground truth, applied to any"
+    parser = commands.add_parser("postprocess", help=text)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    lomo = actions.add_parser("lomo", help="every match with steps fitted on the others")
+    fit = actions.add_parser("fit", help="fit and save")
+    apply = actions.add_parser("apply", help="apply what fit has saved")
+    for action in (lomo, fit, apply):
+        action.add_argument("--predictions", required=True, metavar="P.json")
+        action.add_argument(
+            "--evidence",
+            required=True,
+            metavar="E",
+            help="another model's predictions (json), or the logits of a run (h5)",
+        )
+        action.add_argument("--data", metavar="DATA_DIR", help="tactical data, where E are logits")
+        action.add_argument("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
+        action.add_argument("--out", required=True, metavar="OUT.json", help="events; fit: the steps")
+    for action in (lomo, fit):
+        action.add_argument("--ground-truth", required=True, metavar="G.json")
+        action.add_argument(
+            "--per-class", action="store_true", help="a number a class, as published: it overfits"
+        )
+        action.set_defaults(run=_lomo if action is lomo else _fit)
+    apply.add_argument("--model", required=True, metavar="STEPS.json", help="what fit has written")
+    apply.set_defaults(run=_apply)
+
+
+def _inputs(args: argparse.Namespace) -> dict:
+    from footpass.data.cache import open_halves
+    from footpass.events import halves_of, read_predictions
+    from footpass.files import DataError, make_folder
+    from footpass.postprocess.evidence import as_evidence, load_logits
+
+    make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
+    evidence = Path(args.evidence)
+    if evidence.suffix == ".json":
+        source = read_predictions(evidence)
+    elif not args.data:
+        raise DataError(f"{evidence}: logits need --data, the tactical data that say who is in a slot")
+    else:
+        source = load_logits(evidence, open_halves(args.data, args.split))
+    events = read_predictions(args.predictions)
+    without = sorted(set(halves_of(events)) - set(as_evidence(source).halves))
+    if without and len(without) == len(halves_of(events)):
+        raise DataError(f"{evidence}: no half of {args.predictions}: of another split?")
+    if without:
+        log.warning("%s: nothing of %s: those events stay as they are", evidence, ", ".join(without))
+    return {"events": events, "evidence": source}
+
+
+def _lomo(args: argparse.Namespace) -> None:
+    from footpass.crossfit import cross_fit
+    from footpass.events import read_ground_truth, write_events
+    from footpass.metrics import evaluate
+    from footpass.postprocess.search import recipe, search
+
+    truth = read_ground_truth(args.ground_truth)
+    events = cross_fit(*recipe(search(args.per_class)), _inputs(args), truth).table
+    write_events(events, args.out)
+    print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from footpass.events import read_ground_truth
+    from footpass.postprocess.search import recipe, save, search
+
+    fit, _ = recipe(search(args.per_class))
+    save(fit(_inputs(args), read_ground_truth(args.ground_truth)), args.out)
+    print(f"{args.out}: fitted steps")
+
+
+def _apply(args: argparse.Namespace) -> None:
+    from footpass.events import write_events
+    from footpass.postprocess.evidence import as_evidence
+    from footpass.postprocess.search import load
+    from footpass.postprocess.steps import postprocess
+
+    inputs = _inputs(args)
+    config = load(args.model)
+    done = postprocess(inputs["events"], as_evidence(inputs["evidence"]), config)
+    write_events(done.table, args.out)
+    fates = done.audit["fate"].value_counts()
+    changes = ", ".join(f"{n} {fate}" for fate, n in fates.items() if n and fate != "kept")
+    count = f"{len(done.table)} of {len(inputs['events'])} events"
+    print(f"{args.out}: {count}; {changes or 'none changed'}")

@@ -1,0 +1,77 @@
+"""``predict``: logits and events of a checkpoint on a split."""
+
+import argparse
+from pathlib import Path
+
+from footpass.files import DataError, make_folder
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from footpass.training.checkpoints import load_checkpoint
+
+    if args.public:  # these do not say what they are
+        sequences = bool(args.logits)
+    else:
+        sequences = str(load_checkpoint(args.checkpoint)["config"].get("kind")).endswith("DST")
+    (_predict_dst if sequences else _predict_detector)(args)
+
+
+def _predict_dst(args: argparse.Namespace) -> None:
+    from footpass.events import predictions_path, write_events
+    from footpass.sequence.decode import load_dst, open_recorded
+    from footpass.sequence.decode import write_events as write_sequences
+    from footpass.training.distributed import join_processes
+
+    if not args.logits:
+        raise DataError("a DST reads logits: name the runs that made them with --logits")
+    if args.adjustment or args.fit_adjustment:
+        raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
+    model, windows = load_dst(args.checkpoint, args.public)
+    make_folder(args.out)  # what cannot be made is found before decoding
+    halves = open_recorded(args.data, args.split, args.logits)
+    events = write_sequences(model.to(join_processes()), halves, windows)
+    write_events(events, predictions_path(args.out, args.split))
+    print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
+
+
+def _predict_detector(args: argparse.Namespace) -> None:
+    from footpass.data.cache import open_footage
+    from footpass.data.halves import events_of
+    from footpass.data.logits import logits_path
+    from footpass.detectors.predict import load_detector, predict
+    from footpass.detectors.spotting import (
+        UNADJUSTED,
+        adjustment_from_store,
+        read_adjustment,
+        write_adjustment,
+    )
+    from footpass.events import concat, predictions_path
+    from footpass.training.distributed import join_processes, rank_and_world
+
+    device = join_processes()
+    footage = open_footage(args.data, args.split)
+    adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
+    halves = {name: entry.half for name, entry in footage.items()}
+    # What is missing is missed before hours of inference.
+    truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
+    if args.fit_adjustment:
+        make_folder(Path(args.fit_adjustment).parent)
+    events = predict(
+        args.checkpoint,
+        footage,
+        args.out,
+        args.split,
+        device,
+        args.precision,
+        args.public,
+        adjustment,
+    )
+    if rank_and_world()[0] == 0:
+        if truth is not None:
+            model, _ = load_detector(args.checkpoint, args.public)
+            store = logits_path(args.out, args.split)
+            fitted = adjustment_from_store(store, halves, truth, model.everyone)
+            write_adjustment(fitted, args.fit_adjustment)
+            print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
+        print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
+        print(f"{predictions_path(args.out, args.split)}: {len(events)} events")

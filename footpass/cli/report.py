@@ -1,0 +1,64 @@
+"""``report``, ``publish``, ``report-match``: pages."""
+
+import argparse
+from pathlib import Path
+
+from footpass.files import DataError
+from footpass.schema import SPLITS
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the commands to the parser."""
+    report = commands.add_parser("report", help="run the notebooks and build the HTML report")
+    report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
+    report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    report.add_argument("--name", help="folder below runs/ (the profile's name)")
+    report.set_defaults(run=_report)
+
+    publish = commands.add_parser("publish", help="copy a report's pages from runs/ to reports/")
+    publish.add_argument("name", metavar="NAME", help="folder below runs/")
+    publish.set_defaults(run=_publish)
+
+    page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")
+    page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
+    page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")
+    page.add_argument(
+        "--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first"
+    )
+    page.add_argument("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
+    page.add_argument("--out", required=True, metavar="OUT.html")
+    page.set_defaults(run=_report_match)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from footpass.configs import resolve_profile
+    from footpass.files import PROJECT
+    from footpass.report.notebooks import run_notebooks
+    from footpass.report.page import build_page
+
+    profile = resolve_profile(args.profile)
+    folder = PROJECT / "runs" / (args.name or profile)
+    failures = run_notebooks(folder, profile, args.notebooks)
+    print(f"report: {build_page(folder, failures)}")
+    if failures:
+        raise DataError("; ".join(f"{f.notebook} failed: {f.reason}" for f in failures))
+
+
+def _publish(args: argparse.Namespace) -> None:
+    from footpass.files import PROJECT
+    from footpass.report.page import publish
+
+    out = PROJECT / "reports" / args.name
+    size = publish(PROJECT / "runs" / args.name, out)
+    print(f"{out}: {size / 2**20:.1f} MiB")
+
+
+def _report_match(args: argparse.Namespace) -> None:
+    from footpass.report.match_page import read_match, write_match_page
+
+    match = read_match(args.data, args.split, args.half, args.predictions, args.logits)
+    write_match_page(match, args.out)
+    events = "no true events" if match.truth is None else f"{len(match.truth)} true events"
+    predicted = "".join(f", {len(table)} of {name}" for name, table in match.predictions.items())
+    print(f"{args.out}: {args.half}, {events}{predicted}")

@@ -1,0 +1,185 @@
+"""``train`` and ``predict``: from data to checkpoints, logits and events."""
+
+import argparse
+import logging
+from collections.abc import Callable
+
+from footpass.cli.predict import _predict
+from footpass.files import DataError
+from footpass.schema import SPLITS
+
+log = logging.getLogger(__name__)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the commands to the parser."""
+    train = commands.add_parser("train", help="train a model")
+    models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    taad = models.add_parser("taad", help="what each player does, from pixels")
+    taad.add_argument(
+        "--kinetics",
+        metavar="X3D_S.pyth",
+        help="weights for the backbone, or their https:// address (random)",
+    )
+    gnn = models.add_parser("gnn", help="the same with game state and neighbours")
+    gnn.add_argument("--start", metavar="BEST.pt", help="TAAD to start from (random weights)")
+    for detector in (taad, gnn):
+        detector.add_argument(
+            "--data", required=True, metavar="DATA_DIR", help="with splits train and val"
+        )
+        detector.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+        detector.add_argument(
+            "--checkpoint-backbone", action="store_true", help="less memory, more time"
+        )
+        detector.set_defaults(run=_train_detector)
+
+    dst = models.add_parser("dst", help="events from all players' logits and positions")
+    dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
+    dst.add_argument(
+        "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
+    )
+    dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+    dst.set_defaults(run=_train_dst)
+
+    text = "DST from public play-by-play alone, leaving one match out"
+    play = models.add_parser("play-by-play", help=text)
+    play.add_argument("--release", metavar="DIR", help="clone of the public repository")
+    play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
+    play.set_defaults(run=_train_play_by_play)
+
+    for model in (taad, gnn, dst, play):
+        model.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+        model.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+        for name in ("epochs", "batch", "accumulate", "workers", "seed"):
+            model.add_argument(f"--{name}", type=int, help="the profile's by default")
+    for model in (dst, play):
+        model.add_argument(
+            "--weighting", help="none, inverse, sqrt or effective; the profile's by default"
+        )
+
+    predict = commands.add_parser("predict", help="logits and events of all halves of a split")
+    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
+    predict.add_argument(
+        "--public", action="store_true", help="of the public repository; with --logits, its DST"
+    )
+    predict.add_argument("--data", required=True, metavar="DATA_DIR")
+    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    predict.add_argument("--out", required=True, metavar="DIR")
+    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
+    adjust = predict.add_mutually_exclusive_group()
+    adjust.add_argument(
+        "--fit-adjustment",
+        metavar="FILE",
+        help="smoothing and class offsets of a detector's logits, fitted on this split's labels; take a "
+        "split that it has not learned from",
+    )
+    adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
+    predict.set_defaults(run=_predict)
+
+
+def _train_detector(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.configs import resolve_profile
+    from footpass.data.cache import open_footage
+    from footpass.detectors.recipes import GNN_RECIPES, TAAD_RECIPES
+    from footpass.detectors.train import train_gnn, train_taad
+    from footpass.training.checkpoints import checkpoint_path
+    from footpass.training.distributed import join_processes, rank_and_world
+
+    device = join_processes()
+    graph = args.model == "gnn"
+    recipe = (GNN_RECIPES if graph else TAAD_RECIPES)[resolve_profile(args.profile)]
+    recipe = replace(recipe, train=replace(recipe.train, **_changes(args)))
+    if args.checkpoint_backbone:
+        recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
+    splits = {split: open_footage(args.data, split) for split in ("train", "val")}
+    learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
+    start = args.start if graph else args.kinetics
+    rows = learn(recipe, splits["train"], splits["val"], args.out, device, start)
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
+        print(f"{checkpoint_path(args.out)}: {figures}")
+
+
+def _train_dst(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.configs import resolve_profile
+    from footpass.data.halves import events_of
+    from footpass.events import class_counts, concat
+    from footpass.models.transformer import FUSIONS
+    from footpass.sequence.decode import open_recorded
+    from footpass.sequence.recipes import DST_RECIPES
+    from footpass.sequence.train import sequence_figures, train_dst
+    from footpass.training.checkpoints import checkpoint_path
+    from footpass.training.distributed import join_processes, rank_and_world
+
+    device = join_processes()
+    recipe = DST_RECIPES[resolve_profile(args.profile)]
+    fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
+    if fusion is None:
+        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, fusion=fusion),
+        train=replace(recipe.train, **_changes(args)),
+        weighting=args.weighting or recipe.weighting,
+    )
+    if recipe.rehearsal:
+        log.warning("no rehearsal on simulated matches here: that is part of the notebooks' studies")
+    halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
+    truth = {
+        split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
+    }
+    rows = train_dst(
+        recipe,
+        lambda epoch: halves["train"],
+        class_counts(truth["train"]),
+        args.out,
+        device,
+        lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
+    )
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on val after epoch {best['epoch']}"
+        print(f"{checkpoint_path(args.out)}: {figures}")
+
+
+def _train_play_by_play(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from footpass.configs import resolve_profile
+    from footpass.events import predictions_path, write_events
+    from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+    from footpass.experiments.release import load_release
+    from footpass.metrics import evaluate
+    from footpass.training.distributed import join_processes, rank_and_world
+
+    profile = resolve_profile(args.profile)
+    if profile not in PLAY_BY_PLAY_RECIPES:
+        raise DataError(f"profile {profile}: choose one of {', '.join(PLAY_BY_PLAY_RECIPES)}")
+    recipe = PLAY_BY_PLAY_RECIPES[profile]
+    recipe = replace(
+        recipe,
+        train=replace(recipe.train, **_changes(args)),
+        weighting=args.weighting or recipe.weighting,
+    )
+    release = load_release(args.release)
+    taad = {"TAAD": release.predictions["TAAD"]}
+    device = join_processes()
+    events = leave_one_match_out(recipe, release.train, taad, release.val, args.out, device).table
+    if rank_and_world()[0] > 0:
+        return
+    write_events(events, predictions_path(args.out, "val"))
+    figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
+    print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
+    print(f"{predictions_path(args.out, 'val')}: {figures[1]:.4f}, leaving one match out")
+
+
+def _changes(args: argparse.Namespace) -> dict:
+    """What the command line changes of a `TrainConfig`."""
+    names = ("epochs", "batch", "accumulate", "precision", "workers", "seed")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}

@@ -1,0 +1,215 @@
+"""Prepared halves: memory-mapped, shared by processes, with the video of their match."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from footpass.data.halves import HalfMatch, _cells, _half
+from footpass.data.paths import find, tactical_path, video_path
+from footpass.data.tactical import half_names, read_rows
+from footpass.data.video import probe
+from footpass.events import match_of
+from footpass.files import DataError, atomic_write, locked
+from footpass.schema import SPLITS, Tactical
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """A half and the video of its match."""
+
+    half: HalfMatch
+    video: Path
+
+
+def open_footage(
+    data_dir: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    matches: int | None = None,
+) -> dict[str, Footage]:
+    """Halves of a split by name, each with its video.
+
+    Parameters
+    ----------
+    cache
+        As of `open_halves`.
+    matches
+        Only the first so many of the split.
+
+    Raises
+    ------
+    DataError
+        If a video is missing or ends before its half does, or as in `open_halves`.
+    """
+    footage = {}
+    for name, half in open_halves(data_dir, split, cache, matches).items():
+        wanted = video_path(match_of(name))
+        path = find(data_dir, wanted)
+        if path is None:
+            raise DataError(
+                f"{data_dir}: half {name}: no video {wanted.name} there or in a sub-folder: unpack "
+                f"videos_352x640_{split.upper()}.zip"
+            )
+        length = probe(path).n_frames
+        if half.end_frame > length:
+            raise DataError(
+                f"{path}: half {name}: its last frame is {half.end_frame - 1} and the video has "
+                f"{length} frames: it is cut off, or another match's"
+            )
+        footage[name] = Footage(half, path)
+    return footage
+
+
+def present_splits(data_dir: str | Path) -> list[str]:
+    """Splits whose tactical file is in a data folder.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    splits = [split for split in SPLITS if find(data_dir, tactical_path(split))]
+    if not splits:
+        names = ", ".join(tactical_path(split).name for split in SPLITS)
+        raise DataError(f"{data_dir}: none of {names} there or in a sub-folder")
+    return splits
+
+
+def prepared_dir(data_dir: str | Path) -> Path:
+    """Where a data folder's halves are prepared: in ``prepared`` there.
+
+    Where that cannot be written, set ``$FOOTPASS_CACHE``: a folder with one for each data folder.
+    """
+    cache = os.environ.get("FOOTPASS_CACHE")
+    if not cache:
+        return Path(data_dir, "prepared")
+    return Path(cache, hashlib.sha256(str(Path(data_dir).resolve()).encode()).hexdigest()[:12])
+
+
+def open_halves(
+    data_dir: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    matches: int | None = None,
+) -> dict[str, HalfMatch]:
+    """Halves of a split by name, memory-mapped; those that are not prepared yet are, once.
+
+    Parameters
+    ----------
+    cache
+        Folder of the prepared halves; `prepared_dir` by default.
+    matches
+        Only the first so many of the file.
+
+    Raises
+    ------
+    DataError
+        If the tactical file is missing or wrong, or the cache cannot be written.
+    """
+    path = find(data_dir, tactical_path(split))
+    if path is None:
+        raise DataError(
+            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder; where to get it: "
+            f"python -m footpass check {data_dir}"
+        )
+    cache = Path(cache or prepared_dir(data_dir))
+    names = half_names(path)
+    chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
+    ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
+    missing = [name for name, half in ready.items() if half is None]
+    bar = tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing)
+    made = {name: load_half(path, name, cache) for name in bar}
+    return {name: half or made[name] for name, half in ready.items()}
+
+
+def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
+    """One half of a tactical file, memory-mapped from the cache, which is filled first if need be.
+
+    Raises
+    ------
+    DataError
+        If the half cannot be read or placed, or the cache cannot be written.
+    """
+    half = _prepared(path, name, cache)
+    if half is None:
+        folder = _folder(path, name, cache)
+        with ExitStack() as stack:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder.parent))  # of several processes, the first prepares
+            except OSError as error:
+                raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            half = _prepared(path, name, cache) or _prepare(path, name, cache)
+    if half is None:
+        raise DataError(f"{path}: half {name}: the file changes while it is being prepared")
+    return half
+
+
+def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:
+    source = _source(path)  # before reading: a file that changes meanwhile is prepared again
+    rows = read_rows(path, name)
+    cells, first = _cells(rows, name, path)
+    labelled = rows.shape[1] > Tactical.LABEL
+    meta = {"source": source, "first_frame": first, "labelled": labelled}
+    _store(cells, meta, _folder(path, name, cache))
+    return _prepared(path, name, cache)
+
+
+def _folder(path: str | Path, name: str, cache: str | Path) -> Path:
+    return Path(cache, Path(path).stem, name)
+
+
+def _source(path: str | Path) -> dict:
+    """What a prepared half was made from, and how.
+
+    Size and time of change, not content: a split is several GB, and this is asked at every start.
+    """
+    status = os.stat(path)
+    return {"layout": 1, "file": Path(path).name, "size": status.st_size, "changed": status.st_mtime_ns}
+
+
+def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:
+    """A half from the cache, or None if it is not there or is of another file."""
+    folder = _folder(path, name, cache)
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        if meta["source"] != _source(path):
+            return None
+        cells = np.asarray(np.load(folder / "cells.npy", mmap_mode="r"))
+        return _half(name, meta["first_frame"], cells, meta["labelled"])
+    except (OSError, ValueError, KeyError):  # not there, or damaged: it is made again
+        return None
+
+
+def _store(cells: np.ndarray, meta: dict, folder: Path) -> None:
+    """Put a half into the cache: a finished folder takes its place in one step."""
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        new = temporary / "new"
+        new.mkdir()
+        with atomic_write(new / "cells.npy", "wb") as stream:
+            np.save(stream, cells)
+        with atomic_write(new / "meta.json") as stream:
+            json.dump(meta, stream)
+        with suppress(FileNotFoundError):
+            folder.rename(temporary / "old")
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
+                raise
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,304 @@
+"""Data check: what a data folder holds, what is missing, and everything in it that does not agree."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
+from footpass.data.tactical import half_names, read_rows, row_faults
+from footpass.data.video import VideoInfo, probe
+from footpass.events import halves_of, match_of, read_ground_truth
+from footpass.files import DataError
+from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_SLOTS, SPLITS, Tactical, slot
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something a data folder can have: what it holds, or where to get it."""
+
+    name: str
+    found: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong: in which file, half and rows (none: all of it), and what in the first of them."""
+
+    file: str
+    half: str | None
+    rows: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What a data check found."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def fine(self) -> bool:
+        """Whether there is something, and nothing wrong with it."""
+        return any(item.found for item in self.items) and not self.problems
+
+    def as_dict(self) -> dict:
+        """For a JSON file."""
+        return {"fine": self.fine, **asdict(self)}
+
+
+def check(data_dir: str | Path) -> DataCheck:
+    """Check a data folder: tactical files, play-by-play files, videos, and each against the others.
+
+    A split, or all videos of a split, may be absent; what is there must be whole and agree.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder.
+    """
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    parts = [_Split(folder, split) for split in SPLITS]
+    for part in parts:
+        part.run()
+    items = (item for part in parts for item in part.items)
+    problems = (problem for part in parts for problem in part.problems)
+    return DataCheck(tuple(items), tuple(problems))
+
+
+_ACCESS = "from SoccerNet/SN-PCBAS-2026 on Hugging Face, after the SoccerNet NDA"
+
+
+class _Split:
+    """The check of one split; what it finds is in ``items`` and ``problems``."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
+        self.items: list[Item] = []
+        self.problems: list[Problem] = []
+        self.tactical = find(folder, tactical_path(split))
+        self.play_by_play = find(folder, play_by_play_path(split))
+
+    def run(self) -> None:
+        truth = self._truth()
+        names = self._names(truth)
+        listed = names if truth is None else [*names, *halves_of(truth)]
+        videos = self._videos({match_of(name) for name in listed})
+        n_rows = 0
+        for name in tqdm(names, desc=f"checking {self.split}", unit="half", disable=not names):
+            n_rows += self._half(name, truth, videos.get(match_of(name)))
+        if self.tactical:
+            name = self._relative(self.tactical)
+            self.items.insert(0, Item(name, True, f"{len(names)} halves, {n_rows:,} rows"))
+
+    # -- files
+
+    def _truth(self) -> pd.DataFrame | None:
+        path = self.play_by_play
+        if path is None:
+            if self.split != "challenge":  # those are hidden
+                clone = "from a clone of the public FOOTPASS repository"
+                self.items.append(Item(str(play_by_play_path(self.split)), False, clone))
+            return None
+        try:
+            truth = read_ground_truth(path)
+        except DataError as error:
+            self._error(path, error)
+            truth, note = None, "cannot be used"
+        else:
+            note = f"{len(halves_of(truth))} halves, {len(truth):,} events"
+        self.items.append(Item(self._relative(path), True, note))
+        return truth
+
+    def _names(self, truth: pd.DataFrame | None) -> list[str]:
+        """Halves of the tactical file, compared with those of the play-by-play file."""
+        path = self.tactical
+        if path is None:
+            archive = f"tactical_data_{self.split.upper()}.zip {_ACCESS}"
+            self.items.insert(0, Item(str(tactical_path(self.split)), False, archive))
+            return []
+        try:
+            names = half_names(path)
+        except DataError as error:
+            self._error(path, error)
+            return []
+        if truth is not None:
+            assert self.play_by_play is not None  # the truth is from there
+            listed = halves_of(truth)
+            for name in sorted({*names, *listed}):
+                if name not in listed:
+                    self._add(self.play_by_play, name, f"missing, but in {path.name}")
+                if name not in names:
+                    self._add(path, name, f"missing, but in {self.play_by_play.name}")
+        return names
+
+    def _videos(self, matches: set[str]) -> dict[str, tuple[Path, VideoInfo]]:
+        """Videos of the matches that can be read."""
+        paths = {match: find(self.folder, video_path(match)) for match in sorted(matches)}
+        n_found = sum(path is not None for path in paths.values())
+        if not n_found:
+            archive = f"videos_352x640_{self.split.upper()}.zip {_ACCESS}"
+            self.items.append(Item(f"videos of {self.split}", False, archive))
+            return {}
+        self.items.append(Item(f"videos of {self.split}", True, f"{n_found} of {len(paths)} matches"))
+        videos = {}
+        for match, path in paths.items():
+            if path is None:
+                self._add(video_path(match), None, "missing, while other matches have theirs")
+                continue
+            try:
+                info = probe(path)
+            except DataError as error:
+                self._error(path, error)
+                continue
+            if not info.at_fps:
+                self._add(path, None, f"{info.fps:.5g} frames a second instead of {FPS}")
+            if (info.height, info.width) not in (MODEL_SIZE, FULL_HD):
+                sizes = " or ".join(f"{width}x{height}" for height, width in (MODEL_SIZE, FULL_HD))
+                self._add(path, None, f"{info.width}x{info.height} instead of {sizes}")
+            videos[match] = path, info
+        return videos
+
+    # -- rows
+
+    def _half(self, name: str, truth: pd.DataFrame | None, video: tuple[Path, VideoInfo] | None) -> int:
+        """Check the rows of a half; returns how many there are."""
+        path = self.tactical
+        assert path is not None  # the name is from there
+        try:
+            rows = read_rows(path, name)
+        except DataError as error:
+            self._error(path, error)
+            return 0
+        if rows.dtype != np.float32:
+            self._add(path, name, f"type {rows.dtype} instead of float32")
+        if self.split != "challenge" and rows.shape[1] < len(Tactical):
+            self._add(path, name, f"{rows.shape[1]} columns instead of {len(Tactical)}: no labels")
+        placed = np.ones(len(rows), bool)
+        for reason, wrong in row_faults(rows):
+            self._add(path, name, reason, wrong)
+            placed[wrong] = False
+        numbers = np.flatnonzero(placed)
+        rows = rows[placed]
+        for reason, wrong in (*_box_faults(rows), *_repeated(rows)):
+            self._add(path, name, reason, numbers[wrong])
+        if video is not None:
+            file, info = video
+            beyond = np.flatnonzero(rows[:, Tactical.FRAME] >= info.n_frames)
+            if len(beyond):
+                frame = rows[beyond[0], Tactical.FRAME]
+                end = f"the end of {file.name}, which has {info.n_frames} frames"
+                self._add(path, name, f"frame {frame:.0f} is beyond {end}", numbers[beyond])
+        if truth is not None and name in halves_of(truth):
+            assert self.play_by_play is not None
+            events = truth[truth["half"] == name]
+            for event_row, row, reason in _disagreements(events, rows):
+                if event_row is not None:
+                    self._add(self.play_by_play, name, f"{reason} {path.name}", [event_row])
+                elif row is not None:
+                    self._add(path, name, f"{reason} {self.play_by_play.name}", [numbers[row]])
+        return len(placed)
+
+    # -- what was found
+
+    def _add(
+        self, path: Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
+    ) -> None:
+        numbers = tuple(int(row) for row in rows)
+        self.problems.append(Problem(self._relative(path), half, numbers, reason))
+
+    def _error(self, path: Path, error: DataError) -> None:
+        """A DataError, taken apart: ``file: half H, row R: reason``."""
+        text = str(error).removeprefix(f"{path}: ")
+        parts = re.fullmatch(r"(?:half (\S+?)(?:, row (\d+))?: )?(.*)", text, re.S)
+        assert parts is not None  # its end takes anything
+        half, row, reason = parts.groups()
+        self._add(path, half, reason, [int(row)] if row else [])
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
+
+
+def _box_faults(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Boxes that cannot be, with the indices of their rows."""
+    boxes = rows[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]
+    known = ~np.isnan(boxes)
+    partly = known.any(axis=1) & ~known.all(axis=1)
+    x, y, width, height = boxes.T
+    flat = (width <= 0) | (height <= 0)
+    outside = (x + width <= 0) | (y + height <= 0) | (x >= FULL_HD[1]) | (y >= FULL_HD[0])
+    for wrong, reason in (
+        (partly, "is not complete"),
+        (flat, "has no area"),
+        (outside & ~flat, f"lies outside the {FULL_HD[1]}x{FULL_HD[0]} picture"),
+    ):
+        found = np.flatnonzero(wrong)
+        if len(found):
+            values = ", ".join(f"{value:g}" for value in boxes[found[0]])
+            yield f"the box ({values}) {reason}", found
+
+
+def _repeated(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Rows that a later row for the same slot and frame replaces, with their indices."""
+    cells = rows[:, Tactical.FRAME].astype(np.int64) * N_SLOTS
+    cells += slot(rows[:, Tactical.TEAM].astype(np.int64), rows[:, Tactical.ROLE].astype(np.int64))
+    order = np.argsort(cells, kind="stable")
+    again = cells[order][1:] == cells[order][:-1]
+    found = np.sort(order[:-1][again])
+    if len(found):
+        team, role, frame = rows[found[0], [Tactical.TEAM, Tactical.ROLE, Tactical.FRAME]]
+        where = f"team {team:.0f} role {role:.0f} at frame {frame:.0f}"
+        yield f"a later row is for {where} too: this one does not count", found
+
+
+def _disagreements(
+    events: pd.DataFrame, rows: np.ndarray
+) -> Iterator[tuple[int | None, int | None, str]]:
+    """Where a half's events and rows do not agree: index of the event or of the row, and the reason.
+
+    The reason ends where the name of the other file comes.
+    """
+    labelled = rows.shape[1] > Tactical.LABEL
+    frame = rows[:, Tactical.FRAME].astype(np.int64)
+    label = rows[:, Tactical.LABEL].astype(np.int64) if labelled else np.zeros(len(rows), np.int64)
+    near = np.flatnonzero(np.isin(frame, events["frame"], kind="table") | (label > 0))
+    part = rows[near]
+    table = pd.DataFrame(
+        {
+            "frame": frame[near],
+            "team": part[:, Tactical.TEAM].astype(np.int64),
+            "jersey": np.nan_to_num(part[:, Tactical.JERSEY], nan=-1).astype(np.int64),
+            "label": label[near],
+            "box": np.isfinite(part[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]).all(axis=1),
+            "row": near,
+        }
+    )
+    table["anyone"] = table.groupby("frame")["box"].transform("any")
+    players = {(p.frame, p.team, p.jersey): p for p in table.itertuples(index=False)}
+    for index, event in enumerate(events.itertuples(index=False)):
+        player = players.pop((event.frame, event.team, event.jersey), None)
+        if player is None:
+            yield index, None, f"{_who(event)} has no row in"
+            continue
+        if labelled and player.label != event.cls:
+            yield None, player.row, f"class {player.label} for {_who(player)}, but {event.cls} in"
+        if event.box_visible != player.box:
+            yield index, None, f"box_visible {event.box_visible:d} for {_who(event)} does not agree with"
+        if event.replay == player.anyone:
+            yield index, None, f"replay {event.replay:d} at frame {event.frame} does not agree with"
+    for player in players.values():
+        if player.label:
+            yield None, player.row, f"class {player.label} for {_who(player)} is not in"
+
+
+def _who(event: Any) -> str:
+    return f"team {event.team} jersey {event.jersey} at frame {event.frame}"

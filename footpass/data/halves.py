@@ -1,0 +1,187 @@
+"""Halves: the rows of the tactical data as dense arrays, and a cache that is read in windows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.data.tactical import row_faults
+from footpass.files import DataError
+from footpass.schema import FULL_HD, MODEL_SIZE, N_ROLES, N_SLOTS, State, Tactical, slot
+
+
+@dataclass(frozen=True, eq=False)
+class HalfMatch:
+    """One half as arrays over the 26 slots and all frames from its first to its last.
+
+    Attributes
+    ----------
+    name
+        As in the files, for example ``game_18_H1``.
+    first_frame
+        Frame of index 0 of the last axis, absolute in the match's video.
+    state
+        float32 ``(5, 26, T)``, components as in `State`. Where a slot has nobody, the first four are
+        NaN; ``VISIBLE`` is always 0 or 1.
+    boxes
+        float32 ``(26, T, 4)``, x1, y1, x2, y2 in pixels of `MODEL_SIZE`, as the models pool them; not
+        clipped to the picture, NaN where the player is not visible.
+    jersey
+        int16 ``(26, T)``, -1 where unknown.
+    labels
+        int8 ``(26, T)``, the `Action` whose anchor is this frame; None for challenge halves.
+
+    The arrays of a prepared half are read-only views of files: a window reads its own pages only.
+    """
+
+    name: str
+    first_frame: int
+    state: np.ndarray
+    boxes: np.ndarray
+    jersey: np.ndarray
+    labels: np.ndarray | None
+
+    @property
+    def n_frames(self) -> int:
+        """T, frames from the first to the last."""
+        return self.jersey.shape[1]
+
+    @property
+    def end_frame(self) -> int:
+        """One more than the last frame."""
+        return self.first_frame + self.n_frames
+
+    def window(self, start: int, stop: int) -> "HalfMatch":
+        """The frames ``start`` to ``stop - 1``, absolute like ``first_frame``; shares the arrays.
+
+        Raises
+        ------
+        DataError
+            If the half does not have all of them.
+        """
+        if not self.first_frame <= start <= stop <= self.end_frame:
+            raise DataError(
+                f"half {self.name}: no window {start}..{stop - 1}: "
+                f"its frames are {self.first_frame}..{self.end_frame - 1}"
+            )
+        part = slice(start - self.first_frame, stop - self.first_frame)
+        return HalfMatch(
+            self.name,
+            start,
+            self.state[:, :, part],
+            self.boxes[:, part],
+            self.jersey[:, part],
+            None if self.labels is None else self.labels[:, part],
+        )
+
+    def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
+        """Jersey in a slot at an absolute frame: the nearest known before it, else after it.
+
+        Takes arrays that broadcast against each other; -1 where the slot never has a known jersey.
+        """
+        slots, frames = np.broadcast_arrays(slots, frames)
+        found = np.full(slots.shape, -1, np.int16)
+        for one in np.unique(slots):
+            jerseys = np.ascontiguousarray(self.jersey[one])
+            known = np.flatnonzero(jerseys >= 0)
+            if len(known):
+                asked = slots == one
+                before = np.searchsorted(known, frames[asked] - self.first_frame, side="right") - 1
+                found[asked] = jerseys[known[np.maximum(before, 0)]]
+        return found
+
+
+def events_of(half: HalfMatch) -> pd.DataFrame:
+    """Event table of a half's labels, the same as its play-by-play ground truth.
+
+    Raises
+    ------
+    DataError
+        If the half has no labels.
+    """
+    if half.labels is None:
+        raise DataError(f"half {half.name}: a challenge half has no labels")
+    frames, slots = np.nonzero(half.labels.T)
+    visible = half.state[State.VISIBLE].T[frames] > 0  # (events, 26)
+    return pd.DataFrame(
+        {
+            "half": pd.Categorical.from_codes(np.zeros(len(frames), int), categories=[half.name]),
+            "frame": frames + half.first_frame,
+            "team": slots // N_ROLES,
+            "jersey": half.jersey.T[frames, slots].astype(np.int64),
+            "cls": half.labels.T[frames, slots].astype(np.int64),
+            "box_visible": visible[np.arange(len(frames)), slots],
+            "replay": ~visible.any(axis=1),
+        }
+    )
+
+
+def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
+    """Arrays of a half's rows; of several rows for one slot and frame the last counts.
+
+    Parameters
+    ----------
+    rows
+        ``(N, 14)`` or ``(N, 13)``, in any order.
+    where
+        Named in errors.
+
+    Raises
+    ------
+    DataError
+        At the first row that has no place: its frame, team, role, jersey or class is none.
+    """
+    cells, first = _cells(rows, name, where)
+    return _half(name, first, cells, labelled=rows.shape[1] > Tactical.LABEL)
+
+
+# What a slot holds at a frame. One record of 40 bytes in time-major order: a window of a half is a
+# single stretch of its file, and a half is one open file.
+_CELL = np.dtype(
+    [("state", "<f4", len(State)), ("boxes", "<f4", 4), ("jersey", "<i2"), ("label", "i1")], align=True
+)
+
+
+_NOBODY = np.array(([np.nan] * 4 + [0], [np.nan] * 4, -1, 0), _CELL)
+
+
+def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, int]:
+    """Records ``(T, 26)`` of a half's rows, and its first frame."""
+    for reason, wrong in row_faults(rows):
+        raise DataError(f"{where}: half {name}, row {wrong[0]}: {reason}")
+    filled = np.zeros(len(rows), _CELL)
+    boxes = _model_boxes(rows)
+    visible = np.isfinite(boxes).all(axis=1)
+    boxes[~visible] = np.nan
+    filled["boxes"] = boxes
+    filled["state"][:, : State.VISIBLE] = rows[:, Tactical.X : Tactical.VY + 1]
+    filled["state"][:, State.VISIBLE] = visible
+    filled["jersey"] = np.nan_to_num(rows[:, Tactical.JERSEY], nan=-1)
+    filled["label"] = rows[:, Tactical.LABEL] if rows.shape[1] > Tactical.LABEL else 0
+
+    frames = rows[:, Tactical.FRAME].astype(np.int64)
+    slots = slot(rows[:, Tactical.TEAM].astype(np.int64), rows[:, Tactical.ROLE].astype(np.int64))
+    first = int(frames.min())
+    cells = np.full(((int(frames.max()) - first + 1) * N_SLOTS), _NOBODY)
+    cells[(frames - first) * N_SLOTS + slots] = filled  # of several for one cell the last stays
+    return cells.reshape(-1, N_SLOTS), first
+
+
+def _model_boxes(rows: np.ndarray) -> np.ndarray:
+    """Boxes of rows as x1, y1, x2, y2 in pixels of `MODEL_SIZE`, ``(N, 4)``."""
+    corner = rows[:, Tactical.BOX_X : Tactical.BOX_Y + 1]
+    size = rows[:, Tactical.BOX_WIDTH : Tactical.BOX_HEIGHT + 1]
+    scale = np.divide(MODEL_SIZE, FULL_HD)[::-1]  # x, y
+    return np.hstack([corner * scale, (corner + size) * scale]).astype(np.float32)
+
+
+def _half(name: str, first: int, cells: np.ndarray, labelled: bool) -> HalfMatch:
+    return HalfMatch(
+        name,
+        first,
+        state=cells["state"].transpose(2, 1, 0),  # (5, 26, T)
+        boxes=cells["boxes"].transpose(1, 0, 2),  # (26, T, 4)
+        jersey=cells["jersey"].T,  # (26, T)
+        labels=cells["label"].T if labelled else None,  # (26, T)
+    )

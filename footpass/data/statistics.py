@@ -1,0 +1,165 @@
+"""What the simulator knows of real football: aggregate statistics of the released train events.
+
+``statistics.json`` holds counts and quantiles only, no event. It was made, and can be made again, by
+
+    FOOTPASS_RELEASE=... python -m footpass.data.statistics
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from footpass.data.paths import play_by_play_path, release_dir
+from footpass.events import match_of, read_ground_truth
+from footpass.files import DataError, atomic_write
+from footpass.schema import ACTIONS
+
+FILE = Path(__file__).with_name("statistics.json")
+
+
+RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
+
+
+# Levels of the gap quantiles: dense at the tail, and cut there, since one break of eight minutes would
+# stretch the straight line to it over all long gaps.
+LEVELS = np.array([0, 0.02, *np.arange(0.05, 0.95, 0.05).round(2), 0.95, 0.98, 0.99, 0.995])
+
+
+FEWEST_GAPS = 40  # a cell with fewer has the quantiles of its relation, all classes together
+
+
+MOST_PLAYERS = 11  # ranks of ``player_share``
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`.
+
+    Attributes
+    ----------
+    n_matches, n_halves
+        How many they were taken from.
+    half_frames
+        Mean number of frames from the first to the last event of a half.
+    count, box, replay
+        ``(A,)``: events, those whose actor has a box, those in a replay.
+    transitions
+        ``(A, 3, A)``: how often a class is followed by (relation, class) within a half.
+    gaps
+        ``(A, 3, A, len(LEVELS))``: quantiles of the frames between the two.
+    box_after
+        ``(2, A)``: share with a box among live events, after one without and after one with a box.
+    replay_after
+        ``(2, A)``: share in a replay, after a live event and after one in a replay.
+    player_share
+        ``(A, 11)``: mean share of a team's events in a half that its most, second most, ... active
+        player has.
+    """
+
+    n_matches: int
+    n_halves: int
+    half_frames: float
+    count: np.ndarray
+    box: np.ndarray
+    replay: np.ndarray
+    transitions: np.ndarray
+    gaps: np.ndarray
+    box_after: np.ndarray
+    replay_after: np.ndarray
+    player_share: np.ndarray
+
+
+def derive(truth: pd.DataFrame) -> Statistics:
+    """Statistics of a ground-truth event table."""
+    n = len(ACTIONS)
+    truth = truth.sort_values(["half", "frame"], kind="stable").reset_index(drop=True)
+    cls, box, replay = truth["cls"] - 1, truth["box_visible"], truth["replay"]
+    follows = (truth["half"] == truth["half"].shift()).to_numpy()
+    pairs = pd.DataFrame(
+        {
+            "before": cls.shift(fill_value=0),
+            "relation": relation_to_previous(truth),
+            "cls": cls,
+            "gap": truth["frame"].diff(),
+        }
+    )[follows]
+    transitions = np.zeros((n, len(RELATIONS), n), dtype=int)
+    np.add.at(transitions, tuple(pairs[["before", "relation", "cls"]].to_numpy().T), 1)
+    gaps = np.zeros((*transitions.shape, len(LEVELS)))
+    for relation, rows in pairs.groupby("relation"):
+        gaps[:, relation] = np.quantile(rows["gap"], LEVELS)
+    for cell, rows in pairs.groupby(["before", "relation", "cls"]):
+        if len(rows) >= FEWEST_GAPS:
+            gaps[cell] = np.quantile(rows["gap"], LEVELS)
+
+    spans = truth.groupby("half", observed=True)["frame"].agg(["min", "max"])
+    live = follows & ~replay
+    return Statistics(
+        n_matches=spans.index.map(match_of).nunique(),
+        n_halves=len(spans),
+        half_frames=float((spans["max"] - spans["min"]).mean()),
+        count=np.bincount(cls, minlength=n),
+        box=np.bincount(cls[box], minlength=n),
+        replay=np.bincount(cls[replay], minlength=n),
+        transitions=transitions,
+        gaps=gaps.round(1),
+        box_after=_share_after(box, live, cls),
+        replay_after=_share_after(replay, follows, cls),
+        player_share=np.stack([_player_share(truth[cls == c]) for c in range(n)]).round(4),
+    )
+
+
+def relation_to_previous(truth: pd.DataFrame) -> np.ndarray:
+    """``(n,)``: index into `RELATIONS` of each event's actor to the row before (row 0: undefined)."""
+    same_team = truth["team"] == truth["team"].shift()
+    same_player = same_team & (truth["jersey"] == truth["jersey"].shift())
+    return np.select([same_player, same_team], [0, 1], default=2)
+
+
+def _share_after(flag: pd.Series, rows: pd.Series, cls: pd.Series) -> np.ndarray:
+    """``(2, A)``: share of ``rows`` with the flag, by the flag of the event before and the class."""
+    before = flag.shift(fill_value=False)
+    shares = [
+        [flag[rows & (before == state) & (cls == c)].mean() for c in range(len(ACTIONS))]
+        for state in (False, True)
+    ]
+    return np.nan_to_num(np.array(shares)).round(4)
+
+
+def _player_share(events: pd.DataFrame) -> np.ndarray:
+    """``(11,)``: mean share of a team's most, second most, ... active player in a half."""
+    per_player = events.groupby(["half", "team", "jersey"], observed=True).size()
+    shares = per_player / per_player.groupby(["half", "team"], observed=True).transform("sum")
+    shares = shares.sort_values(ascending=False, kind="stable")
+    rank = shares.groupby(["half", "team"], observed=True).cumcount()
+    teams = per_player.index.droplevel("jersey").nunique()
+    return np.bincount(rank, shares, minlength=MOST_PLAYERS)[:MOST_PLAYERS] / max(teams, 1)
+
+
+@cache
+def load_statistics() -> Statistics:
+    """The statistics of the 91,327 released train events."""
+    content = json.loads(FILE.read_text())
+    values: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Statistics(**values)
+
+
+def main() -> None:
+    """Derive ``statistics.json`` from the release."""
+    folder = release_dir()
+    if folder is None:
+        raise DataError("set FOOTPASS_RELEASE to a clone of the public FOOTPASS repository")
+    statistics = derive(read_ground_truth(folder / play_by_play_path("train")))
+    content = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(statistics).items()}
+    with atomic_write(FILE) as stream:
+        json.dump(content, stream, separators=(",", ":"))
+    print(f"{FILE}: {int(statistics.count.sum())} events")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Video: frames by their absolute index, exactly; and writing.
+
+The index of a frame is the number of 25ths of a second since the video's first picture, so it is
+what column ``frame`` of the tactical data counts, whatever the container's time base or start.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from footpass.files import DataError, atomic_write
+from footpass.schema import FPS, MODEL_SIZE
+
+# Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
+_WORTH_A_SEEK = 16
+
+
+_NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's headers say: size in pixels, pictures a second, length in frames of 1/25 s."""
+
+    height: int
+    width: int
+    fps: float
+    n_frames: int
+
+    @property
+    def at_fps(self) -> bool:
+        """Whether it is at 25 frames a second, but for some that were dropped."""
+        return abs(self.fps - FPS) < 0.5
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Size, rate and length of a video, without decoding it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened, or if it is cut off: its index points behind the end of the file.
+    """
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        last = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        size = os.path.getsize(path)
+        if last > size:
+            raise DataError(f"{path}: cut off: {size} of at least {last} bytes; unpack it again")
+        if stream.duration is None:  # Matroska: only the whole file has one, from time 0
+            seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
+        else:
+            seconds = float(stream.duration * stream.time_base)  # type: ignore[operator]
+        # Not the number of pictures in the file: one that was dropped still has its time.
+        n_frames = round(seconds * FPS)
+        return VideoInfo(stream.height, stream.width, float(stream.average_rate or 0), n_frames)
+
+
+class VideoReader:
+    """Frames of a 25 fps video by absolute index, as RGB pictures of one size.
+
+    Parameters
+    ----------
+    size
+        Height and width of the pictures; those of the video are resized to it.
+
+    Raises
+    ------
+    DataError
+        If the file is not a video, is cut off, or is not at 25 fps: its frames would not be those
+        of the data.
+    """
+
+    _frame: av.VideoFrame
+    _next: av.VideoFrame | None
+
+    def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> None:
+        self.path = Path(path)
+        self.size = size
+        self._resize = VideoReformatter()
+        info = probe(path)
+        if not info.at_fps:
+            raise DataError(f"{path}: {info.fps:.5g} frames a second instead of {FPS}")
+        self._rewind()
+        # Keyframes by decoding time, which is a few frames early: good enough to choose when to seek.
+        self._keyframes = np.array(
+            [self._index(entry.timestamp) for entry in self._stream.index_entries if entry.is_keyframe]
+        )
+
+    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Pictures of some frames, uint8 ``(len(indices), height, width, 3)``, in the order given.
+
+        Where the video drops a frame, this is the picture before it, as on a screen.
+
+        Raises
+        ------
+        DataError
+            If a frame is before the video's first or after its last, or cannot be decoded.
+        """
+        wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        pictures = np.empty((len(wanted), *self.size, 3), np.uint8)  # (T, H, W, 3)
+        for picture, index in zip(pictures, wanted.tolist(), strict=True):
+            picture[:] = self._picture(index)
+        return pictures if np.array_equal(places, np.arange(len(wanted))) else pictures[places]
+
+    def clip(self, start: int, length: int) -> np.ndarray:
+        """Pictures of the frames from ``start`` on, uint8 ``(length, height, width, 3)``."""
+        return self.frames(np.arange(start, start + length))
+
+    def windows(
+        self, start: int, stop: int, length: int, stride: int
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Overlapping clips over the frames ``start`` to ``stop - 1``, decoding each frame once.
+
+        Yields
+        ------
+        tuple[int, np.ndarray]
+            First frame and pictures ``(length, height, width, 3)``; the last clip ends with frame
+            ``stop - 1`` and may be shorter.
+        """
+        held = np.empty((0, *self.size, 3), np.uint8)
+        for first in range(start, stop, stride):
+            last = min(first + length, stop)
+            fresh = self.frames(np.arange(first + len(held), last))
+            clip = np.concatenate([held, fresh])  # (T, H, W, 3)
+            held = clip[stride:].copy()  # the caller may change what it is given
+            yield first, clip
+            if last == stop:
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def __enter__(self) -> "VideoReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _picture(self, index: int) -> np.ndarray:
+        try:
+            frame = self._decode_to(index)
+        except av.FFmpegError as error:
+            self._position = _NOWHERE
+            raise DataError(
+                f"{self.path}: frame {index} cannot be decoded: {error.strerror or error}"
+            ) from error
+        height, width = self.size
+        return self._resize.reformat(
+            frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
+        ).to_ndarray()
+
+    def _decode_to(self, index: int) -> av.VideoFrame:
+        """The frame on screen at ``index``; decoding goes on from where it is if it can."""
+        if not self._position <= index or self._seek_pays(index):
+            self._seek(index)
+        while self._position < index:
+            if self._next is None:
+                self._next = next(self._decoded, None)
+            if self._next is None:
+                end = self._position + 1
+                raise DataError(f"{self.path}: no frame {index}: the video has {end} frames")
+            if self._index(self._next.pts) > index:
+                break
+            self._frame, self._next = self._next, None
+            self._position = self._index(self._frame.pts)
+        return self._frame
+
+    def _seek_pays(self, index: int) -> bool:
+        ahead = self._keyframes[(self._keyframes <= index)]
+        return len(ahead) > 0 and ahead[-1] > self._position + _WORTH_A_SEEK
+
+    def _seek(self, index: int) -> None:
+        """Decode the last keyframe that is not after ``index``, or an earlier one.
+
+        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``. And
+        what the container calls a keyframe may be where a gradual refresh begins, from which the
+        first pictures are not complete: only what the decoder calls one will do.
+        """
+        if index < 0:
+            raise DataError(f"{self.path}: no frame {index}: the first is 0")
+        back = 0
+        while True:
+            target = index - back
+            if target > 0:
+                pts = self._start + round(target / (FPS * self._stream.time_base))  # type: ignore[operator]
+                self._container.seek(pts, stream=self._stream)
+                self._decoded = self._container.decode(self._stream)
+            else:
+                self._rewind()
+            keyframe = next((frame for frame in self._decoded if frame.key_frame), None)
+            if keyframe is not None and self._index(keyframe.pts) <= index:
+                break
+            if target <= 0:
+                raise DataError(f"{self.path}: no frame {index}: no keyframe before it")
+            back = 2 * back + FPS
+        self._frame, self._next = keyframe, None
+        self._position = self._index(keyframe.pts)
+
+    def _rewind(self) -> None:
+        """Open the file; nothing is decoded yet."""
+        self._container = _open(self.path)
+        self._stream = self._container.streams.video[0]
+        self._stream.codec_context.thread_count = 1  # data loaders already run several workers
+        self._start = self._stream.start_time or 0
+        self._decoded = self._container.decode(self._stream)
+        self._position = _NOWHERE
+
+    def _index(self, pts: int | None) -> int:
+        if pts is None:
+            raise DataError(f"{self.path}: a picture in it has no time")
+        return round((pts - self._start) * self._stream.time_base * FPS)  # type: ignore[operator]
+
+
+def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoReader:
+    """A reader of this video that stays open; every process, so every loading worker, has its own."""
+    try:
+        changed = os.stat(path).st_mtime_ns
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return _reader(os.fspath(path), size, changed, os.getpid())
+
+
+@lru_cache(maxsize=64)  # the matches of the train split: to open one takes as long as a clip
+def _reader(path: str, size: tuple[int, int], changed: int, process: int) -> VideoReader:
+    return VideoReader(path, size)
+
+
+def _open(path: str | Path) -> av.container.InputContainer:
+    try:
+        container = av.open(os.fspath(path))
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(
+            f"{path}: not a readable video, or cut off: {error.strerror or error}"
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise DataError(f"{path}: has no pictures")
+    return container
+
+
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) -> None:
+    """Write pictures, uint8 ``(height, width, 3)`` RGB with even sides, as H.264 in mp4, atomically.
+
+    Encodes in one thread, so that the same pictures give the same file on every machine.
+
+    Raises
+    ------
+    DataError
+        If there is no picture, its sides are odd, or the file cannot be written.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise DataError(f"{path}: no pictures to write")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise DataError(f"{path}: pictures of {height} x {width}: H.264 needs even sides")
+    with atomic_write(path, "w+b") as file, av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.thread_count = 1
+        # A keyframe every two seconds: a random clip of 50 frames decodes at most 100.
+        stream.codec_context.gop_size = 2 * fps
+        for picture in itertools.chain([first], frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())

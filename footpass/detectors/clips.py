@@ -1,0 +1,310 @@
+"""Clips for the models that see pixels: drawn around events, decoded, augmented on the device.
+
+A clip is a window of a half with an event in it, and a few tracklets: the slot that acts, then others.
+What a clip is depends only on the seed, the epoch and its place in the epoch, so batches are the same
+with any number of loading workers. Workers decode pictures and gather boxes; everything else happens
+to whole batches on the device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from footpass.data.cache import Footage
+from footpass.data.halves import HalfMatch
+from footpass.data.video import video_reader
+from footpass.detectors.augment import Augmentation, random_colour, random_warp
+from footpass.files import DataError
+from footpass.schema import ACTIONS, MIRRORS, MODEL_SIZE, N_SLOTS, State
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What a clip is; the defaults are the published ones.
+
+    Attributes
+    ----------
+    frames, size
+        Length, and height and width of the pictures in pixels.
+    earliest, latest
+        The event lies this many frames after the clip's first, both inclusive, unless the half's border
+        is in the way.
+    others
+        Tracklets beside the one that acts; 25 takes all slots.
+    per_class
+        At most so many events of a class in an epoch.
+    dilation
+        Frames before and after an event that have its label too.
+    grow
+        Factor by which boxes are grown about their centre.
+    """
+
+    frames: int = 50
+    size: tuple[int, int] = MODEL_SIZE
+    earliest: int = 15
+    latest: int = 35
+    others: int = 4
+    per_class: int = 500
+    dilation: int = 1
+    grow: float = 1.125
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.earliest <= self.latest < self.frames:
+            raise DataError(
+                f"clips of {self.frames} frames: no event can lie {self.earliest} to {self.latest} in"
+            )
+        if not 0 <= self.others < N_SLOTS or self.per_class < 1 or self.dilation < 0 or self.grow <= 0:
+            raise DataError(f"not a clip: {self}")
+
+
+class Events(NamedTuple):
+    """Events to learn from, ``(N,)`` each: the half's number, absolute frame, slot, class."""
+
+    half: np.ndarray
+    frame: np.ndarray
+    slot: np.ndarray
+    cls: np.ndarray
+
+
+def learnable_events(halves: Sequence[HalfMatch], frames: int, everyone: bool = False) -> Events:
+    """Events that can be learned from pixels, in order of half, frame and slot.
+
+    Parameters
+    ----------
+    frames
+        Length of the clips that are to be cut around them.
+    everyone
+        Also those of players without a box, who are somewhere on the pitch: for the graph model.
+
+    Raises
+    ------
+    DataError
+        If there are none, a half has no labels, or a half is shorter than a clip.
+    """
+    parts = []
+    for number, half in enumerate(halves):
+        if half.labels is None:
+            raise DataError(f"half {half.name}: a challenge half has no labels to learn from")
+        if half.n_frames < frames:
+            raise DataError(f"half {half.name}: {half.n_frames} frames, too short for clips of {frames}")
+        at, slots = np.nonzero(((half.labels > 0) & asked_about(half, everyone)).T)
+        numbers = np.full(len(at), number)
+        parts.append(Events(numbers, at + half.first_frame, slots, half.labels[slots, at].astype(int)))
+    events = Events(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    if not len(events.cls):
+        names = ", ".join(half.name for half in halves)
+        place = "position" if everyone else "box"
+        raise DataError(f"{names}: no event whose player has a {place}: nothing to learn from")
+    return events
+
+
+def asked_about(half: HalfMatch, everyone: bool) -> np.ndarray:
+    """Bool ``(26, T)``, where a model is to say what a player does: with a box, or of ``everyone``.
+
+    Raises
+    ------
+    DataError
+        If everyone is asked about, and nobody who has a box has a position.
+    """
+    visible = half.state[State.VISIBLE] > 0
+    if not everyone:
+        return visible
+    present = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
+    if visible.any() and not (visible & present).any():
+        raise DataError(
+            f"half {half.name}: no positions of the players with a box: the graph model needs them"
+        )
+    return present
+
+
+def draw_events(cls: np.ndarray, per_class: int, seed: int, epoch: int) -> np.ndarray:
+    """Rows of up to ``per_class`` events of each class, none twice, in random order."""
+    rng = np.random.default_rng([seed, epoch])
+    rows = [rng.permutation(np.flatnonzero(cls == action))[:per_class] for action in ACTIONS]
+    return rng.permutation(np.concatenate(rows))
+
+
+class Clip(NamedTuple):
+    """A clip, or, with an axis of B clips in front and tensors for arrays, a batch of them.
+
+    Attributes
+    ----------
+    pixels
+        uint8 ``(T, H, W, 3)``.
+    boxes
+        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. The
+        first tracklet is the one that acts.
+    labels
+        int8 ``(M, T)`` class ids.
+    slots, state
+        int64 ``(M,)``, and float32 ``(5, M, T)`` as in `HalfMatch`: of the match as the warp shows it,
+        mirrored where it flips the picture.
+    half, start, at
+        Number of the half, absolute frame of the first picture, and the event's place after it.
+    warp
+        float32 ``(2, 3)``: where a point (x, y, 1) of the picture goes, in pixels.
+    colour
+        float32 ``(3, 4)``: what a colour (r, g, b, 255) becomes.
+    """
+
+    pixels: np.ndarray | Tensor
+    boxes: np.ndarray | Tensor
+    labels: np.ndarray | Tensor
+    slots: np.ndarray | Tensor
+    state: np.ndarray | Tensor
+    half: np.integer | Tensor
+    start: np.integer | Tensor
+    at: np.integer | Tensor
+    warp: np.ndarray | Tensor
+    colour: np.ndarray | Tensor
+
+
+_SAME_PLACE = np.eye(2, 3, dtype=np.float32)
+
+
+_SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
+
+
+class ClipDataset(Dataset):
+    """The clips of one epoch, in the order in which they are to be read; see the module's docstring.
+
+    Parameters
+    ----------
+    footage
+        Halves to draw from.
+    augmentation
+        None for validation: clips as they are.
+    epoch
+        Which draw; `at_epoch` gives the other ones.
+
+    Raises
+    ------
+    DataError
+        As in `learnable_events`; from reading a clip, if the video has fewer frames than it says.
+    """
+
+    def __init__(
+        self,
+        footage: Sequence[Footage],
+        config: ClipConfig,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        epoch: int = 0,
+        events: Events | None = None,
+    ) -> None:
+        self.footage = list(footage)
+        self.config = config
+        self.augmentation = augmentation
+        self.seed, self.epoch = seed, epoch
+        self.events = events or learnable_events([f.half for f in self.footage], config.frames)
+        self.rows = draw_events(self.events.cls, config.per_class, seed, epoch)
+
+    def at_epoch(self, epoch: int) -> "ClipDataset":
+        """The same season, drawn anew."""
+        return ClipDataset(self.footage, self.config, self.augmentation, self.seed, epoch, self.events)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Clip:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        config, augmentation = self.config, self.augmentation
+        number, frame, slot, _ = (int(column[self.rows[index]]) for column in self.events)
+        half = self.footage[number].half
+        start = frame - int(rng.integers(config.earliest, config.latest, endpoint=True))
+        start = min(max(start, half.first_frame), half.end_frame - config.frames)
+        window = half.window(start, start + config.frames)
+        slots = draw_slots(window, slot, config.others, rng)
+        grow = rng.uniform(*augmentation.grow, len(slots)) if augmentation else config.grow
+        try:
+            pixels = video_reader(self.footage[number].video, config.size).clip(start, config.frames)
+        except DataError as error:
+            raise DataError(f"half {half.name}, clip at frame {start}: {error}") from error
+        warp = random_warp(augmentation, config.size, rng) if augmentation else _SAME_PLACE
+        shown, state = shown_match(window.state, slots, warp)
+        return Clip(
+            pixels=pixels,
+            boxes=window_boxes(window, slots, grow, config.size),
+            labels=dilated_labels(half, start, start + config.frames, config.dilation)[slots],
+            slots=shown,
+            state=state,
+            half=np.int64(number),
+            start=np.int64(start),
+            at=np.int64(frame - start),
+            warp=warp,
+            colour=random_colour(augmentation, rng) if augmentation else _SAME_COLOUR,
+        )
+
+
+def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Generator) -> np.ndarray:
+    """The actor's slot, then ``others`` more: first, at random, those with a box in the window."""
+    seen = (window.state[State.VISIBLE] > 0).any(axis=1)
+    order = np.lexsort((rng.random(N_SLOTS), ~seen))
+    return np.r_[actor, order[order != actor][:others]]
+
+
+def shown_match(state: np.ndarray, slots: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slots ``(M,)`` and their state ``(5, M, T)`` in the match that a warped picture shows.
+
+    A flipped picture is one of the match mirrored along the pitch: positions and velocities change
+    sides, teams their direction, and so players their slots. Tracklets stay in their order.
+
+    Parameters
+    ----------
+    state
+        ``(5, 26, T)`` as in `HalfMatch`.
+    """
+    if np.linalg.det(warp[:, :2]) < 0:
+        mirror = MIRRORS["X"]
+        state, slots = mirror.state(state), np.asarray(mirror.slots)[slots]
+    return slots, state[:, slots]
+
+
+def window_boxes(
+    window: HalfMatch, slots: np.ndarray, grow: float | np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Boxes of some slots as the models take them, in training and inference alike.
+
+    Parameters
+    ----------
+    slots
+        ``(M,)``.
+    grow
+        Factor about the box's centre, one or ``(M,)``. The picture's border does not matter: a box that
+        crosses it stays centred on its player.
+    size
+        Height and width of the pictures.
+
+    Returns
+    -------
+    np.ndarray
+        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the pictures, NaN where not visible.
+    """
+    boxes = window.boxes[slots]  # (M, T, 4)
+    corners = boxes.reshape(*boxes.shape[:2], 2, 2) * np.divide(size, MODEL_SIZE)[::-1]
+    centre = corners.mean(axis=2, keepdims=True)  # (M, T, 1, 2)
+    grown = centre + np.reshape(grow, (-1, 1, 1, 1)) * (corners - centre)
+    return grown.reshape(boxes.shape).astype(np.float32)
+
+
+def dilated_labels(half: HalfMatch, start: int, stop: int, dilation: int) -> np.ndarray:
+    """Labels ``(26, T)`` of the frames ``start`` to ``stop - 1``, each event's on its neighbours too.
+
+    An event is never covered by another's neighbourhood. Of two as near, the earlier one has the frame.
+    """
+    low, high = max(start - dilation, half.first_frame), min(stop + dilation, half.end_frame)
+    labels = half.window(low, high).labels
+    assert labels is not None  # asked for where events are known
+    margins = (low - (start - dilation), stop + dilation - high)  # beyond the half, nothing happens
+    padded = np.pad(labels, ((0, 0), margins))  # (26, dilation + T + dilation)
+    length = stop - start
+    result = padded[:, dilation : dilation + length].copy()
+    for distance in range(1, dilation + 1):
+        for shift in (dilation - distance, dilation + distance):
+            near = padded[:, shift : shift + length]
+            np.copyto(result, near, where=result == 0)
+    return result

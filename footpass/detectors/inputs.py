@@ -1,0 +1,86 @@
+"""What a detector takes: pictures, boxes, masks and game state as tensors on its device."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from footpass.data.halves import HalfMatch
+from footpass.detectors.augment import recolour, warp_boxes, warp_pixels
+from footpass.detectors.clips import _SAME_COLOUR, _SAME_PLACE, Clip, ClipConfig, window_boxes
+from footpass.models.x3d import normalise
+from footpass.schema import N_ROLES, N_SLOTS, State
+
+
+class Inputs(NamedTuple):
+    """What the models take.
+
+    Attributes
+    ----------
+    clip
+        ``(B, 3, T, H, W)``, normalised.
+    boxes, visible
+        ``(B, M, T, 4)`` and bool ``(B, M, T)``.
+    nodes, present
+        ``(B, M, T, 5)`` (`schema.Node`) and bool ``(B, M, T)``: the game state, which only the graph
+        model reads.
+    """
+
+    clip: Tensor
+    boxes: Tensor
+    visible: Tensor
+    nodes: Tensor
+    present: Tensor
+
+    def asked(self, everyone: bool) -> Tensor:
+        """Bool ``(B, M, T)``, as `asked_about`."""
+        return self.present if everyone else self.visible
+
+
+def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
+    """A collated batch on the device, augmented as its clips ask for.
+
+    A box becomes the smallest one around its warped corners. A player who is warped out of the picture
+    is no longer visible.
+    """
+    # A loss may call this under autocast, where coordinates of half precision would part a warped box
+    # from its player by more than a pixel.
+    with torch.autocast(torch.device(device).type, enabled=False):
+        return _model_inputs(batch, device)
+
+
+def _model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
+    pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
+    pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
+    boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)
+    visible = boxes.isfinite().all(-1)  # (B, M, T)
+    if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
+        warp = torch.as_tensor(batch.warp).to(device)
+        pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
+        size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
+        visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
+    if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
+        pixels = recolour(pixels, torch.as_tensor(batch.colour).to(device))
+    state, slots = torch.as_tensor(batch.state), torch.as_tensor(batch.slots)
+    return Inputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
+
+
+def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Nodes and presence (`Inputs`) of a batch of states ``(B, 5, M, T)`` and their slots ``(B, M)``."""
+    motion = state.to(device).float()[:, State.X : State.VISIBLE].movedim(1, -1)  # (B, M, T, 4)
+    team = (slots.to(device) // N_ROLES)[..., None, None].expand(*motion.shape[:3], 1)
+    return torch.cat((team.to(motion), motion), dim=-1), motion.isfinite().all(-1)
+
+
+def window_inputs(
+    window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
+) -> Inputs:
+    """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
+    slots = np.arange(N_SLOTS)
+    clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
+    boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
+    visible = boxes.isfinite().all(-1)  # (26, T)
+    state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
+    game = game_state(state[None], torch.from_numpy(slots)[None], device)
+    return Inputs(normalise(clip), boxes[None], visible[None], *game)

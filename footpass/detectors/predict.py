@@ -1,0 +1,274 @@
+"""Inference: halves to logits, window by window, and logits to events.
+
+A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frames)``, whose last axis is
+the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from footpass.configs import build
+from footpass.data.cache import Footage
+from footpass.data.logits import _dataset, logits_path
+from footpass.data.video import VideoReader
+from footpass.detectors.clips import ClipConfig, asked_about
+from footpass.detectors.inputs import window_inputs
+from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, events_from_store
+from footpass.events import predictions_path, write_events
+from footpass.files import DataError, atomic_write, fingerprint, make_folder
+from footpass.models.gnn import TAADGNN, GNNConfig
+from footpass.models.public import load_reference, read_public
+from footpass.models.taad import TAAD, TAADConfig
+from footpass.schema import N_CLASSES, N_SLOTS
+from footpass.training.checkpoints import load_model
+from footpass.training.config import autocast
+from footpass.training.distributed import rank_and_world, shard, wait_for_all
+
+_DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
+
+
+def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGNN, ClipConfig]:
+    """A trained TAAD or TAAD + GNN on the CPU, and the clips that it is for.
+
+    Parameters
+    ----------
+    public
+        The file is a checkpoint of the public repository, at the published sizes.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another model.
+    """
+    if public:
+        weights = read_public(path)
+        graph = any(name.startswith("EdgeMLP") for name in weights)
+        model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
+        load_reference(model, weights)
+        return model, ClipConfig()
+    model, config = load_model(path, _DETECTORS)
+    return model, build(ClipConfig, config["about"]["clips"])
+
+
+def predict(
+    checkpoint: str | Path,
+    footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    split: str,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    public: bool = False,
+    adjustment: LogitAdjustment = UNADJUSTED,
+) -> pd.DataFrame:
+    """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
+
+    Parameters
+    ----------
+    adjustment
+        As in `inference.events_from_logits`; the logits are written as they are.
+
+    Raises
+    ------
+    DataError
+        As in `load_detector` and `write_logits`, or if a graph model has no positions.
+    """
+    model, clips = load_detector(checkpoint, public)
+    halves = {name: entry.half for name, entry in footage.items()}
+    for half in halves.values():
+        asked_about(half, model.everyone)  # before hours of inference
+    path = logits_path(run_dir, split)
+    mark = fingerprint(checkpoint)
+    write_logits(model.to(device), footage, path, clips, mark, precision=precision)
+    events = events_from_store(path, halves, model.everyone, adjustment)
+    if rank_and_world()[0] == 0:
+        write_events(events, predictions_path(run_dir, split))
+    return events
+
+
+# Pixels of a window for each thread of the CPU. What a single operation has to do in a small window is
+# not worth sharing: on a busy machine threads that wait for each other made it ten times slower.
+_PIXELS_A_THREAD = 2_000_000
+
+
+def half_logits(
+    model: nn.Module,
+    footage: Footage,
+    config: ClipConfig,
+    stride: int | None = None,
+    precision: str = "fp32",
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Logits of all slots at all frames of a half, averaged over overlapping windows.
+
+    Every frame is decoded once, the next window while one is computed, and no more are in memory. The
+    last window is as long as there are frames left.
+
+    Parameters
+    ----------
+    model
+        Takes `clips.Inputs` on the device that it is on; it is put into evaluation mode.
+    config
+        What the model was trained on: length and size of clips, growth of boxes.
+    stride
+        Frames from window to window; None: half a window, so that each frame is seen twice.
+    precision
+        fp32, bf16 or fp16.
+
+    Yields
+    ------
+    tuple[int, np.ndarray]
+        Absolute frame, and float32 ``(9, 26, n)`` of the ``n`` frames from it on: one stretch after the
+        other, without gaps.
+
+    Raises
+    ------
+    DataError
+        If the stride is longer than a window, or a frame of the half cannot be read.
+    """
+    stride = config.frames // 2 if stride is None else stride
+    if not 1 <= stride <= config.frames:
+        raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
+    half = footage.half
+    device = next(model.parameters()).device
+    model.eval()
+    total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
+    passes = np.zeros(0, np.float32)
+    begin = half.first_frame  # the first of them
+    places = half.first_frame, half.end_frame, config.frames, stride
+    # Whatever ends this, nobody decodes the video any more when it is closed.
+    with (
+        VideoReader(footage.video, config.size) as reader,
+        closing(_ahead(reader.windows(*places))) as windows,
+    ):
+        for start, pixels in windows:
+            if start > begin:
+                ready = start - begin
+                yield begin, total[..., :ready] / passes[:ready]
+                total, passes, begin = total[..., ready:], passes[ready:], start
+            amp = autocast(device, precision)
+            # Not around a yield: they would hold for the caller too.
+            with torch.inference_mode(), amp, _few_threads(pixels):
+                inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
+                logits = model(*inputs)[0]  # (9, 26, T)
+            fresh = len(pixels) - len(passes)
+            total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
+            passes = np.pad(passes, (0, fresh)) + 1
+    yield begin, total / passes
+
+
+def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Generator[tuple[int, np.ndarray]]:
+    """The same windows, each decoded while the one before is computed."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, windows, None)
+        while (window := coming.result()) is not None:
+            coming = pool.submit(next, windows, None)
+            yield window
+
+
+@contextmanager
+def _few_threads(pixels: np.ndarray) -> Iterator[None]:
+    """No more threads than a window's pictures ``(T, H, W, 3)`` are worth."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, 1 + pixels[..., 0].size // _PIXELS_A_THREAD))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def write_logits(
+    model: nn.Module,
+    footage: Mapping[str, Footage],
+    path: str | Path,
+    config: ClipConfig,
+    mark: str,
+    stride: int | None = None,
+    precision: str = "fp32",
+) -> Path:
+    """Write the logits of some halves to a store; one that was broken off goes on where it stopped.
+
+    Finished halves wait beside ``path`` in a folder of parts until all are there. Under `torchrun`, each
+    process takes every n-th half, and the first puts the parts together.
+
+    Parameters
+    ----------
+    mark
+        What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one,
+        or of another video or other boxes, are made anew.
+
+    Raises
+    ------
+    DataError
+        As in `half_logits`, or if a file cannot be written.
+    """
+    path = Path(path)
+    # Everything that the logits depend on.
+    mark = f"{mark} {config.frames} {config.size} {config.grow} {stride} {precision}"
+    marks = {name: _made_by(mark, entry) for name, entry in footage.items()}
+    if _is_complete(path, footage, marks):
+        return path
+    parts = path.with_name(f"{path.name}.parts")
+    make_folder(parts)
+    rank, world = rank_and_world()
+    mine = shard(list(footage), rank, world)
+    frames = sum(footage[name].half.n_frames for name in mine)
+    with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
+        for name in mine:
+            half = footage[name].half
+            part = parts / f"{name}.h5"
+            if _is_complete(part, {name: footage[name]}, marks):
+                progress.update(half.n_frames)
+                continue
+            with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
+                stored, began = _dataset(file, half, marks[name]), time.monotonic()
+                for start, logits in half_logits(model, footage[name], config, stride, precision):
+                    stored[:, :, start : start + logits.shape[-1]] = logits
+                    progress.update(logits.shape[-1])
+                stored.attrs["seconds"] = time.monotonic() - began
+    wait_for_all()
+    if rank == 0:
+        with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
+            for name in footage:
+                with h5py.File(parts / f"{name}.h5") as file:
+                    file.copy(name, store)
+        for name in footage:
+            for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
+                part.unlink()
+        with suppress(OSError):  # other halves' parts may be in it
+            parts.rmdir()
+    wait_for_all()
+    return path
+
+
+def _made_by(mark: str, footage: Footage) -> str:
+    """All that the logits of a half depend on; neither times nor places, so that they may be copied."""
+    digest = hashlib.sha256(str(os.stat(footage.video).st_size).encode())
+    for part in (footage.half.state, footage.half.boxes):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return f"{mark} {digest.hexdigest()[:12]}"
+
+
+def _is_complete(path: Path, footage: Mapping[str, Footage], marks: Mapping[str, str]) -> bool:
+    """Whether a file has the logits of these halves, made in the same way."""
+    try:
+        with h5py.File(path) as file:
+            return all(
+                name in file
+                and file[name].attrs.get("made_by") == marks[name]
+                and file[name].attrs.get("first_frame") == entry.half.first_frame
+                and file[name].shape[-1] == entry.half.end_frame
+                for name, entry in footage.items()
+            )
+    except (OSError, KeyError, RuntimeError):  # missing, or damaged in one of HDF5's ways
+        return False

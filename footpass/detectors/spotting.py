@@ -1,0 +1,274 @@
+"""From logits to events: class offsets and smoothing, then the peaks of each player and class."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter1d
+from tqdm.auto import tqdm
+
+from footpass.configs import build, check_types, plain
+from footpass.data.cache import Footage
+from footpass.data.halves import HalfMatch, events_of
+from footpass.data.logits import read_logits
+from footpass.detectors.clips import asked_about
+from footpass.events import class_counts, concat, load_json
+from footpass.files import DataError, atomic_write
+from footpass.metrics import evaluate
+from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, Action, State
+from footpass.timeline import suppress
+
+NMS_WINDOW = 25  # frames
+
+
+@dataclass(frozen=True)
+class LogitAdjustment:
+    """What is done to a detector's logits before events are read from them; by default nothing.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation, in frames, of the Gaussian by which logits are averaged over time.
+    offsets
+        Added to the logits of the classes, background first.
+    """
+
+    smoothing: float = 0.0
+    offsets: tuple[float, ...] = (0.0,) * N_CLASSES
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.smoothing < 0 or len(self.offsets) != N_CLASSES:
+            raise DataError(f"not an adjustment of logits: {self}")
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """The logits ``(9, M, T)``, adjusted."""
+        if self.smoothing:
+            logits = gaussian_filter1d(logits.astype(np.float32), self.smoothing, mode="nearest")
+        if any(self.offsets):
+            logits = logits + np.array(self.offsets, np.float32)[:, None, None]
+        return logits
+
+
+UNADJUSTED = LogitAdjustment()
+
+
+def spot(
+    logits: np.ndarray, asked: np.ndarray, window: int = NMS_WINDOW
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where a tracklet's likeliest class is an action, and no better such frame is near.
+
+    Parameters
+    ----------
+    logits, asked
+        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a model is not asked (`asked_about`):
+        it was never taught what to say there.
+    window
+        Of two finds of one tracklet and class at most so many frames apart, the better one stays, of
+        equals the earlier.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Tracklet, frame, class and score (the class's probability), ``(N,)`` each, by frame.
+
+    Raises
+    ------
+    DataError
+        If a logit is not finite: the model has diverged.
+    """
+    if not np.isfinite(logits).all(axis=0)[asked].all():
+        raise DataError("logits that are not finite: the model has diverged")
+    best = logits.argmax(axis=0)  # (M, T)
+    frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
+    x = logits[:, tracklet, frame].astype(np.float64)  # (9, N)
+    cls = best[tracklet, frame]
+    # In order, so that of two frames with the same logits neither is better by a rounding error.
+    score = 1 / np.exp(np.sort(x, axis=0) - x.max(axis=0)).sum(axis=0)
+    kept = suppress([tracklet, cls], frame, score, window)
+    return tracklet[kept], frame[kept], cls[kept], score[kept]
+
+
+def events_from_logits(
+    logits: np.ndarray,
+    half: HalfMatch,
+    window: int = NMS_WINDOW,
+    everyone: bool = False,
+    adjustment: LogitAdjustment = UNADJUSTED,
+) -> pd.DataFrame:
+    """Events of a half, as of `spot`.
+
+    Parameters
+    ----------
+    logits
+        ``(9, 26, T)`` of the half's frames.
+    everyone
+        As of `asked_about`: what a graph model says of players without a box counts too.
+    adjustment
+        Of the logits, as of `fit_adjustment`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame,
+        -1 where it is never known.
+
+    Raises
+    ------
+    DataError
+        If the logits are not of these frames, or are not finite; or as in `asked_about`.
+    """
+    expected = (N_CLASSES, *half.jersey.shape)
+    if logits.shape != expected:
+        raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
+    asked = asked_about(half, everyone)
+    try:
+        slots, at, cls, score = spot(adjustment(logits), asked, window)
+    except DataError as error:
+        raise DataError(f"half {half.name}: {error}") from error
+    frames = at + half.first_frame
+    return pd.DataFrame(
+        {
+            "half": pd.Categorical.from_codes(np.zeros(len(at), int), categories=[half.name]),
+            "frame": frames,
+            "team": slots // N_ROLES,
+            "jersey": half.jersey_at(slots, frames).astype(np.int64),
+            "cls": cls.astype(np.int64),
+            "score": score.astype(np.float64),
+        }
+    )
+
+
+def events_from_store(
+    path: str | Path,
+    halves: Mapping[str, HalfMatch],
+    everyone: bool = False,
+    adjustment: LogitAdjustment = UNADJUSTED,
+) -> pd.DataFrame:
+    """Events of some halves of a logit store, see `events_from_logits`."""
+    return concat(
+        events_from_logits(read_logits(path, half), half, everyone=everyone, adjustment=adjustment)
+        for half in halves.values()
+    )
+
+
+SMOOTHINGS = tuple(np.arange(0.0, 3.5, 0.5).tolist())
+
+
+_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+_BACKGROUNDS = tuple(np.arange(-2.0, 4.5, 0.5).tolist())
+
+
+def fit_adjustment(
+    logits: Mapping[str, np.ndarray],
+    halves: Mapping[str, HalfMatch],
+    truth: pd.DataFrame,
+    everyone: bool = False,
+    smoothings: Sequence[float] = SMOOTHINGS,
+) -> LogitAdjustment:
+    """The adjustment with which a detector's events have the best macro F1, none if none is better.
+
+    Three numbers, the best of a grid. A detector learns from single frames of short clips, so the
+    highest of thousands of frames is often noise: averaging over neighbours takes it off. And it learns
+    from clips in which all classes are about as frequent, so it takes rare ones to be as likely as
+    frequent ones: class c's offset is ``strength * log(share of c among all events)`` (logit adjustment,
+    Menon et al. 2021, arXiv 2007.07314), the background has one of its own.
+
+    Parameters
+    ----------
+    logits, halves, truth
+        Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
+    smoothings
+        To choose from; ``(0.0,)`` fits the offsets alone.
+
+    Raises
+    ------
+    DataError
+        If there are no halves, or as in `events_from_logits`.
+    """
+    if not halves:
+        raise DataError("no halves to fit the adjustment of logits on")
+    share = (class_counts(truth) + 1) / (len(truth) + len(ACTIONS))
+
+    def score(volumes: Mapping[str, np.ndarray], adjustment: LogitAdjustment) -> float:
+        tables = (
+            events_from_logits(volumes[name], half, NMS_WINDOW, everyone, adjustment)
+            for name, half in halves.items()
+        )
+        return evaluate(concat(tables), truth).macro_f1
+
+    best, chosen = score(logits, UNADJUSTED), UNADJUSTED
+    for smoothing in tqdm(smoothings, desc="adjustment", leave=False):
+        smooth = {name: LogitAdjustment(smoothing)(volume) for name, volume in logits.items()}
+        for strength, background in product(_STRENGTHS, _BACKGROUNDS):
+            offsets = (background, *(strength * np.log(share)).tolist())
+            if (value := score(smooth, LogitAdjustment(0.0, offsets))) > best:
+                best, chosen = value, LogitAdjustment(smoothing, offsets)
+    return chosen
+
+
+def adjustment_from_store(
+    path: str | Path,
+    halves: Mapping[str, HalfMatch],
+    truth: pd.DataFrame,
+    everyone: bool = False,
+    smoothings: Sequence[float] = SMOOTHINGS,
+) -> LogitAdjustment:
+    """Adjustment fitted on some halves of a logit store, see `fit_adjustment`."""
+    logits = {name: read_logits(path, half) for name, half in halves.items()}
+    return fit_adjustment(logits, halves, truth, everyone, smoothings)
+
+
+def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
+    """Write an adjustment as JSON, atomically."""
+    with atomic_write(path) as stream:
+        json.dump(plain(adjustment), stream)
+
+
+def read_adjustment(path: str | Path) -> LogitAdjustment:
+    """Read an adjustment.
+
+    Raises
+    ------
+    DataError
+        If the file is not one.
+    """
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not an adjustment of logits (predict --fit-adjustment writes one)")
+    try:
+        return build(LogitAdjustment, content)
+    except DataError as error:
+        raise DataError(f"{path}: not an adjustment of logits: {error}") from error
+
+
+def guessed_events(
+    train: Mapping[str, Footage], val: Mapping[str, Footage], seed: int = 0
+) -> pd.DataFrame:
+    """What the class prior alone gives: as many events a minute as in training, of whomever is visible.
+
+    Each is of a random visible player at a random moment, with score 1.
+    """
+    rng = np.random.default_rng(seed)
+    tables = [events_of(entry.half) for entry in train.values()]
+    frames = sum(entry.half.n_frames for entry in train.values())
+    rates = np.bincount(pd.concat(tables)["cls"], minlength=N_CLASSES) / frames
+    guesses = []
+    for name, entry in val.items():
+        half = entry.half
+        slots, at = np.nonzero(half.state[State.VISIBLE] > 0)
+        cls = np.repeat(np.arange(N_CLASSES), rng.poisson(rates * half.n_frames))
+        chosen = rng.choice(len(at), len(cls))
+        place = {"frame": half.first_frame + at[chosen], "team": slots[chosen] // N_ROLES}
+        jersey = half.jersey_at(slots[chosen], place["frame"]).astype(np.int64)
+        column = pd.Categorical.from_codes(np.zeros(len(cls), int), categories=[name])
+        guesses.append(
+            pd.DataFrame({"half": column, **place, "jersey": jersey, "cls": cls, "score": 1.0})
+        )
+    return concat(guesses)

@@ -1,0 +1,236 @@
+"""Training of TAAD and TAAD + GNN on clips."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from footpass.configs import plain
+from footpass.data.cache import Footage
+from footpass.detectors.clips import Clip, ClipDataset, Events, learnable_events
+from footpass.detectors.inputs import model_inputs
+from footpass.detectors.recipes import GNNRecipe, TAADRecipe
+from footpass.detectors.spotting import spot
+from footpass.files import fingerprint
+from footpass.metrics import evaluate
+from footpass.models.gnn import TAADGNN
+from footpass.models.losses import masked_cross_entropy
+from footpass.models.taad import TAAD
+from footpass.schema import ACTIONS, N_CLASSES, Action
+from footpass.training.checkpoints import LAST, load_checkpoint
+from footpass.training.config import TrainConfig, autocast
+from footpass.training.loop import train
+
+log = logging.getLogger(__name__)
+
+
+def train_taad(
+    recipe: TAADRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    kinetics: str | Path | None = None,
+) -> list[dict]:
+    """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+
+    Parameters
+    ----------
+    kinetics
+        File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
+
+    Raises
+    ------
+    DataError
+        As in `ClipDataset` and `training.train`, or if there are no such weights.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = TAAD(recipe.model)
+    if kinetics:
+        model.features.x3d.load_kinetics(kinetics)
+    elif _begins(run_dir):
+        log.warning("no Kinetics weights were given: the backbone starts from random ones")
+    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
+    about = {"kinetics": str(kinetics) if kinetics else None}
+    return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
+
+
+def train_gnn(
+    recipe: GNNRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    start: str | Path | None = None,
+) -> list[dict]:
+    """Train a TAAD + GNN, see `train_taad`.
+
+    Parameters
+    ----------
+    start
+        Checkpoint of a TAAD with the same backbone and width, whose features it starts from; without it,
+        they are random.
+
+    Raises
+    ------
+    DataError
+        As in `train_taad`, or if the checkpoint does not fit, or a half has no positions.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = TAADGNN(recipe.model)
+    if start:
+        sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
+        content = load_checkpoint(start, {"kind": "TAAD", "model": sizes})
+        names = [name for name in content["model"] if name.startswith("features.")]
+        features = {name.removeprefix("features."): content["model"][name] for name in names}
+        model.features.load_state_dict(features)
+    elif _begins(run_dir):
+        log.warning("no TAAD was given to start from: the backbone starts from random weights")
+    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
+    about = {"gammas": recipe.gammas, "start": fingerprint(start) if start else None}
+    ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
+    for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
+        # A run with more epochs is the same run, going on; so the loss may change in between.
+        part = replace(recipe, train=replace(recipe.train, epochs=min(end, recipe.train.epochs)))
+        loss = ClipLoss(recipe.background, gamma, model.everyone)
+        rows = _train(model.to(device), part, *clips, loss, run_dir, about)
+    return rows
+
+
+def _clips(
+    recipe: TAADRecipe,
+    train_footage: Mapping[str, Footage],
+    val_footage: Mapping[str, Footage],
+    everyone: bool,
+    run_dir: str | Path,
+) -> tuple[ClipDataset, ClipDataset]:
+    """Clips to train on, and those to validate on."""
+    config = recipe.clips
+    parts = [list(footage.values()) for footage in (train_footage, val_footage)]
+    events = [learnable_events([f.half for f in part], config.frames, everyone) for part in parts]
+    for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
+        absent = [action.label for action in ACTIONS if action not in part.cls]
+        if absent and _begins(run_dir):
+            log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
+    seed = recipe.train.seed
+    clips = ClipDataset(parts[0], config, recipe.augmentation, seed, events=events[0])
+    # Not dilated: these labels are the events themselves.
+    fixed = replace(config, per_class=recipe.validation, dilation=0)
+    return clips, ClipDataset(parts[1], fixed, events=events[1])
+
+
+def _train(
+    model: nn.Module,
+    recipe: TAADRecipe,
+    clips: ClipDataset,
+    fixed: ClipDataset,
+    loss: "ClipLoss",
+    run_dir: str | Path,
+    about: Mapping[str, object],
+) -> list[dict]:
+    return train(
+        model,
+        recipe.train,
+        clips.at_epoch,
+        loss,
+        run_dir,
+        validate=lambda best: clip_figures(best, fixed, recipe.train),
+        about={
+            "clips": plain(recipe.clips),
+            "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
+            "background": recipe.background,
+            "events": _mark(clips.events),  # a run must not go on with another season
+            **about,
+        },
+    )
+
+
+def _begins(run_dir: str | Path) -> bool:
+    """Whether a run has nothing to go on from: what it begins with is said only then."""
+    return not Path(run_dir, LAST).exists()
+
+
+def _mark(events: Events) -> str:
+    return hashlib.sha256(np.stack(events).astype("<i8").tobytes()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class ClipLoss:
+    """Cross-entropy where a model is asked what happens, and the weight that it is the mean of.
+
+    Attributes
+    ----------
+    background
+        As of `TAADRecipe`.
+    gamma
+        Of the focal loss; 0 is cross-entropy.
+    everyone
+        Ask about players without a box too.
+    """
+
+    background: float
+    gamma: float = 0.0
+    everyone: bool = False
+
+    def __call__(self, model: nn.Module, batch: Clip) -> tuple[Tensor, Tensor]:
+        device = next(model.parameters()).device
+        inputs = model_inputs(batch, device)
+        asked = inputs.asked(self.everyone)
+        labels = torch.as_tensor(batch.labels).to(device).long()  # (B, M, T)
+        weights = torch.full((N_CLASSES,), 1 - self.background, device=device)
+        weights[Action.BACKGROUND] = self.background
+        loss = masked_cross_entropy(model(*inputs), labels, asked, weights, self.gamma)
+        return loss, weights[labels[asked]].sum()
+
+
+def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> dict[str, float]:
+    """How well the events in clips are found.
+
+    Every tracklet of every clip counts as a player in a half of its own; the metric is the challenge's.
+
+    Returns
+    -------
+    dict
+        ``macro_f1``, ``micro_f1``, and ``accuracy`` of the class at the frame that a clip is around.
+    """
+    device = next(model.parameters()).device
+    found, true, right = [], [], []
+    with torch.inference_mode():
+        for number, batch in enumerate(DataLoader(clips, config.batch, num_workers=config.workers)):
+            inputs = model_inputs(batch, device)
+            with autocast(device, config.precision):
+                logits = model(*inputs)  # (B, 9, M, T)
+            asked = inputs.asked(bool(model.everyone)).cpu().numpy()
+            logits = logits.float().cpu().numpy()
+            labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
+            right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])
+            players, frames = asked.shape[1:]
+            flat = logits.swapaxes(0, 1).reshape(N_CLASSES, -1, frames)  # (9, B*M, T)
+            tracklet, *rest = spot(flat, asked.reshape(-1, frames))
+            first = number * config.batch
+            found.append((first + tracklet // players, tracklet % players, *rest))
+            clip, tracklet, frame = np.nonzero((labels > 0) & asked)
+            true.append((first + clip, tracklet, frame, labels[clip, tracklet, frame]))
+    predictions = _clip_events(found, len(clips), ("score",))
+    truth = _clip_events(true, len(clips)).assign(box_visible=True, replay=False)
+    counts = evaluate(predictions, truth).counts
+    return {
+        "macro_f1": counts.macro_f1,
+        "micro_f1": counts.micro["f1"],
+        "accuracy": float(np.concatenate(right).mean()),
+    }
+
+
+def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Event table of (clip, tracklet, frame, class, ...) of batches: a half for each clip."""
+    clip, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    names = [f"clip_{i}_H1" for i in range(clips)]
+    table = dict(zip(("jersey", "frame", "cls", *more), columns, strict=True))
+    return pd.DataFrame({"half": pd.Categorical.from_codes(clip, categories=names), "team": 0, **table})

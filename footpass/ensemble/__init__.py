@@ -1,0 +1,1 @@
+"""Several models' events as one: fusion by rule, and learned re-scoring."""

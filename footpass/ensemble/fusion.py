@@ -1,0 +1,124 @@
+"""Ensembling by rule: weighted fusion of several models' events, and what any choice can reach."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from footpass.ensemble.candidates import merge, scores_of
+from footpass.events import halves_of
+from footpass.files import DataError
+from footpass.metrics import evaluate, match_events
+from footpass.schema import SCORE_THRESHOLD, TOLERANCE, Action
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Which events of the union are kept.
+
+    Attributes
+    ----------
+    weights
+        One per model. The fused score is the weighted mean of the models' scores, 0 where one has none.
+    agreement
+        Models that must have an event (same player and class within ``tolerance`` frames).
+    threshold
+        Least fused score.
+    exceptions
+        Classes for which one model is enough, whatever ``agreement`` says.
+    """
+
+    weights: tuple[float, ...]
+    agreement: int = 1
+    threshold: float = 0.0
+    exceptions: tuple[Action, ...] = ()
+    tolerance: int = TOLERANCE
+
+    def __post_init__(self) -> None:
+        if not self.weights or min(self.weights) < 0 or not sum(self.weights) > 0:
+            raise DataError(f"weights {self.weights}: not negative, and one of them above 0")
+
+
+def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
+    """Weighted event fusion.
+
+    Returns
+    -------
+    pd.DataFrame
+        Prediction table with a column ``agreement``: how many models have the event. Scores are mapped
+        to above the official threshold, since what is kept is kept.
+
+    Raises
+    ------
+    DataError
+        If there is not one weight per table.
+    """
+    if len(config.weights) != len(tables):
+        raise DataError(f"{len(config.weights)} weights for {len(tables)} prediction files")
+    return _fused(merge(tables, config.tolerance), config)
+
+
+def _fused(union: pd.DataFrame, config: FusionConfig) -> pd.DataFrame:
+    scores = scores_of(union)
+    fused = scores @ np.array(config.weights) / sum(config.weights)
+    agreement = (scores > 0).sum(axis=1)
+    enough = (agreement >= config.agreement) | union["cls"].isin(config.exceptions)
+    events = union[["half", "frame", "team", "jersey", "cls"]].assign(
+        score=SCORE_THRESHOLD + (1 - SCORE_THRESHOLD) * fused.clip(0, 1), agreement=agreement
+    )
+    return events[enough & (fused >= config.threshold)].reset_index(drop=True)
+
+
+def fit_fusion(inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> FusionConfig:
+    """Weights, agreement and threshold of the highest macro F1 on some halves, from a coarse grid.
+
+    The first model's weight is 1, the others share one; tackles, which few models find, may be
+    excepted from the agreement.
+    """
+    tables = list(inputs.values())
+    union = merge(tables)
+    best, best_f1 = FusionConfig((1.0,) * len(tables)), -1.0
+    for weight, agreement, threshold, exceptions in product(
+        (0.5, 1.0),
+        range(1, len(tables) + 1),
+        np.arange(0.0, 0.8, 0.1),
+        ((), (Action.TACKLE,)),
+    ):
+        if agreement == 1 and exceptions:
+            continue
+        weights = (1.0, *[weight] * (len(tables) - 1))
+        config = FusionConfig(weights, agreement, round(float(threshold), 2), exceptions)
+        f1 = evaluate(_fused(union, config), truth).macro_f1
+        if f1 > best_f1:
+            best, best_f1 = config, f1
+    return best
+
+
+def apply_fusion(config: FusionConfig, inputs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`fuse`, as `footpass.crossfit.cross_fit` calls it."""
+    return fuse(list(inputs.values()), config)
+
+
+def perfect_choice(tables: Sequence[pd.DataFrame], truth: pd.DataFrame) -> pd.DataFrame:
+    """The events of the union that are true: what accepting and rejecting alone could reach."""
+    union = merge(tables).assign(score=1.0)
+    return union[match_events(union, truth) >= 0].reset_index(drop=True)
+
+
+def perfect_players(events: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Events whose player is corrected where their class and time are right.
+
+    An event that is a true one's but for the player (team or jersey) is given to that one's.
+    """
+    nobody = {"team": 0, "jersey": 0}
+    known = truth[truth["half"].isin(halves_of(events))]
+    taken = match_events(events, known)
+    left, wanted = np.flatnonzero(taken < 0), np.setdiff1d(np.arange(len(known)), taken)
+    other = match_events(events.iloc[left].assign(**nobody), known.iloc[wanted].assign(**nobody))
+    taken[left[other >= 0]] = wanted[other[other >= 0]]
+    corrected = events.copy()
+    for name in nobody:
+        corrected.loc[taken >= 0, name] = known[name].to_numpy()[taken[taken >= 0]]
+    return corrected

@@ -1,0 +1,446 @@
+"""Learned re-scoring: which of several models' events are true, decided in the light of all of them.
+
+1. Candidates are the union of the models' events, each model's delay taken off (`ensemble.features`).
+2. The matches with predictions and ground truth are two folds. Patches of the detections of each are
+   pasted onto half of the further ground truth (`simulate.copy_paste`), so each fold has its own real and
+   simulated rows, and no detection is in both.
+3. In stages, each fold's classifiers give the *other* fold's rows probabilities, from which the next
+   stage's features are made: first logistic regression on the scores, then boosted trees on everything,
+   the likely chain of possession before and after included.
+4. Probabilities are calibrated, and the recall of the candidates measured, on the real rows of the fold
+   that a classifier has not seen.
+5. Per class, the k candidates that maximise the expected F1 are kept.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from footpass.configs import build
+from footpass.crossfit import cross_fit
+from footpass.ensemble.candidates import delay_of, label, merge, on_time
+from footpass.ensemble.classifiers import (
+    FOLDS,
+    Boosting,
+    Rows,
+    apply_linear,
+    apply_logistic,
+    apply_trees,
+    calibrate,
+    closed,
+    fit_linear,
+    fit_logistic,
+    fit_trees,
+    parsed,
+    shifted,
+)
+from footpass.ensemble.features import features, transitions
+from footpass.events import halves_of, load_json, match_of, select_halves
+from footpass.files import DataError, atomic_write, make_folder
+from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
+from footpass.simulate import copy_paste
+from footpass.simulate.copy_paste import PatchConfig, cut_patches, paste
+
+FORMAT = "footpass rescore 3"
+
+
+@dataclass(frozen=True)
+class RescoreConfig:
+    """Settings of the re-scoring.
+
+    Attributes
+    ----------
+    train_matches
+        Matches of the further ground truth that are used, drawn at random; None for all.
+    repeats
+        Independent simulations and fits that are averaged.
+    stages
+        Rounds of boosted trees; the last ``averaged`` of them are averaged.
+    real_weight
+        Weight of a row that is not simulated.
+    without
+        Beginnings of the names of features that are left out.
+    boosting, patches
+        Settings of the trees and of the simulated detections.
+    """
+
+    train_matches: int | None = None
+    repeats: int = 6
+    stages: int = 2
+    averaged: int = 2
+    real_weight: float = 8.0
+    without: tuple[str, ...] = ()
+    boosting: Boosting = field(default_factory=Boosting)
+    patches: PatchConfig = field(default_factory=PatchConfig)
+
+
+PROFILES = {
+    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, rate=0.3)),
+    "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
+    "study": RescoreConfig(),
+}
+
+
+PROFILES["paper"] = PROFILES["study"]
+
+
+@dataclass(frozen=True)
+class Rescorer:
+    """A fitted pipeline: everything that `apply` needs, as plain values.
+
+    Attributes
+    ----------
+    delays
+        Frames by which each model's events come late (`candidates.delay_of`).
+    ratios
+        Class transitions of the further ground truth (`features.transitions`).
+    models
+        ``[repeat][stage]``: of stage 0 ``[fold][class - 1]``, intercept and coefficients on the scores;
+        of later ones ``{"trees": [fold][class - 1], "linear": [class - 1]}``, LightGBM's text and what
+        `classifiers.fit_linear` gives, None for a class without candidates.
+    shift
+        ``(9,)``: added to the logit of each class's probability.
+    recall
+        ``(9,)``: share of the true events that have a candidate.
+    """
+
+    config: RescoreConfig
+    delays: tuple[int, ...]
+    ratios: np.ndarray
+    models: list
+    shift: np.ndarray
+    recall: np.ndarray
+
+    @cached_property
+    def boosters(self) -> list:
+        """The trees, parsed; laid out like ``models`` without stage 0."""
+        return [[parsed(stage["trees"]) for stage in stages[1:]] for stages in self.models]
+
+    def importance(self) -> pd.Series:
+        """Share of the gain of all splits by feature, the mean over all trees' classes."""
+        shares = []
+        stages = (stage for repeat in self.boosters for stage in repeat)
+        for booster in (b for stage in stages for fold in stage for b in fold if b):
+            gain = pd.Series(booster.feature_importance("gain"), booster.feature_name())
+            shares.append(gain / max(gain.sum(), 1e-12))
+        return pd.concat(shares, axis=1).fillna(0).mean(axis=1).sort_values(ascending=False)
+
+
+def fit(
+    tables: Sequence[pd.DataFrame],
+    truth: pd.DataFrame,
+    train_truth: pd.DataFrame,
+    config: RescoreConfig | None = None,
+    seed: int = 0,
+) -> Rescorer:
+    """Fit the pipeline.
+
+    Parameters
+    ----------
+    tables
+        Predictions, one table per model, the most trusted first.
+    truth
+        Ground truth of the halves in ``tables``.
+    train_truth
+        Ground truth of other matches, for which there are no predictions.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two halves to fit on, or none of train, or a table is of other halves.
+    """
+    config = config or PROFILES["study"]
+    for number, table in enumerate(tables, 1):
+        _meets(table, truth, f"prediction file {number}", "the ground truth")
+    shared = set(halves_of(truth)) & set(halves_of(train_truth))
+    if shared:
+        raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
+    folds, rng = _folds(truth), np.random.default_rng(seed)
+    delays = tuple(delay_of(table, truth) for table in tables)
+    tables = on_time(tables, delays)
+    ratios = transitions(train_truth)
+    fitted = [
+        _fit_once(tables, truth, train_truth, folds, ratios, config, rng)
+        for _ in tqdm(range(config.repeats), desc="repeats", leave=False)
+    ]
+    real = [rows for rows in fitted[0][1] if not rows.simulated]
+    p = [np.mean([held_out[f] for *_, held_out in fitted], axis=0) for f in range(len(real))]
+    shift, recall = calibrate(real, p, truth)
+    models = [models for models, *_ in fitted]
+    return Rescorer(config, delays, ratios, models, shift, recall)
+
+
+def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Candidates and the ``(N, 9)`` calibrated probability of every class (0: nothing of it all).
+
+    Raises
+    ------
+    DataError
+        If there are not as many tables as the pipeline was fitted on, or one is of other halves.
+    """
+    if len(tables) != len(rescorer.delays):
+        raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
+    for number, other in enumerate(tables[1:], 2):
+        _meets(other, tables[0], f"prediction file {number}", "the first")
+    table, finals = merge(on_time(tables, rescorer.delays)), []
+    for (logistic, *stages), boosters in zip(rescorer.models, rescorer.boosters, strict=True):
+        p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
+        for stage, folds in zip(stages, boosters, strict=True):
+            x = _features(table, p, rescorer.ratios, rescorer.config)
+            linear = apply_linear(stage["linear"], x, p, table)
+            p = np.mean([apply_trees(fold, x, p, table) for fold in folds], axis=0)
+            blends.append((p + linear) / 2)
+        finals.append(np.mean(blends[-rescorer.config.averaged :], axis=0))
+    p = np.mean(finals, axis=0)
+    return table, closed(np.where(p > 0, shifted(p, rescorer.shift), 0))
+
+
+def _meets(table: pd.DataFrame, other: pd.DataFrame, name: str, others: str) -> None:
+    """A model may lack halves; of nothing but other halves, its file is the wrong one."""
+    halves, known = set(halves_of(table)), set(halves_of(other))
+    if halves and known and not halves & known:
+        raise DataError(f"{name}: no half in common with {others}: of another split?")
+
+
+def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Re-scored events of other matches, from predictions alone.
+
+    Returns
+    -------
+    pd.DataFrame
+        Prediction table; all scores are above the official threshold, since what is kept is kept.
+    """
+    table, p = probabilities(rescorer, tables)
+    return decode(table, p, rescorer.recall)
+
+
+def decode(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
+    """Keep, per class, the k likeliest candidates with the highest expected F1.
+
+    That is 2 * (sum of their probabilities) / (k + N), where N, the number of true events, is the sum of
+    all probabilities over the recall of the candidates (a plug-in of the expectation; see Lipton et al.,
+    "Optimal thresholding of classifiers to maximize F1 measure", 2014).
+
+    Parameters
+    ----------
+    p
+        ``(N, 9)`` probabilities.
+    recall
+        ``(9,)``.
+    """
+    kept = []
+    for action in ACTIONS:
+        order = np.argsort(-p[:, action], kind="stable")
+        order = order[p[order, action] > 0]
+        hits = np.cumsum(p[order, action])
+        if not len(hits):
+            continue
+        expected = 2 * hits / (1 + np.arange(len(hits)) + hits[-1] / recall[action])
+        order = order[: 1 + int(np.argmax(expected))]
+        score = SCORE_THRESHOLD + (1 - SCORE_THRESHOLD) * p[order, action].clip(0, 1)
+        rows = table.iloc[order][["half", "frame", "team", "jersey"]]
+        kept.append(rows.assign(cls=int(action), score=score))
+    empty = table.iloc[:0][["half", "frame", "team", "jersey", "cls"]].assign(score=0.0)
+    events = pd.concat([empty, *kept])
+    return events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
+
+
+def rescore_lomo(
+    predictions: Mapping[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    train_truth: pd.DataFrame,
+    config: RescoreConfig | None = None,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+) -> tuple[pd.DataFrame, dict[str, Rescorer]]:
+    """Every match re-scored by a pipeline that never saw that match's ground truth.
+
+    Parameters
+    ----------
+    predictions
+        By name; their order is that of trust.
+    cache_dir
+        Folder of fitted pipelines, by the content of all they depend on; None: fit anew.
+
+    Returns
+    -------
+    (pd.DataFrame, dict)
+        Prediction table, and the pipeline of every match.
+    """
+    config = config or PROFILES["study"]
+
+    def fit_cached(inputs: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> Rescorer:
+        tables = list(inputs.values())
+        if cache_dir is None:
+            return fit(tables, known, train_truth, config, seed)
+        path = Path(cache_dir) / f"rescore-{_key(tables, known, train_truth, config, seed)}.json"
+        if not path.is_file():
+            make_folder(path.parent)
+            save(fit(tables, known, train_truth, config, seed), path)
+        return load(path)
+
+    result = cross_fit(
+        fit_cached, lambda model, inputs: apply(model, [*inputs.values()]), predictions, truth
+    )
+    return result.table, result.models
+
+
+def save(rescorer: Rescorer, path: str | Path) -> None:
+    """Write a fitted pipeline as JSON, atomically: numbers and LightGBM's own text, no code."""
+    content = {
+        "format": FORMAT,
+        "config": asdict(rescorer.config),
+        "delays": rescorer.delays,
+        "ratios": rescorer.ratios.tolist(),
+        "models": rescorer.models,
+        "shift": rescorer.shift.tolist(),
+        "recall": rescorer.recall.tolist(),
+    }
+    with atomic_write(path) as stream:
+        json.dump(content, stream)
+
+
+def load(path: str | Path) -> Rescorer:
+    """Read a fitted pipeline.
+
+    Raises
+    ------
+    DataError
+        If the file is not one.
+    """
+    content = load_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")
+    try:
+        rescorer = Rescorer(
+            config=build(RescoreConfig, content["config"]),
+            delays=tuple(map(int, content["delays"])),
+            ratios=np.array(content["ratios"], dtype=float),
+            models=content["models"],
+            shift=np.array(content["shift"], dtype=float),
+            recall=np.array(content["recall"], dtype=float),
+        )
+        assert rescorer.shift.shape == rescorer.recall.shape == (N_CLASSES,)
+        assert rescorer.boosters  # parses the trees
+        linear = [model for _, *stages in rescorer.models for s in stages for model in s["linear"]]
+        assert all(np.ndim(model[1:]) == 2 for model in linear if model)
+    except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+        raise DataError(f"{path}: a damaged re-scoring: {error!r:.200}") from error
+    return rescorer
+
+
+def _key(
+    tables: Sequence[pd.DataFrame],
+    truth: pd.DataFrame,
+    train: pd.DataFrame,
+    config: RescoreConfig,
+    seed: int,
+) -> str:
+    """Hash of everything that a fit depends on, the code that makes it included."""
+    digest = hashlib.sha256(json.dumps([asdict(config), seed, lgb.__version__]).encode())
+    digest.update(_code())
+    for table in (*tables, truth, train):
+        digest.update(json.dumps(halves_of(table)).encode())
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _code() -> bytes:
+    modules = [*sorted(Path(__file__).parent.glob("*.py")), Path(copy_paste.__file__)]
+    return b"".join(module.read_bytes() for module in modules)
+
+
+def _folds(truth: pd.DataFrame) -> dict[str, int]:
+    """Fold of every half: matches in turn, or halves where there is one match."""
+    halves = halves_of(truth)
+    matches = list(dict.fromkeys(map(match_of, halves)))
+    if len(halves) < 2:
+        raise DataError(f"cannot fit on {len(halves)} halves with predictions: needs two or more")
+    if len(matches) == 1:
+        return {half: i % 2 for i, half in enumerate(halves)}
+    return {half: matches.index(match_of(half)) % 2 for half in halves}
+
+
+def _fit_once(
+    tables: Sequence[pd.DataFrame],
+    truth: pd.DataFrame,
+    train_truth: pd.DataFrame,
+    folds: Mapping[str, int],
+    ratios: np.ndarray,
+    config: RescoreConfig,
+    rng: np.random.Generator,
+) -> tuple[list, list[Rows], list[np.ndarray]]:
+    """Models of all stages, all rows, and held-out probabilities of the real ones."""
+    sets = _training_rows(tables, truth, train_truth, folds, config, rng)
+    real = [i for i, rows in enumerate(sets) if not rows.simulated]
+    logistic = [fit_logistic([rows for rows in sets if rows.fold == f]) for f in FOLDS]
+    p = [apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
+    models: list = [logistic]
+    blends = []
+    for _ in tqdm(range(config.stages), desc="stages", leave=False):
+        x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
+        trees = fit_trees(sets, x, p, config.boosting, rng)
+        linear = fit_linear(sets, x, p, config.boosting, rng)
+        models.append({"trees": trees, "linear": linear[-1]})
+        # Held out, the linear classifiers are those of one fold.
+        other = {i: linear[1 - sets[i].fold] for i in real}
+        p_linear = [apply_linear(other[i], x[i], p[i], sets[i].candidates) for i in real]
+        boosters = parsed(trees)
+        p = [
+            apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
+            for rows, values, q in zip(sets, x, p, strict=True)
+        ]
+        blends.append([(p[i] + q) / 2 for i, q in zip(real, p_linear, strict=True)])
+    held_out = [np.mean(stages, axis=0) for stages in zip(*blends[-config.averaged :], strict=True)]
+    return models, sets, held_out
+
+
+def _training_rows(
+    tables: Sequence[pd.DataFrame],
+    truth: pd.DataFrame,
+    train_truth: pd.DataFrame,
+    folds: Mapping[str, int],
+    config: RescoreConfig,
+    rng: np.random.Generator,
+) -> list[Rows]:
+    matches = sorted({match_of(half) for half in halves_of(train_truth)})
+    chosen = rng.permutation(matches)[: config.train_matches]
+    sets = []
+    for fold in FOLDS:
+        own = [half for half, f in folds.items() if f == fold]
+        real = [_cut(table, own) for table in tables]
+        known = select_halves(truth, own)
+        sets.append(_rows(real, known, fold, False, config.real_weight))
+        others = set(chosen[fold::2])
+        wanted = select_halves(train_truth, [h for h in halves_of(train_truth) if match_of(h) in others])
+        if len(wanted):
+            pasted = paste(cut_patches(known, real, config.patches), wanted, rng, config.patches)
+            sets.append(_rows(pasted, wanted, fold, True, 1.0))
+    return sets
+
+
+def _rows(
+    tables: Sequence[pd.DataFrame], truth: pd.DataFrame, fold: int, simulated: bool, weight: float
+) -> Rows:
+    merged = merge(tables)
+    return Rows(merged, label(merged, truth), fold, simulated, weight)
+
+
+def _cut(table: pd.DataFrame, halves: Sequence[str]) -> pd.DataFrame:
+    return select_halves(table, [half for half in halves if half in halves_of(table)])
+
+
+def _features(
+    table: pd.DataFrame, p: np.ndarray, ratios: np.ndarray, config: RescoreConfig
+) -> pd.DataFrame:
+    x = features(table, p, ratios)
+    return x[[name for name in x if not name.startswith(config.without)]] if config.without else x

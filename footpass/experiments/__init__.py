@@ -1,0 +1,1 @@
+"""The study: seasons, stages that are trained once, the grid of ablations."""

@@ -1,0 +1,153 @@
+"""Bytes alive: what a computation holds, now and at most."""
+
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, UntypedStorage
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader
+
+from footpass.data.logits import frames_per_second, logits_path
+from footpass.detectors.clips import ClipDataset
+from footpass.detectors.recipes import TAAD_RECIPES
+from footpass.detectors.train import ClipLoss
+from footpass.experiments.grid import Outcome
+from footpass.experiments.stages import Stage, Study
+from footpass.models.taad import TAAD
+from footpass.training.config import autocast
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors made inside that are alive, now and at most.
+
+    Unlike hooks on what autograd saves, it also sees what recomputation holds and what backward makes;
+    and it works on fake tensors, so sizes beyond the machine can be counted too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self._meet((args, kwargs), counted=False)  # what comes from outside is not ours to count
+        result = func(*args, **(kwargs or {}))
+        self._meet(result, counted=True)
+        return result
+
+    def _meet(self, tree: object, counted: bool) -> None:
+        for leaf in tree_leaves(tree):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                if storage._cdata not in self._known:
+                    self._add(storage, storage.nbytes() if counted else 0)
+
+    def _add(self, storage: UntypedStorage, size: int) -> None:
+        self._known.add(storage._cdata)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._drop, storage._cdata, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+class Cost(NamedTuple):
+    """What a stage takes: parameters, peak bytes of a training step, video frames a second.
+
+    The last is None for a model that reads no video.
+    """
+
+    parameters: int
+    step_bytes: int
+    frames_per_second: float | None
+
+
+def stage_cost(study: Study, stage: Stage) -> Cost:
+    """Measure a stage; a training step of its recipe is taken for it."""
+    model, loss, batch, precision = study.a_step(stage)
+    with LiveBytes() as live:
+        with autocast(torch.device(study.device), precision):
+            value = loss(model.train(), batch)[0]
+        value.backward()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    speed = frames_per_second(logits_path(stage.dir, "val"))
+    return Cost(parameters, live.peak, speed)
+
+
+def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
+    """What a row takes, with the first of its seeds.
+
+    Parameters, training time and time per frame are sums over the stages that it is made of, training
+    time over those too that these have gone on from; memory is that of the largest.
+    """
+    known: dict[Path, Cost] = {}
+    rows = []
+    for name, (outcome, *_) in outcomes.items():
+        for stage in outcome.stages.values():
+            if stage.dir not in known:
+                known[stage.dir] = stage_cost(study, stage)
+        stages = {stage.dir: stage for stage in outcome.stages.values()}
+        parts = [known[folder] for folder in stages]
+        trained = {folder: stage.train_seconds for folder, stage in stages.items()}
+        for stage in stages.values():
+            if stage.start:
+                trained[stage.start.dir] = stage.start.train_seconds
+        speeds = [part.frames_per_second for part in parts if part.frames_per_second]
+        rows.append(
+            {
+                "row": name,
+                "parameters": sum(part.parameters for part in parts),
+                "training, s": sum(trained.values()),
+                "peak of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
+                "video, frames/s": 1 / sum(1 / speed for speed in speeds) if speeds else None,
+            }
+        )
+    return pd.DataFrame(rows).set_index("row")
+
+
+def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:
+    """TAAD's first training steps with and without recomputing the backbone: losses, memory, time.
+
+    The same clips and the same weights to begin with, plain gradient descent.
+    """
+    recipe = TAAD_RECIPES[study.profile]
+    dataset = ClipDataset(list(study.footage["train"].values()), recipe.clips, recipe.augmentation)
+    loader = DataLoader(dataset, recipe.train.batch)
+    batches = list(islice(loader, steps))
+    loss = ClipLoss(recipe.background)
+    rows = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = TAAD(replace(recipe.model, checkpoint_backbone=recompute)).to(study.device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        times, peak = [], 0
+        for number, batch in enumerate(batches):
+            began = time.perf_counter()
+            with LiveBytes() if number == 0 else nullcontext() as live:
+                with autocast(torch.device(study.device), recipe.train.precision):
+                    value = loss(model, batch)[0]
+                value.backward()
+            peak = live.peak if live else peak
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - began)
+        rows.append(
+            {
+                "backbone": "recomputed" if recompute else "kept",
+                "loss of the last step": float(value.detach()),
+                "peak, MiB": peak / 2**20,
+                "seconds a step": min(times[1:] or times),  # the first one is measured, and slower
+            }
+        )
+    return pd.DataFrame(rows).set_index("backbone")

@@ -1,0 +1,276 @@
+"""The ablation study: the rows of a grid file, each computed once by as many workers as there are.
+
+Start the same command in several terminals, or on several machines with a shared folder: a worker takes
+what nobody else is at. What rows have in common is a stage (`experiments.stages`) and trained once.
+"""
+
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from footpass.configs import build
+from footpass.crossfit import cross_fit
+from footpass.data.logits import logits_path
+from footpass.ensemble import rescore
+from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
+from footpass.events import predictions_path, read_predictions, write_events
+from footpass.experiments.stages import Busy, Stage, Study
+from footpass.files import PROJECT, DataError
+from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
+from footpass.postprocess.evidence import load_logits
+from footpass.postprocess.search import fit_postprocess, search
+from footpass.postprocess.steps import PostprocessConfig, postprocess
+from footpass.schema import ACTION_LABELS
+
+GRID = PROJECT / "notebooks" / "ablations.toml"
+
+
+POLL = 10.0  # seconds between looks at rows that other workers are at
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the study: what it is made of.
+
+    Attributes
+    ----------
+    model
+        Whose events: ``taad``, ``gnn`` or ``dst``.
+    fusion, weighting
+        Of the DST (`models.dst.FUSIONS`, `losses.WEIGHTINGS`).
+    postprocess
+        The steps of `footpass.postprocess`, held out by match.
+    ensemble
+        Fusion by rule with the events of the plain DST, held out by match.
+    rescore
+        Learned re-scoring of its events and the detector's, held out by match.
+    against
+        Name of the row that it is compared with.
+    """
+
+    name: str
+    model: Literal["taad", "gnn", "dst"] = "dst"
+    fusion: str = "none"
+    weighting: str = "none"
+    postprocess: bool = False
+    ensemble: bool = False
+    rescore: bool = False
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows, and the seeds that those with a DST are trained with."""
+
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+
+    def jobs(self) -> Iterator[tuple[Row, int]]:
+        """Every row with every one of its seeds; detectors, which cost the most, have the first only."""
+        for seed in self.seeds:
+            for row in self.rows:
+                if row.model == "dst" or seed == self.seeds[0]:
+                    yield row, seed
+
+
+class Outcome(NamedTuple):
+    """A finished row: its events on val, and the stages that made them."""
+
+    events: pd.DataFrame
+    stages: dict[str, Stage]
+
+
+def read_grid(path: str | Path) -> Grid:
+    """A grid from a TOML file: ``seeds`` and a table ``rows`` of `Row`.
+
+    Raises
+    ------
+    DataError
+        If the file is not such a grid, two rows have one name, or a row is compared with none of them.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: no readable grid: {error}") from error
+    if set(content) != {"seeds", "rows"} or not all(type(s) is int for s in content["seeds"]):
+        raise DataError(f"{path}: a grid has seeds, a list of whole numbers, and rows")
+    try:
+        rows = tuple(build(Row, row) for row in content["rows"])
+    except (DataError, TypeError) as error:
+        raise DataError(f"{path}: {error}") from error
+    grid = Grid(rows, tuple(content["seeds"]))
+    names = [row.name for row in grid.rows]
+    for row in grid.rows:
+        if names.count(row.name) > 1:
+            raise DataError(f"{path}: two rows are called {row.name!r}")
+        if row.against is not None and row.against not in names:
+            raise DataError(
+                f"{path}: row {row.name!r} is compared with {row.against!r}, which is no row"
+            )
+    return grid
+
+
+def open_grid(path: str | Path | None, profile: str) -> Grid:
+    """The grid of a file, by default the project's; in the short profiles with its first seed alone."""
+    grid = read_grid(path or GRID)
+    return grid if profile in ("study", "paper") else replace(grid, seeds=grid.seeds[:1])
+
+
+def run_grid(study: Study, grid: Grid) -> dict[str, list[Outcome]]:
+    """All rows, by name with an outcome per seed; those that are finished are read.
+
+    Rows that another worker is at are left to it, and waited for in the end.
+    """
+    impatient = replace(study, waits=False)
+    done: dict[tuple[str, int], Outcome] = {}
+    left = list(grid.jobs())
+    with tqdm(total=len(left), desc="grid", unit="row") as progress:
+        while left:
+            busy = []
+            for row, seed in left:
+                progress.set_postfix_str(f"{row.name}, seed {seed}")
+                try:
+                    done[row.name, seed] = run_row(impatient, row, seed)
+                    progress.update()
+                except Busy:
+                    busy.append((row, seed))
+            if len(busy) == len(left):
+                time.sleep(POLL)
+            left = busy
+    return {
+        row.name: [done[row.name, seed] for seed in grid.seeds if (row.name, seed) in done]
+        for row in grid.rows
+    }
+
+
+def run_row(study: Study, row: Row, seed: int) -> Outcome:
+    """One row with one seed; a finished one is read from its file.
+
+    Raises
+    ------
+    Busy
+        If another worker is at it or at a stage of it, and the study does not wait.
+    """
+    stages = dict(_stages(study, row, seed))
+    made_by = [stage.dir.name for stage in stages.values()]
+    recipe = replace(row, name="", against=None)  # another name is no other row
+    with study.stage("row", recipe, *made_by) as folder:
+        path = predictions_path(folder, "val")
+        if not path.is_file():
+            write_events(_events(study, row, stages, seed), path)
+    return Outcome(read_predictions(path), stages)
+
+
+def _stages(study: Study, row: Row, seed: int) -> Iterator[tuple[str, Stage]]:
+    if row.model != "gnn":
+        yield "taad", study.taad()
+    if row.model == "gnn" or row.fusion != "none":
+        yield "gnn", study.gnn()
+    if row.model == "dst":
+        yield "dst", study.dst(row.fusion, row.weighting, seed)
+    if row.ensemble:
+        yield "partner", study.dst("none", "none", seed)
+
+
+def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> pd.DataFrame:
+    detector = stages.get("gnn") or stages["taad"]
+    events = study.predict(stages[row.model], "val")
+    truth = study.truth["val"]
+    if row.rescore:
+        tables = {"events": events, "detector": study.predict(detector, "val")}
+        config = rescore.PROFILES["demo"]
+        return rescore.rescore_lomo(tables, truth, study.truth["train"], config, seed)[0]
+    if not (row.postprocess or row.ensemble):
+        return events
+    inputs: dict[str, Any] = {"events": events}
+    if row.ensemble:
+        inputs["partner"] = study.predict(stages["partner"], "val")
+    lineups = {name: entry.half for name, entry in study.footage["val"].items()}
+    inputs["evidence"] = load_logits(logits_path(detector.dir, "val"), lineups)
+    return cross_fit(partial(_fit, row), _apply, inputs, truth).table
+
+
+class _Pipeline(NamedTuple):
+    steps: dict[str, PostprocessConfig]
+    fusion: FusionConfig | None
+
+
+def _fit(row: Row, inputs: Mapping[str, Any], truth: pd.DataFrame) -> _Pipeline:
+    """Steps and fusion, both from the same fitting matches: neither sees the one they are applied to."""
+    names = [name for name in inputs if name != "evidence"]
+    steps = {}
+    if row.postprocess:
+        steps = {n: fit_postprocess(inputs[n], inputs["evidence"], truth, search()) for n in names}
+    if not row.ensemble:
+        return _Pipeline(steps, None)
+    return _Pipeline(steps, fit_fusion(_stepped(steps, inputs), truth))
+
+
+def _apply(pipeline: _Pipeline, inputs: Mapping[str, Any]) -> pd.DataFrame:
+    tables = _stepped(pipeline.steps, inputs)
+    return apply_fusion(pipeline.fusion, tables) if pipeline.fusion else tables["events"]
+
+
+def _stepped(
+    steps: Mapping[str, PostprocessConfig], inputs: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
+    tables = {name: table for name, table in inputs.items() if name != "evidence"}
+    return tables | {
+        name: postprocess(tables[name], inputs["evidence"], config).table
+        for name, config in steps.items()
+    }
+
+
+Evaluations = Mapping[str, Sequence[Evaluation]]  # by row, one a seed
+
+
+def evaluations(outcomes: Mapping[str, Sequence[Outcome]], truth: pd.DataFrame) -> Evaluations:
+    """Every row's events against the truth."""
+    return {name: [evaluate(o.events, truth) for o in runs] for name, runs in outcomes.items()}
+
+
+def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
+    """Macro F1 by row, the mean over its seeds with the 90 % interval, and recall by visibility.
+
+    Parameters
+    ----------
+    options
+        Of `metrics.bootstrap`.
+    """
+    intervals = bootstrap(results.values(), **options)[: len(results)]
+    rows = []
+    for (name, runs), interval in zip(results.items(), intervals, strict=True):
+        single = [run.macro_f1 for run in runs]
+        row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
+        row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
+        row["micro F1"] = np.mean([run.counts.micro["f1"] for run in runs])
+        for split in SPLITS:
+            recalls = [run.splits()[split].micro["recall"] for run in runs]
+            row[f"recall, {split.replace('_', ' ')}"] = np.mean(recalls)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("row")
+
+
+def effects(grid: Grid, results: Evaluations, **options: Any) -> pd.DataFrame:
+    """By how much each row differs from the one it is compared with, paired, with the 90 % interval."""
+    rows = []
+    for row in grid.rows:
+        if row.against is not None:
+            change = bootstrap([results[row.against], results[row.name]], **options)[2]
+            rows.append((row.name, row.against, change.value, change.low, change.high))
+    return pd.DataFrame(rows, columns=["row", "against", "change", "low", "high"]).set_index("row")
+
+
+def by_class(results: Evaluations) -> pd.DataFrame:
+    """F1 by row and class, the mean over seeds."""
+    f1 = {name: np.mean([run.counts.f1 for run in runs], axis=0) for name, runs in results.items()}
+    table = pd.DataFrame(f1, pd.Index(ACTION_LABELS, name="class")).T
+    return table.rename_axis("row")

@@ -1,0 +1,136 @@
+"""DST from play-by-play alone: trained on real events and simulated detections of them.
+
+The tactical data and the logits of the training matches are gated; their 91,327 events are public, and
+so are a detector's events of the three validation matches. What is known of the detector from some of
+these (`simulate.copy_paste`) is pasted onto the training events, anew in each epoch; the DST learns to
+write the events from the detections, and is applied to the real detections of another match.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from footpass.crossfit import CrossFit, Inputs, cross_fit
+from footpass.detectors.spotting import NMS_WINDOW
+from footpass.events import class_counts, halves_of, match_of
+from footpass.models.dst import DSTConfig
+from footpass.postprocess.evidence import as_evidence
+from footpass.postprocess.steps import Refine, refine
+from footpass.sequence.decode import load_dst, write_events
+from footpass.sequence.recipes import AnyDST, DSTRecipe
+from footpass.sequence.sources import Detected, detected
+from footpass.sequence.train import train_dst
+from footpass.sequence.windows import WindowConfig
+from footpass.simulate.copy_paste import Patches, cut_patches, paste
+from footpass.training.checkpoints import LAST
+from footpass.training.config import TrainConfig
+
+
+def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: Any) -> DSTRecipe:
+    windows = WindowConfig(sizes.span, per_half, augment="players", sparse=True)
+    return DSTRecipe(sizes, windows, train, **more)
+
+
+_SMALL = DSTConfig(
+    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
+)
+
+
+BEAMS = 3  # of decoding, where every event counts
+
+
+PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
+    "smoke": _from_detections(
+        replace(_SMALL, span=100, width=32, feedforward=64),
+        4,
+        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+    ),
+    "demo": _from_detections(
+        _SMALL, 100, TrainConfig(epochs=12, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0)
+    ),
+    "study": _from_detections(
+        _SMALL,
+        190,
+        TrainConfig(
+            epochs=10,
+            batch=32,
+            accumulate=2,
+            rates={"": 1e-3},
+            warmup=150,
+            milestones=(6, 8),
+            decay=0.3,
+            clip=1.0,
+        ),
+        weighting="sqrt",
+    ),
+}
+
+
+def pasted(truth: pd.DataFrame, patches: Patches, seed: Sequence[int]) -> dict[str, Detected]:
+    """Halves of ``truth`` with detections that are drawn by the seed."""
+    return detected(paste(patches, truth, np.random.default_rng(seed)), truth)
+
+
+def train_on_play_by_play(
+    recipe: DSTRecipe,
+    train_truth: pd.DataFrame,
+    patches: Patches,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+) -> AnyDST:
+    """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
+    train_dst(
+        recipe,
+        lambda epoch: pasted(train_truth, patches, (recipe.train.seed, epoch)),
+        class_counts(train_truth),
+        run_dir,
+        device,
+    )
+    return load_dst(Path(run_dir, LAST))[0].to(device)
+
+
+def leave_one_match_out(
+    recipe: DSTRecipe,
+    train_truth: pd.DataFrame,
+    detections: dict[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+) -> CrossFit:
+    """Events of every match by a DST whose detections were simulated from the other matches alone.
+
+    Its events are moved to the first detector's, where these have one of the player and class near.
+
+    Parameters
+    ----------
+    train_truth
+        Ground truth of matches without detections.
+    detections
+        By model; as many as the recipe's model reads volumes.
+    truth
+        Ground truth of the matches with detections.
+    run_dir
+        A folder for each match held out is made in it; finished ones are not trained again.
+    """
+
+    def fit(inputs: Inputs, known: pd.DataFrame) -> AnyDST:
+        fitted_on = dict.fromkeys(match_of(half) for half in halves_of(known))
+        patches = cut_patches(known, list(inputs.values()))
+        folder = Path(run_dir, "+".join(fitted_on))
+        return train_on_play_by_play(recipe, train_truth, patches, folder, device)
+
+    def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
+        first, *_ = inputs.values()
+        events = write_events(
+            model, detected(list(inputs.values())), recipe.windows, batch=64, beams=BEAMS
+        )
+        # A detector keeps one detection of a player and class within `NMS_WINDOW` frames, so an event
+        # that near to one can only be meant to be there.
+        return refine(events, as_evidence(first), Refine(window=NMS_WINDOW)).table
+
+    return cross_fit(fit, apply, detections, truth)

@@ -1,0 +1,143 @@
+"""The public FOOTPASS release, or simulated tables in its place where there is none."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from footpass.data.paths import play_by_play_path, release_dir
+from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
+from footpass.files import DataError, atomic_write, make_folder
+from footpass.simulate.detections import released_detectors, simulate_detections
+from footpass.simulate.events import simulate_season
+
+TRUTH_FILES = {split: play_by_play_path(split) for split in ("train", "val")}
+
+
+PREDICTION_FILES = {
+    model: Path("playbyplay_PRED", f"playbyplay_{model}_val.json") for model in ("TAAD", "DST")
+}
+
+
+_SOURCE = "source.json"  # in a folder of our own models' events; the public one has none
+
+
+@dataclass(frozen=True)
+class Release:
+    """Public event tables: ground truth of train and val, and two models' predictions on val.
+
+    Attributes
+    ----------
+    predictions
+        Model name (``TAAD``, ``DST``) -> prediction table of the val halves.
+    files
+        What was read; empty where the tables are simulated.
+    made
+        What it is and whether it is simulated, where it was written by `write_release`.
+    """
+
+    train: pd.DataFrame
+    val: pd.DataFrame
+    predictions: dict[str, pd.DataFrame]
+    files: tuple[Path, ...]
+    made: tuple[str, bool] | None = None
+
+    @property
+    def simulated(self) -> bool:
+        return self.made[1] if self.made else not self.files
+
+    @property
+    def source(self) -> str:
+        """What it is, in words, for captions."""
+        if self.made:
+            return self.made[0]
+        return "simulated play-by-play" if self.simulated else "public FOOTPASS release"
+
+
+def read_release(folder: str | Path) -> Release:
+    """Read a clone of the public repository, or what `write_release` wrote.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or not valid.
+    """
+    folder = Path(folder)
+    truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
+    predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
+    files = [*TRUTH_FILES.values(), *PREDICTION_FILES.values()]
+    made = None
+    if (folder / _SOURCE).is_file():
+        note = load_json(folder / _SOURCE)
+        if not isinstance(note, dict) or set(note) != {"what", "simulated"}:
+            raise DataError(f"{folder / _SOURCE}: not a note of write_release: delete it")
+        made = (note["what"], note["simulated"])
+    return Release(
+        **truth,
+        predictions=predictions,
+        files=tuple(folder / file for file in files),
+        made=made,
+    )
+
+
+def write_release(
+    folder: str | Path,
+    truth: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, pd.DataFrame],
+    what: str,
+    simulated: bool,
+) -> Path:
+    """Write events in the layout of the public repository, for the notebooks that start from it.
+
+    Parameters
+    ----------
+    truth, predictions
+        By split, and by model (``TAAD``, ``DST``).
+    what, simulated
+        What notebooks call it, and whether its matches are simulated.
+    """
+    folder = Path(folder)
+    tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
+    tables |= {file: predictions[model] for model, file in PREDICTION_FILES.items()}
+    for file, table in tables.items():
+        make_folder((folder / file).parent)
+        write_events(table, folder / file)
+    with atomic_write(folder / _SOURCE) as stream:
+        json.dump({"what": what, "simulated": simulated}, stream)
+    return folder
+
+
+def simulate_release(matches: int, seed: int = 0) -> Release:
+    """Simulated stand-in: ``matches`` to train on, 3 to validate on, and two noisy detectors."""
+    if matches < 1:
+        raise DataError(f"{matches} matches to train on: at least 1")
+    truth = simulate_season(matches + 3, seed=seed)
+    halves = list(truth["half"].cat.categories)
+    train, val = (select_halves(truth, part) for part in (halves[:-6], halves[-6:]))
+    predictions = simulate_detections(val, released_detectors(), seed)
+    return Release(train=train, val=val, predictions=predictions, files=())
+
+
+def load_release(folder: str | Path | None = None, matches: int = 48, seed: int = 0) -> Release:
+    """The release in ``folder``, else where `footpass.files.release_dir` finds it, else a simulated one.
+
+    ``matches`` and ``seed`` are those of the simulated one.
+    """
+    found = Path(folder) if folder else release_dir()
+    return read_release(found) if found else simulate_release(matches, seed)
+
+
+def read_train_truth() -> pd.DataFrame:
+    """Ground truth of the train matches in the user's clone of the public repository.
+
+    Raises
+    ------
+    DataError
+        If there is no clone or the file is not valid.
+    """
+    folder = release_dir()
+    if folder is None:
+        raise DataError("needs the train ground truth: set FOOTPASS_RELEASE to a clone of FOOTPASS")
+    return read_ground_truth(folder / TRUTH_FILES["train"])

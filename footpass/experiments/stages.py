@@ -1,0 +1,400 @@
+"""The stages of a study: each model is trained once, whoever asks for it first.
+
+A stage's folder is named after all that its result depends on: the recipe, the season, the stages before
+it. So notebooks and the ablation grid share what they train, a changed recipe makes a folder of its own,
+and what was broken off goes on where it stopped.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from footpass.configs import plain
+from footpass.data.cache import Footage
+from footpass.data.halves import events_of
+from footpass.data.logits import logits_path, read_logits
+from footpass.detectors.clips import ClipDataset, learnable_events
+from footpass.detectors.predict import load_detector, predict
+from footpass.detectors.recipes import GNN_RECIPES, TAAD_RECIPES, GNNRecipe
+from footpass.detectors.spotting import (
+    SMOOTHINGS,
+    UNADJUSTED,
+    LogitAdjustment,
+    adjustment_from_store,
+    events_from_store,
+    read_adjustment,
+    write_adjustment,
+)
+from footpass.detectors.train import ClipLoss, train_gnn, train_taad
+from footpass.events import (
+    class_counts,
+    concat,
+    match_of,
+    predictions_path,
+    read_predictions,
+    select_halves,
+    write_events,
+)
+from footpass.experiments.pretraining import rehearse_dst
+from footpass.experiments.season import Season
+from footpass.files import DataError, locked, make_folder
+from footpass.metrics import evaluate
+from footpass.models.player_dst import PlayerDSTConfig
+from footpass.models.transformer import FUSIONS
+from footpass.sequence.decode import load_dst
+from footpass.sequence.decode import write_events as write_sequences
+from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
+from footpass.sequence.sources import Recorded
+from footpass.sequence.train import sequence_loss, train_dst
+from footpass.sequence.windows import WindowDataset, collate
+from footpass.training.checkpoints import LAST, checkpoint_path
+from footpass.training.distributed import first_says, rank_and_world
+from footpass.training.loop import Loss
+
+log = logging.getLogger(__name__)
+
+
+_ALONE = 5  # times the epochs, of a DST without a rehearsal
+
+
+_RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
+
+
+class Busy(DataError):
+    """Another process is at work on this stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A trained model: its folder, with checkpoints and logits, and the rows of its training log.
+
+    Attributes
+    ----------
+    start
+        The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's rehearsal.
+    """
+
+    name: str
+    dir: Path
+    rows: list[dict]
+    start: "Stage | None" = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
+        return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
+
+    @property
+    def everyone(self) -> bool:
+        """Whether it speaks of players without a box too."""
+        return self.name == "gnn"
+
+    @property
+    def train_seconds(self) -> float:
+        """What its training took, validation included."""
+        return sum(row["seconds"] for row in self.rows)
+
+
+def _once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A study asks often for what it has: look at the files of a stage once a process."""
+
+    @wraps(method)
+    def remembered(self: "Study", *args: Any, **kwargs: Any) -> Any:
+        known = self.__dict__.setdefault("_known", {})
+        key = (method.__name__, *(arg.dir if isinstance(arg, Stage) else arg for arg in args))
+        key += tuple(sorted(kwargs.items()))
+        if key not in known:
+            known[key] = method(self, *args, **kwargs)
+        return known[key]
+
+    return remembered
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that is trained on one season in one profile.
+
+    Attributes
+    ----------
+    folder
+        Of the stages' folders.
+    device
+        Where to compute (`processes.join_processes`).
+    kinetics
+        File with weights for the video backbone; random ones without.
+    waits
+        Whether to wait for a stage that another process is at; else it raises `Busy`.
+    """
+
+    folder: Path
+    profile: str
+    season: Season
+    device: torch.device | str = "cpu"
+    kinetics: str | Path | None = None
+    waits: bool = True
+
+    @cached_property
+    def footage(self) -> dict[str, dict[str, Footage]]:
+        """Halves and their videos by split."""
+        return {split: self.season.footage(split) for split in ("train", "val")}
+
+    @cached_property
+    def truth(self) -> dict[str, pd.DataFrame]:
+        """Events by split."""
+        return {
+            split: concat(events_of(entry.half) for entry in part.values())
+            for split, part in self.footage.items()
+        }
+
+    @cached_property
+    def lessons(self) -> dict[str, Footage]:
+        """What the detectors learn from: train matches, and highlights of more where there are some."""
+        unseen = self._unseen
+        footage = self.footage["train"] | self.season.highlights()
+        return {name: entry for name, entry in footage.items() if name not in unseen}
+
+    def watched(self, split: str) -> dict[str, Footage]:
+        """Halves of a split that detectors watch from end to end; of train, those they never learned."""
+        footage = self.footage[split]
+        unseen = self._unseen if split == "train" else None
+        return {name: entry for name, entry in footage.items() if not unseen or name in unseen}
+
+    @property
+    def _chosen_on(self) -> dict[str, Footage]:
+        """What a detector's best epoch is chosen on: train matches kept from it, or else val."""
+        return self.watched("train") if self._unseen else self.footage["val"]
+
+    @cached_property
+    def _unseen(self) -> set[str]:
+        count = self.season.size.unseen if self.season.size else 0
+        halves = self.footage["train"]
+        matches = list(dict.fromkeys(map(match_of, halves)))
+        return {name for name in halves if match_of(name) in matches[len(matches) - count :]}
+
+    @cached_property
+    def _season_mark(self) -> str:
+        digest = hashlib.sha256()
+        for part in (*self.footage.values(), self.lessons):
+            for name, entry in part.items():
+                half = entry.half
+                digest.update(f"{name} {half.first_frame} {half.end_frame}".encode())
+                digest.update(
+                    events_of(half)[["frame", "team", "jersey", "cls"]].to_numpy("<i8").tobytes()
+                )
+        return digest.hexdigest()
+
+    @_once
+    def taad(self, seed: int = 0) -> Stage:
+        """TAAD, trained on the season's pixels."""
+        recipe = TAAD_RECIPES[self.profile]
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        val, kinetics = self._chosen_on, self.kinetics
+        with self.stage("taad", recipe, str(kinetics), *val) as run:
+            rows = train_taad(recipe, self.lessons, val, run, self.device, kinetics)
+        return Stage("taad", run, rows)
+
+    @_once
+    def gnn(self, seed: int = 0) -> Stage:
+        """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
+        recipe = GNN_RECIPES[self.profile]
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        val, start = self._chosen_on, self.taad(seed)
+        with self.stage("gnn", recipe, start.dir.name, *val) as run:
+            rows = train_gnn(recipe, self.lessons, val, run, self.device, start.checkpoint)
+        return Stage("gnn", run, rows, start)
+
+    @_once
+    def dst(
+        self, fusion: str = "none", weighting: str = "none", seed: int = 0, rehearsed: bool = True
+    ) -> Stage:
+        """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
+
+        Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
+        seed 0, whatever its own seed. One that is not ``rehearsed`` learns from the season alone, with
+        the rehearsal's learning rates and for `_ALONE` times as many epochs.
+        """
+        recipe = self._dst_recipe(fusion)
+        if recipe.rehearsal and not rehearsed:
+            epochs = _ALONE * recipe.train.epochs
+            alone = replace(recipe.rehearsal.train, epochs=epochs, milestones=(2 * epochs // 3,))
+            recipe = replace(recipe, rehearsal=None, train=alone)
+        train = replace(recipe.train, seed=seed)
+        recipe = replace(recipe, train=train, weighting=weighting)
+        depends = [stage.dir.name for stage in self._detectors(fusion)]
+        depends += self.watched("train")  # the halves whose logits it learns from
+        rehearsal = self.rehearsal(fusion) if recipe.rehearsal else None
+        start = rehearsal.checkpoint if rehearsal else None
+        with self.stage("dst", recipe, *depends) as run:
+            halves = self.recorded("train", fusion)
+            counts = class_counts(self.truth["train"])
+            rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
+        return Stage("dst", run, rows, rehearsal)
+
+    @_once
+    def rehearsal(self, fusion: str = "none") -> Stage:
+        """What a DST has learned of simulated matches, whatever weighting and seed come after."""
+        recipe = self._dst_recipe(fusion)
+        if recipe.rehearsal is None or not isinstance(recipe.model, PlayerDSTConfig):
+            raise DataError(f"profile {self.profile}: its DST has no rehearsal")
+        sizes = replace(recipe.model, forget=PlayerDSTConfig().forget)  # made-up detectors are not
+        recipe = replace(recipe, model=sizes, train=recipe.rehearsal.train)
+        with self.stage("rehearsal", recipe) as run:
+            rows = rehearse_dst(recipe, run, self.device)
+        return Stage("rehearsal", run, rows)
+
+    def _dst_recipe(self, fusion: str) -> DSTRecipe:
+        recipe = DST_RECIPES[self.profile]
+        return replace(recipe, model=replace(recipe.model, fusion=fusion))
+
+    def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
+        """Halves with the logits that a DST reads, which are made if they are not there."""
+        stages = self._detectors(fusion)
+        for stage in stages:
+            self.predict(stage, split)
+        halves = {name: entry.half for name, entry in self.watched(split).items()}
+        return {
+            name: Recorded(half, *(read_logits(logits_path(stage.dir, split), half) for stage in stages))
+            for name, half in halves.items()
+        }
+
+    def _detectors(self, fusion: str) -> list[Stage]:
+        return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
+
+    @_once
+    def predict(self, stage: Stage, split: str) -> pd.DataFrame:
+        """Events that a stage's model finds, once its logits of the split are written."""
+        if stage.name == "dst":
+            return self._written(stage, split)
+        adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
+        with self.locked(stage.dir):
+            return predict(
+                stage.checkpoint,
+                self.watched(split),
+                stage.dir,
+                split,
+                self.device,
+                _RECIPES[stage.name][self.profile].train.precision,
+                adjustment=adjustment,
+            )
+
+    def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
+        """Of a detector, fitted on the train matches that it never learned; none if it learned all.
+
+        Parameters
+        ----------
+        smooth
+            Without, the offsets alone are fitted: to see what each is worth.
+        """
+        if not self._unseen:
+            return UNADJUSTED
+        path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
+        if not path.is_file():
+            self.predict(stage, "train")
+            halves = {name: entry.half for name, entry in self.watched("train").items()}
+            truth = select_halves(self.truth["train"], halves)
+            store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
+            fitted = adjustment_from_store(store, halves, truth, stage.everyone, smoothings)
+            with self.locked(stage.dir):
+                write_adjustment(fitted, path)
+        return read_adjustment(path)
+
+    def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
+        """Scores of a detector's events on val without adjustment, and with each part of it."""
+        halves = {name: entry.half for name, entry in self.watched("val").items()}
+        self.predict(stage, "val")
+        parts = {"none": UNADJUSTED}
+        if self._unseen:
+            parts |= {"offsets": self.adjustment(stage, smooth=False)}
+            parts |= {"offsets and smoothing": self.adjustment(stage)}
+        rows = {}
+        for part, adjustment in parts.items():
+            store = logits_path(stage.dir, "val")
+            events = events_from_store(store, halves, stage.everyone, adjustment)
+            result = evaluate(events, self.truth["val"])
+            rows[part] = {
+                "smoothing": adjustment.smoothing,
+                "predictions": len(events),
+                **result.counts.micro,
+                "macro F1": result.macro_f1,
+            }
+        return pd.DataFrame(rows).T.rename_axis("adjustment").astype({"predictions": int})
+
+    def _written(self, stage: Stage, split: str) -> pd.DataFrame:
+        path = predictions_path(stage.dir, split)
+        with self.locked(stage.dir):
+            if not path.is_file():
+                model, windows = load_dst(stage.checkpoint)
+                halves = self.recorded(split, model.config.fusion)
+                write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
+        return read_predictions(path)
+
+    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
+        """The model of a stage, its loss, a batch and the precision of its recipe: a training step."""
+        if stage.name == "dst":
+            model, windows = load_dst(stage.checkpoint)
+            data = WindowDataset(self.recorded("val", model.config.fusion), windows)
+            train = DST_RECIPES[self.profile].train
+            batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
+            return model.to(self.device), sequence_loss, batch, train.precision
+        detector, config = load_detector(stage.checkpoint)
+        recipe = _RECIPES[stage.name][self.profile]
+        halves = list(self.footage["val"].values())
+        events = learnable_events([f.half for f in halves], config.frames, detector.everyone)
+        clips = ClipDataset(halves, config, recipe.augmentation, events=events)
+        batch = next(iter(DataLoader(clips, recipe.train.batch)))
+        gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
+        loss = ClipLoss(recipe.background, gamma, detector.everyone)
+        return detector.to(self.device), loss, batch, recipe.train.precision
+
+    @contextmanager
+    def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:
+        """The folder of a stage, for this process alone as long as it trains there.
+
+        Parameters
+        ----------
+        recipe
+            A dataclass.
+        depends
+            What else its result depends on, such as the names of other stages' folders.
+        """
+        content = json.dumps([plain(recipe), self._season_mark, *depends], sort_keys=True)
+        folder = self.folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        with suppress(OSError):  # another worker has made it, or `locked` will say why it cannot be
+            folder.mkdir(parents=True)
+            log.warning("%s: not there yet, so it is made now", folder)
+        with self.locked(folder):
+            yield folder
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """Keep other processes out of a folder; the operating system lets go when this one ends.
+
+        Of processes that compute together, the first holds the lock for all.
+
+        Raises
+        ------
+        Busy
+            If another process is in it, and this study does not wait.
+        """
+        make_folder(folder)
+        with ExitStack() as stack:
+            busy = False
+            if rank_and_world()[0] == 0:
+                try:
+                    stack.enter_context(locked(folder, self.waits))
+                except BlockingIOError:
+                    busy = True
+            if first_says(busy):
+                raise Busy(f"{folder}: another process is at work there")
+            yield

@@ -1,0 +1,367 @@
+"""Looking at a half: the broadcast with boxes and events over it, and the pitch from above.
+
+All pictures are uint8 (height, width, 3) RGB. Team 0 is blue, team 1 is red; true events are white,
+predicted ones yellow.
+"""
+
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython import get_ipython
+from matplotlib.figure import Figure
+
+from footpass.data.halves import HalfMatch
+from footpass.data.video import VideoReader
+from footpass.files import DataError, atomic_write
+from footpass.pitch import markings
+from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
+
+TEAM_COLOURS = ((70, 130, 255), (255, 80, 70))
+
+
+TRUE, PREDICTED = (255, 255, 255), (255, 215, 40)
+
+
+RADAR_SIZE = (448, 640)  # height, width
+
+
+_ZOOM = 2  # of the broadcast picture
+
+
+_SHOWN = 12  # frames before and after its anchor that an event is shown
+
+
+_TRAIL = FPS  # frames of the past that the radar shows
+
+
+_TEXT: dict[str, Any] = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "lineType": cv2.LINE_AA}
+
+
+def overlay(
+    picture: np.ndarray,
+    half: HalfMatch,
+    frame: int,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
+) -> np.ndarray:
+    """A broadcast picture, doubled, with boxes, jerseys and the events around a frame.
+
+    Parameters
+    ----------
+    picture
+        uint8 (352, 640, 3): the video at that frame.
+    frame
+        Absolute, as everywhere.
+    truth, predictions
+        Event tables; only the rows of this half are shown.
+    """
+    canvas = cv2.resize(picture, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)
+    index = frame - half.first_frame
+    inside = 0 <= index < half.n_frames
+    if inside:
+        for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]).tolist():
+            x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
+            colour = TEAM_COLOURS[slot // N_ROLES]
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
+            number = _jersey(half, slot, frame)
+            cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + 9 * len(number), y1), colour, -1)
+            cv2.putText(canvas, number, (x1 + 3, y1 - 3), fontScale=0.42, color=TRUE, **_TEXT)
+    lines = []
+    for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
+        for event in _around(half, events, frame):
+            text = _words(event)
+            actor = _slot_of(half, event, index) if inside else None
+            if actor is not None and half.state[State.VISIBLE, actor, index]:
+                box = _ZOOM * half.boxes[actor, index]
+                low = box.round().astype(int).tolist()
+                grow = 4 if colour == TRUE else 8
+                corners = (low[0] - grow, low[1] - grow), (low[2] + grow, low[3] + grow)
+                cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
+                below = low[3] + (18 if colour == TRUE else 36)
+                _label(canvas, text, (low[0] - grow, below), colour, 0.5)
+            else:
+                lines.append((text + " (no box)", colour))
+    for line, (text, colour) in enumerate(lines):
+        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * line), colour, 0.5)
+    return canvas
+
+
+def radar(
+    half: HalfMatch,
+    frame: int,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
+) -> np.ndarray:
+    """The pitch from above, (448, 640, 3): discs with jerseys, hollow where out of view.
+
+    Tails are the last second. Parameters as in `overlay`.
+    """
+    canvas = _pitch().copy()
+    index = frame - half.first_frame
+    if not 0 <= index < half.n_frames:
+        raise DataError(f"half {half.name} has no frame {frame}")
+    past = half.state[: State.Y + 1, :, max(index - _TRAIL, 0) : index + 1]  # (2, 26, <= 26)
+    marked: dict[int | None, list[tuple[str, tuple[int, int, int]]]] = {}
+    for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
+        for event in _around(half, events, frame):
+            actor = _slot_of(half, event, index)
+            marked.setdefault(actor, []).append((_words(event), colour))
+    for slot in np.flatnonzero(np.isfinite(past[0, :, -1])).tolist():
+        colour = TEAM_COLOURS[slot // N_ROLES]
+        trail = past[:, slot, np.isfinite(past[0, slot])].T * PITCH  # (n, 2)
+        points = np.array([_spot(*point) for point in trail], np.int32)
+        cv2.polylines(canvas, [points], False, colour, 2, cv2.LINE_AA)
+        at = tuple(points[-1].tolist())
+        visible = half.state[State.VISIBLE, slot, index] > 0
+        cv2.circle(canvas, at, 9, colour if visible else (40, 84, 52), -1, cv2.LINE_AA)
+        cv2.circle(canvas, at, 9, colour, 2, cv2.LINE_AA)
+        number = _jersey(half, slot, frame)
+        cv2.putText(
+            canvas, number, (at[0] - 4 * len(number), at[1] + 4), fontScale=0.36, color=TRUE, **_TEXT
+        )
+    for actor, labels in marked.items():
+        if actor is None or not np.isfinite(past[0, actor, -1]):
+            continue
+        at = _spot(*(past[:, actor, -1] * PITCH))
+        for line, (text, colour) in enumerate(labels):
+            cv2.circle(canvas, at, 13 + 4 * line, colour, 2, cv2.LINE_AA)
+            _label(canvas, text, (at[0] + 16, at[1] - 6 + 18 * line), colour, 0.45)
+    second = index / FPS
+    text = f"{half.name}  frame {frame}  {int(second) // 60:02}:{second % 60:04.1f}"
+    cv2.putText(canvas, text, (12, RADAR_SIZE[0] - 7), fontScale=0.4, color=(220, 225, 220), **_TEXT)
+    return canvas
+
+
+def frames(
+    view: str,
+    half: HalfMatch,
+    span: range,
+    reader: VideoReader | None = None,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
+) -> Iterator[np.ndarray]:
+    """Pictures of a view, ``overlay`` or ``radar``, for `data.video.write_video`.
+
+    Parameters
+    ----------
+    span
+        Absolute frames.
+    reader
+        The match's video, which ``overlay`` needs.
+
+    Raises
+    ------
+    DataError
+        If the half has not all of these frames, or the view has no video.
+    """
+    if not len(span) or span.start < half.first_frame or span.stop > half.end_frame:
+        wanted = f"{span.start}..{span.stop - 1}"
+        have = f"{half.first_frame}..{half.end_frame - 1}"
+        raise DataError(f"half {half.name}: no frames {wanted}: it has {have}")
+    if view == "radar":
+        return (radar(half, frame, truth, predictions) for frame in span)
+    if view != "overlay":
+        raise DataError(f"view {view!r} is neither overlay nor radar")
+    if reader is None:
+        raise DataError(f"half {half.name}: an overlay needs the match's video")
+    clips = itertools.chain.from_iterable(
+        pictures for _, pictures in reader.windows(span.start, span.stop, 2 * FPS, 2 * FPS)
+    )
+    return (
+        overlay(picture, half, frame, truth, predictions)
+        for frame, picture in zip(span, clips, strict=True)
+    )
+
+
+def look(
+    half: HalfMatch,
+    frame: int,
+    reader: VideoReader | None = None,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
+) -> Figure:
+    """Both views of one frame as a figure; the radar alone without a video."""
+    pictures = [next(frames("radar", half, range(frame, frame + 1), None, truth, predictions))]
+    if reader is not None:
+        span = range(frame, frame + 1)
+        pictures.insert(0, next(frames("overlay", half, span, reader, truth, predictions)))
+    ratios = [picture.shape[1] / picture.shape[0] for picture in pictures]
+    figure, axes = plt.subplots(
+        1,
+        len(pictures),
+        figsize=(3.8 * sum(ratios), 4),
+        width_ratios=ratios,
+        squeeze=False,
+        layout="tight",
+    )
+    for ax, picture in zip(axes[0], pictures, strict=True):
+        ax.imshow(picture)
+        ax.axis("off")
+    return figure
+
+
+def filmstrip(
+    half: HalfMatch,
+    reader: VideoReader,
+    events: pd.DataFrame,
+    steps: tuple[int, ...] = (-12, -6, -3, 0, 3, 6, 12),
+) -> Figure:
+    """What each class looks like: the actor, ``steps`` frames before and after his anchor.
+
+    One row a class of ``events`` (a table with ``box_visible``) that has an event with a box.
+    """
+    mine = _events_of(half, events)
+    lasting = mine["frame"].between(half.first_frame - min(steps), half.end_frame - 1 - max(steps))
+    chosen = mine[lasting & mine["box_visible"]].groupby("cls").first()
+    figure, axes = plt.subplots(
+        len(chosen), len(steps), figsize=(1.3 * len(steps), 1.35 * len(chosen)), squeeze=False
+    )
+    reach = 32  # pixels around the actor
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
+    for row, (cls, event) in zip(axes, chosen.iterrows(), strict=True):
+        index = event["frame"] - half.first_frame
+        event = event.copy()
+        event["cls"] = cls
+        box = half.boxes[_slot_of(half, event, index), index]
+        x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
+        pictures = reader.frames(event["frame"] + np.array(steps))
+        for ax, picture in zip(row, pictures, strict=True):
+            wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)))
+            ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
+            ax.set(xticks=[], yticks=[])
+        row[0].set_ylabel(Action(cls).label)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def explore(
+    half: HalfMatch,
+    reader: VideoReader | None = None,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
+    n_static: int = 3,
+):
+    """Look around in a half: a slider over its frames, a list of its events, both views.
+
+    Returns
+    -------
+    ipywidgets.Widget, or list of Figure
+        Where no notebook is listening (a script, a test): figures of ``n_static`` events instead.
+    """
+    import ipywidgets
+
+    events = _events_of(half, truth if truth is not None else predictions)
+    if getattr(get_ipython(), "kernel", None) is None:
+        some = events.iloc[np.linspace(0, len(events) - 1, min(n_static, len(events))).astype(int)]
+        return [look(half, frame, reader, truth, predictions) for frame in some["frame"]]
+    slider = ipywidgets.IntSlider(
+        value=half.first_frame, min=half.first_frame, max=half.end_frame - 1, description="frame",
+        continuous_update=False, layout={"width": "90%"},
+    )  # fmt: skip
+    choices = [(f"{event.frame}  {_words(event)}", event.frame) for event in events.itertuples()]
+    chooser = ipywidgets.Dropdown(
+        options=choices or [("no events", half.first_frame)], description="event"
+    )
+    picture = ipywidgets.Image(format="png")
+    above = ipywidgets.Image(format="png")
+
+    def show(_: object = None) -> None:
+        frame = slider.value
+        above.value = _png(radar(half, frame, truth, predictions))
+        if reader is not None:
+            shown = overlay(reader.frames([frame])[0], half, frame, truth, predictions)
+            picture.value = _png(shown)
+
+    slider.observe(show, names="value")
+    chooser.observe(lambda change: setattr(slider, "value", change["new"]), names="value")
+    show()
+    views = [above] if reader is None else [picture, above]
+    return ipywidgets.VBox([chooser, slider, *views])
+
+
+def save_picture(picture: np.ndarray, path: str | Path) -> None:
+    """Write a picture as PNG, atomically.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    with atomic_write(path, "wb") as stream:
+        stream.write(_png(picture))
+
+
+def _png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
+
+
+def _events_of(half: HalfMatch, events: pd.DataFrame | None) -> pd.DataFrame:
+    if events is None:
+        return pd.DataFrame({"frame": [], "team": [], "jersey": [], "cls": []}, dtype=int)
+    return events[events["half"] == half.name]
+
+
+def _around(half: HalfMatch, events: pd.DataFrame | None, frame: int) -> list:
+    mine = _events_of(half, events)
+    return list(mine[(mine["frame"] - frame).abs() <= _SHOWN].itertuples())
+
+
+def _words(event) -> str:
+    score = f" {event.score:.2f}" if hasattr(event, "score") else ""
+    return f"{Action(event.cls).label} #{event.jersey}{score}"
+
+
+def _slot_of(half: HalfMatch, event, index: int) -> int | None:
+    """Slot of an event's player at an index, or None where his jersey is not on the pitch."""
+    slots = np.arange(N_SLOTS)
+    jerseys = half.jersey_at(slots, np.full(N_SLOTS, half.first_frame + index))
+    here = np.isfinite(half.state[State.X, :, index])
+    found = slots[(slots // N_ROLES == event.team) & (jerseys == event.jersey) & here]
+    return int(found[0]) if len(found) else None
+
+
+def _jersey(half: HalfMatch, slot: int, frame: int) -> str:
+    number = int(half.jersey_at(slot, frame))
+    return str(number) if number >= 0 else "?"
+
+
+def _label(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: float) -> None:
+    """Text that can be read on any ground."""
+    (width, _), _ = cv2.getTextSize(text, _TEXT["fontFace"], size, 1)
+    at = (
+        int(np.clip(at[0], 2, max(canvas.shape[1] - width - 2, 2))),
+        int(np.clip(at[1], 12, canvas.shape[0] - 4)),
+    )
+    cv2.putText(canvas, text, at, fontScale=size, color=(10, 20, 10), thickness=3, **_TEXT)
+    cv2.putText(canvas, text, at, fontScale=size, color=colour, thickness=1, **_TEXT)
+
+
+_PER_METRE = 5.8
+
+
+_CORNER = ((RADAR_SIZE[1] - _PER_METRE * PITCH[0]) / 2, (RADAR_SIZE[0] - _PER_METRE * PITCH[1]) / 2 - 4)
+
+
+def _spot(x: float, y: float) -> tuple[int, int]:
+    """Pixel of a point in metres."""
+    return round(_CORNER[0] + _PER_METRE * float(x)), round(_CORNER[1] + _PER_METRE * float(y))
+
+
+@cache
+def _pitch() -> np.ndarray:
+    canvas = np.full((*RADAR_SIZE, 3), (36, 78, 48), np.uint8)
+    for stripe in range(0, 18, 2):
+        low, high = _spot(stripe * PITCH[0] / 18, 0), _spot((stripe + 1) * PITCH[0] / 18, PITCH[1])
+        cv2.rectangle(canvas, low, high, (40, 86, 53), -1)
+    for line in markings():
+        points = np.array([_spot(x, y) for x, y, _ in line], np.int32)
+        cv2.polylines(canvas, [points], False, (190, 210, 195), 1, cv2.LINE_AA)
+    return canvas

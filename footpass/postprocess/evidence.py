@@ -1,0 +1,277 @@
+"""Evidence: how strongly, and exactly when, something supports that a player did something.
+
+Two things can support a model's events: the logits of a model on pixels, and another model's events.
+Both answer the same question, so post-processing does not care which it is given.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from footpass.data.halves import HalfMatch
+from footpass.events import halves_of, select_halves
+from footpass.files import DataError
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, State
+from footpass.timeline import pairs_within
+
+
+class Near(NamedTuple):
+    """Evidence near events: flat arrays, sorted by ``event``, which numbers the rows of the query."""
+
+    event: np.ndarray
+    jersey: np.ndarray
+    frame: np.ndarray
+    strength: np.ndarray  # 0..1
+
+
+NOTHING = Near(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64)))
+
+
+class Evidence(ABC):
+    """How strongly, and exactly when, something supports that a player did something around a frame."""
+
+    @property
+    @abstractmethod
+    def halves(self) -> tuple[str, ...]:
+        """The halves that are covered."""
+
+    @abstractmethod
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
+        """All evidence, within ``window`` frames, that some player of an event's team did its class.
+
+        With ``own``, that of the event's own player only, which is less work.
+        """
+
+    @abstractmethod
+    def select(self, halves: Iterable[str]) -> "Evidence":
+        """The evidence of some halves."""
+
+    def known(self, events: pd.DataFrame, window: int) -> np.ndarray:
+        """Bool ``(N,)``: whether it could tell of events, in the halves that are covered."""
+        covered = np.array([half in self.halves for half in halves_of(events)], dtype=bool)
+        return covered[events["half"].cat.codes]
+
+    def peak(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Strongest evidence for each event's own player and class.
+
+        Parameters
+        ----------
+        events
+            ``N`` rows with ``half, frame, team, jersey, cls``.
+        window
+            In frames, inclusive.
+
+        Returns
+        -------
+        tuple[np.ndarray, np.ndarray]
+            Strength 0..1 and frame, both ``(N,)``; of equal peaks the nearest, then the earlier. With no
+            evidence the strength is 0 and the frame the event's own; where nothing can be `known`, which
+            is not evidence of absence, the strength is NaN.
+        """
+        strength, _, frame = self._strongest(events, window, own=True)
+        return strength, frame
+
+    def best_mate(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Strength and jersey ``(N,)`` of the team-mate with the strongest evidence for its class.
+
+        Ties as in `peak`, then the lower jersey; with no such evidence, 0 and the event's own jersey.
+        """
+        strength, jersey, _ = self._strongest(events, window, own=False)
+        return strength, jersey
+
+    def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
+        near = self.near(events, window, own)
+        jersey, frame = (events[name].to_numpy(copy=True) for name in ("jersey", "frame"))
+        near = Near(*(values[(near.jersey == jersey[near.event]) == own] for values in near))
+        strength = np.zeros(len(events))
+        alone = np.setdiff1d(np.arange(len(events)), near.event)  # nothing speaks for these
+        strength[alone[~self.known(events.iloc[alone], window)]] = np.nan
+        if len(near.event):
+            starts = np.flatnonzero(np.r_[True, near.event[1:] != near.event[:-1]])
+            highest = np.maximum.reduceat(near.strength, starts)
+            counts = np.diff(np.r_[starts, len(near.event)])
+            near = Near(*(values[near.strength == np.repeat(highest, counts)] for values in near))
+            distance = np.abs(near.frame - frame[near.event])
+            order = np.lexsort((near.jersey, near.frame, distance, near.event))
+            event, first = np.unique(near.event[order], return_index=True)
+            best = order[first]
+            strength[event] = near.strength[best]
+            jersey[event], frame[event] = near.jersey[best], near.frame[best]
+        return strength, jersey, frame
+
+
+@dataclass(frozen=True)
+class EventEvidence(Evidence):
+    """Another model's events as evidence: their score, at their frame."""
+
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if "score" not in self.table:
+            raise DataError("evidence is made of predictions: the table has no score")
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        return tuple(halves_of(self.table))
+
+    def select(self, halves: Iterable[str]) -> "EventEvidence":
+        return EventEvidence(select_halves(self.table, halves))
+
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
+        if not len(events) or not len(self.table):
+            return NOTHING
+        place, (order, places) = self._place(events), self._sorted
+        event, near = pairs_within(place, places, window)
+        rows = order[near]
+        if own:
+            mine = self.table["jersey"].to_numpy()[rows] == events["jersey"].to_numpy()[event]
+            event, rows = event[mine], rows[mine]
+        return Near(event, *(self.table[name].to_numpy()[rows] for name in ("jersey", "frame", "score")))
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        place = self._place(self.table)
+        order = np.argsort(place, kind="stable")
+        return order, place[order]
+
+    def _place(self, table: pd.DataFrame) -> np.ndarray:
+        """One integer per (half, team, class, frame); frames of different groups are far apart."""
+        code = {half: number for number, half in enumerate(self.halves)}
+        codes = np.array([code.get(name, -1) for name in halves_of(table)], dtype=np.int64)
+        half, team, cls = (
+            codes[table["half"].cat.codes],
+            table["team"].to_numpy(),
+            table["cls"].to_numpy(),
+        )
+        return ((half * N_TEAMS + team) * N_CLASSES + cls) * 2**32 + table["frame"].to_numpy()
+
+
+@dataclass(frozen=True)
+class LogitEvidence(Evidence):
+    """A model's logits as evidence: the class's probability in the slot that the player is in.
+
+    Who is on the pitch but has no box within the window of an event may have done it or not: pixels do
+    not tell. So nothing is known of them, even where the logits are those of a graph model, which speaks
+    of them too (listening to it lowered macro F1 by 0.03 on the val matches
+    of the study's season, which are therefore a little in its favour).
+
+    Attributes
+    ----------
+    logits
+        ``(9, 26, T)`` per half, the last axis by absolute frame.
+    lineups
+        Who is in which slot. Players change slots and are substituted, so every frame is looked up.
+    """
+
+    logits: Mapping[str, np.ndarray]
+    lineups: Mapping[str, HalfMatch]
+
+    def __post_init__(self) -> None:
+        for half, volume in self.logits.items():
+            if half not in self.lineups:
+                reason = "logits without tactical data, which say who is in a slot: of another split?"
+                raise DataError(f"half {half}: {reason}")
+            # Logits that start at the half's first frame instead of 0 would be too short.
+            least = (N_CLASSES, N_SLOTS, self.lineups[half].end_frame)
+            if volume.shape[:-1] != least[:-1] or volume.shape[-1] < least[-1]:
+                raise DataError(
+                    f"half {half}: logits of shape {volume.shape}, expected {least} or longer"
+                )
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        return tuple(self.logits)
+
+    def select(self, halves: Iterable[str]) -> "LogitEvidence":
+        return LogitEvidence({half: self.logits[half] for half in halves}, self.lineups)
+
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
+        parts = [NOTHING]
+        for half, rows in self._by_half(events):
+            near = self._near_in(half, events.iloc[rows], window, own)
+            parts.append(near._replace(event=rows[near.event]))
+        near = Near(*map(np.concatenate, zip(*parts, strict=True)))
+        order = np.argsort(near.event, kind="stable")
+        return Near(*(values[order] for values in near))
+
+    def known(self, events: pd.DataFrame, window: int) -> np.ndarray:
+        known = super().known(events, window)
+        for half, rows in self._by_half(events):
+            around = self._around(half, events.iloc[rows], window)
+            own = around.jersey == events["jersey"].to_numpy()[rows, None, None]
+            own &= around.present
+            known[rows] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
+        return known
+
+    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+        """Covered halves with events, and the rows of these."""
+        for half in self.halves:
+            rows = np.flatnonzero(events["half"] == half)
+            if len(rows):
+                yield half, rows
+
+    def _near_in(self, half: str, events: pd.DataFrame, window: int, own: bool) -> Near:
+        frames, slots, jersey, present, visible = self._around(half, events, window)
+        known = present & visible
+        if own:
+            known &= jersey == events["jersey"].to_numpy()[:, None, None]
+        event, step, role = np.nonzero(known)
+        frame, slot = frames[event, step], slots[event, role]
+        if not len(event):
+            return NOTHING
+        start, stop = frame.min(), frame.max() + 1
+        volume = self.logits[half][:, :, start:stop]
+        x = volume[:, slot, frame - start].astype(np.float32)  # (9, K)
+        x = np.exp(x - x.max(axis=0))
+        strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
+        return Near(event, jersey[event, step, role], frame, strength)
+
+    def _around(self, half: str, events: pd.DataFrame, window: int) -> "_Around":
+        """The slots of the events' teams at the frames around them."""
+        lineup = self.lineups[half]
+        frames = events["frame"].to_numpy()[:, None] + np.arange(-window, window + 1)  # (N, W)
+        inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
+        index = np.where(inside, frames - lineup.first_frame, 0)
+        slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (N, 13)
+        place = slots[:, None], index[..., None]
+        jersey = lineup.jersey[place]  # (N, W, 13)
+        present = (jersey >= 0) & inside[..., None]
+        return _Around(frames, slots, jersey, present, lineup.state[State.VISIBLE][place] > 0)
+
+
+class _Around(NamedTuple):
+    frames: np.ndarray  # (N, W)
+    slots: np.ndarray  # (N, 13)
+    jersey: np.ndarray  # (N, W, 13), as are the two below
+    present: np.ndarray
+    visible: np.ndarray
+
+
+def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
+    """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half.
+
+    It is read whole, some 50 MB a half: fitting asks hundreds of times, and the file is compressed.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or does not fit the line-ups.
+    """
+    try:
+        with h5py.File(path) as file:
+            logits = {half: stored[...] for half, stored in file.items()}
+    except (OSError, KeyError, RuntimeError, TypeError) as error:  # as HDF5 puts it, or a group
+        raise DataError(f"{path}: cannot be read, or is no logit store: {error}") from error
+    return LogitEvidence(logits, lineups)
+
+
+def as_evidence(source: pd.DataFrame | Evidence) -> Evidence:
+    """A prediction table as evidence; evidence as it is."""
+    return EventEvidence(source) if isinstance(source, pd.DataFrame) else source

@@ -1,0 +1,1 @@
+"""Pages: a notebook's record, the report of all, one match with its events."""

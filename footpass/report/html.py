@@ -1,0 +1,36 @@
+"""HTML pages: one file each that opens offline, every string from data escaped."""
+
+import json
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from footpass.files import atomic_write
+from footpass.report.run import format_cell
+
+
+def write_page(template: str, path: str | Path, **values: object) -> None:
+    """Fill a template of this folder, atomically; errors as in `footpass.files.atomic_write`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"cell": format_cell, "metric": _metric, "script_json": _script_json}
+    page = environment.get_template(template).render(**values)
+    with atomic_write(path) as stream:
+        stream.write(page)
+
+
+def _metric(value: float) -> str:
+    """A headline figure: a share with four decimals, as papers give F1; a larger number with one."""
+    return f"{value:.4f}" if abs(value) < 2 else f"{value:,.1f}"
+
+
+def _script_json(value: object) -> Markup:
+    """JSON for inside a script element: no ``<``, so no string in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

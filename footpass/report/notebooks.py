@@ -1,0 +1,179 @@
+"""Run notebooks headless and make a page of each."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors.sanitize import SanitizeHTML
+from PIL import Image
+from pygments.formatters import HtmlFormatter
+from tqdm.auto import tqdm
+from traitlets.config import Config
+
+from footpass.configs import resolve_profile
+from footpass.data.paths import data_dir, release_dir
+from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
+from footpass.report.html import write_page
+
+NOTEBOOKS = PROJECT / "notebooks"
+
+
+# Markup that a cell's output may hold: scripts, styles and frames are not among it.
+_TAGS = re.findall(
+    r"\w+",
+    "a b blockquote br code div em h1 h2 h3 h4 hr i img li ol p pre small span strong sub sup ul "
+    "table caption thead tbody tr th td",
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A notebook that did not run to its end, and why."""
+
+    notebook: str
+    reason: str
+
+
+def run_notebooks(
+    folder: str | Path, profile: str | None = None, notebooks: Sequence[Path] | None = None
+) -> list[Failure]:
+    """Execute notebooks into ``folder/<notebook>/``; one that is done and unchanged is not run again.
+
+    A failing notebook does not stop the others, and what it had finished earlier is gone. Killed at any
+    time and started again, it goes on with the notebook that it was at. Of two at work in one folder,
+    one waits for the notebook that the other is at.
+
+    Parameters
+    ----------
+    notebooks
+        Paths; by default all of the project's, in order.
+
+    Returns
+    -------
+    list[Failure]
+        Empty when all went well.
+    """
+    folder, profile = Path(folder).resolve(), resolve_profile(profile)
+    notebooks = list(notebooks) if notebooks else sorted(NOTEBOOKS.glob("*.ipynb"))
+    if not notebooks:
+        raise DataError(f"{NOTEBOOKS}: no notebooks")
+    failures = []
+    progress = tqdm(notebooks, desc="report", unit="notebook")
+    for path in progress:
+        progress.set_postfix_str(path.stem)
+        run_dir = folder / path.stem
+        make_folder(run_dir)
+        stamp = _stamp(path, profile)
+        with locked(run_dir):
+            if not _finished(run_dir, stamp):
+                reason = _run(path, run_dir, profile)
+                if reason:
+                    failures.append(Failure(path.stem, reason))
+                else:
+                    with atomic_write(run_dir / "stamp.json") as stream:
+                        json.dump(stamp, stream)
+            executed, page = run_dir / path.name, run_dir / "notebook.html"
+            if executed.is_file() and not (
+                page.is_file() and page.stat().st_mtime_ns >= executed.stat().st_mtime_ns
+            ):
+                write_notebook_page(executed, page)
+    return failures
+
+
+def _run(path: Path, run_dir: Path, profile: str) -> str | None:
+    """Execute one notebook; what went wrong, or None."""
+    for name in ("stamp.json", "metrics.json"):
+        (run_dir / name).unlink(missing_ok=True)
+    # Relative to the notebook, so that what is published names no folder of this machine.
+    results = os.path.relpath(run_dir, path.parent)
+    try:
+        papermill.execute_notebook(
+            path,
+            run_dir / path.name,
+            parameters={"profile": profile, "run_dir": results},
+            cwd=path.parent,
+            progress_bar=False,
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
+        return f"{type(error).__name__}: {error}"
+    if not (run_dir / "metrics.json").is_file():
+        return "it wrote no metrics.json (no run.finish() at its end?)"
+    return None
+
+
+def write_notebook_page(executed: Path, path: Path) -> None:
+    """Write an executed notebook as one HTML page that loads nothing from anywhere."""
+    exporter = HTMLExporter(template_name="basic")  # the notebook alone, without nbconvert's page
+    attributes = {"*": ["class", "alt", "src", "href", "title"]}
+    exporter.register_preprocessor(SanitizeHTML(tags=_TAGS, attributes=attributes), enabled=True)
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:  # progress bars and sliders are nothing without a kernel
+        live = "application/vnd.jupyter.widget-view+json"
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if live not in output.get("data", ())]
+    body, _ = exporter.from_notebook_node(notebook)
+    body = re.sub(
+        r"data:image/png;base64,([\w+/=\s]+)", lambda found: _picture(base64.b64decode(found[1])), body
+    )
+    write_page(
+        "notebook.html",
+        path,
+        title=_headline(notebook)[0],
+        body=Markup(body),
+        code_style=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
+        dark_code_style=Markup(
+            HtmlFormatter(style="github-dark").get_style_defs(":root:not(.paper) .highlight")
+        ),
+    )
+
+
+def _stamp(path: Path, profile: str) -> dict[str, str]:
+    """What a notebook's results depend on: its text, the library's, the profile, the data found."""
+    digest = hashlib.sha256(path.read_bytes())
+    package = PROJECT / "footpass"
+    sources = sorted(p for p in package.rglob("*") if p.suffix in (".py", ".json"))
+    for source in [*sources, *sorted(path.parent.glob("*.toml"))]:  # a grid lies beside its notebook
+        digest.update(source.read_bytes())
+    for folder in filter(None, (release_dir(), data_dir())):
+        for file in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".h5", ".mp4")):
+            digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    for name in ("FOOTPASS_RELEASE", "FOOTPASS_DATA"):
+        digest.update(f"{name}={os.environ.get(name)}".encode())
+    return {"profile": profile, "inputs": digest.hexdigest()}
+
+
+def _finished(run_dir: Path, stamp: dict[str, str]) -> bool:
+    file = run_dir / "stamp.json"
+    return file.is_file() and json.loads(file.read_text()) == stamp
+
+
+def _headline(notebook: nbformat.NotebookNode) -> tuple[str, str]:
+    """Title and question of a notebook: the first two paragraphs of its first cell."""
+    text = notebook.cells[0].source if notebook.cells else ""
+    title, _, rest = text.partition("\n")
+    return title.lstrip("# "), rest.strip().partition("\n\n")[0].strip("*")
+
+
+def _picture(png: bytes) -> str:
+    """A picture as an address that holds it, the smallest that looks the same."""
+    versions = [("png", png)]
+    for options in ({"lossless": True}, {"quality": 70}):
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(png)).save(stream, "webp", **options)
+        versions.append(("webp", stream.getvalue()))
+    kind, data = min(versions, key=lambda version: len(version[1]))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,224 @@
+"""The report: run the notebooks headless, then build one HTML page from their ``metrics.json``.
+
+The page and the executed notebooks open offline: pictures are embedded, nothing is loaded from a
+network, and every string that comes from data is escaped.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from footpass.files import DataError, atomic_write, make_folder
+from footpass.report.html import write_page
+from footpass.report.notebooks import Failure, _headline, _picture
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the page answers first, with what the runs have of ``shows``: ``notebook.kind.name`` each."""
+
+    title: str
+    text: str
+    shows: tuple[str, ...]
+
+
+# The page's own tables go by the name of `report`.
+QUESTIONS = (
+    Question(
+        "What is the problem?",
+        "From a broadcast and the players' positions, name every event on the ball: who did what, at "
+        "which frame. Few classes make up nearly all events, and many an actor is not in the picture.",
+        (
+            "00_look_at_the_data.figures.frame",
+            "01_class_imbalance.metrics.pass_to_tackle_box",
+            "01_class_imbalance.metrics.TAAD_macro_f1",
+            "01_class_imbalance.metrics.DST_macro_f1",
+            "01_class_imbalance.figures.class_counts",
+            "01_class_imbalance.figures.visibility",
+        ),
+    ),
+    Question(
+        "What did each extension bring?",
+        "Each is compared with the same system without it. An interval of a gain that holds zero means: "
+        "no difference was found.",
+        (
+            "08_ablations.figures.effects",
+            "08_ablations.tables.ablations",
+            "08_ablations.figures.scores",
+            "03_train_taad_gnn.metrics.gnn_gain_macro_f1",
+            "04_train_dst_gnn.metrics.fusion_gain",
+            "06_postprocessing.metrics.base_macro_f1",
+            "06_postprocessing.metrics.few_numbers_held_out",
+            "06_postprocessing.metrics.few_numbers_gain_held_out",
+            "07_ensemble.metrics.rescored_macro_f1",
+            "07_ensemble.metrics.rescored_gain",
+            "08_ablations.metrics.full_over_dst",
+            "04_train_dst_gnn.figures.f1_by_class",
+            "05_class_weighting.figures.f1_by_class",
+            "06_postprocessing.figures.tuned_against_held_out",
+            "07_ensemble.figures.scores",
+        ),
+    ),
+    Question(
+        "What is real and what is synthetic?",
+        "The videos and the tactical data are not public; where they are not at hand, a simulator of "
+        "the same statistics takes their place. There the sequence model rehearses on matches of that "
+        "same simulator, which flatters it: see what it is worth without.",
+        (
+            "report.tables.data",
+            "04_train_dst_gnn.metrics.unrehearsed_macro_f1",
+            "04_train_dst_gnn.metrics.rehearsal_gain",
+            "00_look_at_the_data.figures.events",
+            "01_class_imbalance.figures.real_against_simulated",
+        ),
+    ),
+    Question(
+        "Where does it still fail?",
+        "By class, by what the broadcast shows of the actor, and by what is taken for what.",
+        (
+            "08_ablations.figures.per_class",
+            "08_ablations.figures.by_visibility",
+            "08_ablations.figures.confusion",
+            "01_class_imbalance.figures.f1_against_frequency",
+            "03_train_taad_gnn.figures.recall_by_visibility",
+            "04_train_dst_gnn.figures.visibility",
+            "07_ensemble.tables.visibility",
+            "02_train_taad.figures.confusion",
+        ),
+    ),
+    Question(
+        "What does it cost?",
+        "On the machine named above.",
+        (
+            "08_ablations.tables.cost",
+            "08_ablations.tables.checkpointing",
+            "report.tables.cost",
+        ),
+    ),
+)
+
+
+def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
+    """Write ``index.html`` from every ``metrics.json`` below a folder of runs.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    DataError
+        If there is no finished run and no failure to tell of.
+    """
+    folder = Path(folder)
+    runs = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        with suppress(FileNotFoundError):  # another report in this folder has just begun that notebook
+            runs.append(_load_run(path))
+    if not runs and not failures:
+        raise DataError(f"{folder}: no run with a metrics.json in it")
+    answers, shown = _answers(runs)
+    write_page(
+        "report.html",
+        folder / "index.html",
+        runs=runs,
+        answers=answers,
+        shown=shown,
+        failures=failures,
+        simulated=[source for run in runs for source in run["data"] if source["simulated"]],
+    )
+    return folder / "index.html"
+
+
+def publish(folder: str | Path, out: str | Path) -> int:
+    """Copy a report's pages and figures to where it is kept under version control; its size in bytes.
+
+    Checkpoints, logits and pictures, which the pages have inside, stay behind.
+
+    Raises
+    ------
+    DataError
+        If there is no report in the folder, or the copy cannot be written.
+    """
+    folder, out = Path(folder), Path(out)
+    if not (folder / "index.html").is_file():
+        raise DataError(f"{folder}: no report there: make one first (python -m footpass report)")
+    finished = [path.parent.name for path in sorted(folder.glob("*/metrics.json"))]
+    files = [f"{name}/{file}" for name in finished for file in ("metrics.json", "notebook.html")]
+    files = ["index.html", *(file for file in files if (folder / file).is_file())]
+    for file in files:
+        make_folder((out / file).parent)
+        with atomic_write(out / file, "wb") as stream:
+            stream.write((folder / file).read_bytes())
+    return sum((out / file).stat().st_size for file in files)
+
+
+def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
+    """What there is for each of `QUESTIONS`, and the ids of all that."""
+    own = {"id": "report", "title": "", "figures": [], "metrics": [], "tables": _tables(runs)}
+    there = {
+        f"{run['id']}.{kind}.{item['name']}": item | {"run": run}
+        for run in [*runs, own]
+        for kind in ("figures", "tables", "metrics")
+        for item in run[kind]
+    }
+    answers = []
+    for question in QUESTIONS:
+        answer: dict[str, Any] = {"title": question.title, "text": question.text}
+        for kind in ("figures", "tables", "metrics"):
+            wanted = [name for name in question.shows if name.split(".")[1] == kind]
+            answer[kind] = [{**there[name], "id": name} for name in wanted if name in there]
+        if any(answer[kind] for kind in ("figures", "tables", "metrics")):
+            answers.append(answer)
+    return answers, {name for question in QUESTIONS for name in question.shows}
+
+
+def _tables(runs: Sequence[dict]) -> list[dict]:
+    """What each notebook read and how long it took, like tables of a run."""
+    data = [
+        [
+            run["title"],
+            source["what"],
+            "synthetic" if source["simulated"] else "real",
+            source["fingerprint"],
+        ]
+        for run in runs
+        for source in run["data"]
+    ]
+    cost = [[run["title"], run["seconds"] / 60] for run in runs]
+    return [
+        {
+            "name": "data",
+            "caption": "What each notebook read.",
+            "columns": ["notebook", "data", "kind", "fingerprint"],
+            "rows": data,
+            "digits": 0,
+        },
+        {
+            "name": "cost",
+            "caption": "Time that each notebook took; what another had trained is not trained again.",
+            "columns": ["notebook", "minutes"],
+            "rows": cost,
+            "digits": 1,
+        },
+    ]
+
+
+def _load_run(path: Path) -> dict:
+    """A run's ``metrics.json``, its pictures embedded, with its notebook's title and question."""
+    run = json.loads(path.read_text(encoding="utf-8"))
+    for figure in run["figures"]:
+        figure["address"] = _picture((path.parent / figure["file"]).read_bytes())
+    run["id"] = name = path.parent.name
+    run["link"] = f"{name}/notebook.html"
+    executed = path.parent / f"{name}.ipynb"
+    run["title"], run["question"] = (
+        _headline(nbformat.read(executed, as_version=4)) if executed.is_file() else (name, "")
+    )
+    return run

@@ -1,0 +1,194 @@
+"""Run directories: what one run of a notebook used and found, in ``metrics.json`` beside its pictures.
+
+Reports are built from ``metrics.json`` alone, never from a notebook's outputs.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+
+from footpass.configs import resolve_profile
+from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder
+
+
+@dataclass
+class Run:
+    """One run of a notebook; made by `start_run`.
+
+    Attributes
+    ----------
+    dir
+        Its folder, where `finish` writes ``metrics.json``.
+    profile, seed, config
+        What it was asked for.
+    """
+
+    name: str
+    dir: Path
+    profile: str
+    seed: int
+    config: dict[str, Any]
+    started: float = field(default_factory=time.monotonic)
+    data: list[dict] = field(default_factory=list)
+    metrics: list[dict] = field(default_factory=list)
+    figures: list[dict] = field(default_factory=list)
+    tables: list[dict] = field(default_factory=list)
+
+    def uses(self, what: str, paths: Iterable[str | Path] = (), simulated: bool = False) -> None:
+        """Record a source of data, with the fingerprint of its files."""
+        paths = list(paths)
+        mark = fingerprint(*paths) if paths else None
+        self.data.append({"what": what, "simulated": simulated, "fingerprint": mark})
+
+    def metric(
+        self, name: str, value: float, label: str, interval: tuple[float, float] | None = None
+    ) -> None:
+        """Record a headline figure, with its 90 % interval where there is one."""
+        bounds = None if interval is None else [float(bound) for bound in interval]
+        self.metrics.append({"name": name, "value": float(value), "label": label, "interval": bounds})
+
+    def figure(self, figure: Figure, name: str, caption: str, alt: str) -> None:
+        """Save a figure as PNG, show it in the notebook and close it.
+
+        ``caption`` says what it shows, ``alt`` what one would see, for those who do not.
+        """
+        file = f"{name}.png"
+        with atomic_write(self.dir / file, "wb") as stream:
+            figure.savefig(stream, format="png", dpi=120, bbox_inches="tight", facecolor="white")
+        self.figures.append({"name": name, "file": file, "caption": caption, "alt": alt})
+        display(figure)
+        plt.close(figure)
+
+    def table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 3) -> None:
+        """Record a table, its index too where that has a name, and show it with ``digits`` decimals."""
+        plain = table.reset_index() if any(table.index.names) else table
+        self.tables.append(
+            {
+                "name": name,
+                "caption": caption,
+                "digits": digits,
+                "columns": [str(column) for column in plain.columns],
+                "rows": [[_plain(value) for value in row] for row in plain.to_numpy(dtype=object)],
+            }
+        )
+        text = plain.astype(object).map(format_cell, digits=digits)
+        display(HTML(text.to_html(index=False, border=0)))
+
+    def finish(self) -> None:
+        """Write ``metrics.json``; only a finished run has one."""
+        content = {
+            "notebook": self.name,
+            "profile": self.profile,
+            "seed": self.seed,
+            "config": self.config,
+            "data": self.data,
+            "metrics": self.metrics,
+            "figures": self.figures,
+            "tables": self.tables,
+            "seconds": round(time.monotonic() - self.started, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "git": git_revision(),
+            "environment": environment(),
+        }
+        with atomic_write(self.dir / "metrics.json") as stream:
+            json.dump(_plain(content), stream, indent=1, allow_nan=False)
+
+
+def start_run(
+    name: str,
+    *,
+    profile: str | None = None,
+    run_dir: str | Path | None = None,
+    seed: int = 0,
+    config: Any = None,
+    **extra: Any,
+) -> Run:
+    """Start a run of a notebook.
+
+    Parameters
+    ----------
+    name
+        The notebook's name, without its ending.
+    profile
+        None: ``$FOOTPASS_PROFILE``, else ``demo``.
+    run_dir
+        Folder of the results; None: ``runs/<profile>/<name>`` in the project.
+    config
+        A dataclass or mapping, recorded with whatever else is given.
+
+    Raises
+    ------
+    DataError
+        If the profile does not exist, the seed is not a whole number (papermill's ``-p seed abc``
+        arrives as a string) or the folder cannot be made.
+    """
+    profile = resolve_profile(profile)
+    if type(seed) is not int or seed < 0:
+        raise DataError(f"seed {seed!r} is not a whole number from 0")
+    folder = Path(run_dir) if run_dir else PROJECT / "runs" / profile / name
+    make_folder(folder)
+    (folder / "metrics.json").unlink(missing_ok=True)
+    made = is_dataclass(config) and not isinstance(config, type)
+    known = asdict(config) if made else dict(config or {})
+    return Run(name, folder, profile, seed, {**known, **extra})
+
+
+def format_cell(value: object, digits: int = 3) -> str:
+    """A value as a table shows it: thousands separated, shares with ``digits``, a dash for nothing."""
+    value = _plain(value)
+    if value is None:
+        return "–"
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 2:
+        value = int(value)
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def git_revision() -> str | None:
+    """Short revision of the project, with ``-dirty`` after uncommitted changes; None outside git."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine that a figure depends on."""
+    packages = ("torch", "numpy", "pandas", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it; NaN becomes null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value)

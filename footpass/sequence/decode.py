@@ -1,0 +1,146 @@
+"""From windows to events: decode a half window by window and write what a DST says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from footpass.configs import build
+from footpass.data.cache import open_halves
+from footpass.data.logits import logits_path, read_logits
+from footpass.files import DataError
+from footpass.models.dst import DST, DSTConfig
+from footpass.models.public import load_reference, read_public
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, TOLERANCE, State
+from footpass.sequence.recipes import _MODELS, AnyDST
+from footpass.sequence.sources import Recorded, Source
+from footpass.sequence.tokens import decode
+from footpass.sequence.windows import FixedWindows, WindowConfig, collate
+from footpass.training.checkpoints import load_model
+
+
+def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConfig]:
+    """A trained DST of either kind on the CPU, and the windows that it is for.
+
+    Parameters
+    ----------
+    public
+        The file is a checkpoint of the public repository, at the published sizes.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another model.
+    """
+    if public:
+        published = DST(DSTConfig(mask_memory=False))  # its decoder was trained to read padding
+        load_reference(published, read_public(path))
+        return published, WindowConfig()
+    model, config = load_model(path, {kind: sizes for sizes, kind in _MODELS.items()})
+    return model, build(WindowConfig, config["about"]["windows"])
+
+
+def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
+    """Halves of a split with the logits of one or two runs (`recipes.logits_path`).
+
+    Raises
+    ------
+    DataError
+        If the data or the logits of a half are not there, or do not fit together.
+    """
+    halves = open_halves(data_dir, split)
+    return {
+        name: Recorded(half, *(read_logits(logits_path(run, split), half) for run in runs))
+        for name, half in halves.items()
+    }
+
+
+def write_events(
+    model: AnyDST,
+    halves: Mapping[str, Source],
+    config: WindowConfig,
+    stride: int | None = None,
+    batch: int = 16,
+    max_events: int = 50,
+    beams: int = 1,
+) -> pd.DataFrame:
+    """Events of halves, as the model writes them window by window.
+
+    Windows overlap, and each answers for its own frames only (`tokens.windows`), so an event near a
+    border is taken from the window that sees it whole. Where two windows disagree about the frame, and
+    both claim the event, the better one is kept.
+
+    Parameters
+    ----------
+    model
+        On the device that it is on; it is put into evaluation mode.
+    stride
+        Frames between windows; half a window by default.
+    batch
+        Windows decoded together.
+    max_events, beams
+        As in `DST.write`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``half, frame, team, jersey, cls, score``, by half and frame; the score is the probability of the
+        class. Events of players whose jersey is never known have jersey -1.
+
+    Raises
+    ------
+    DataError
+        If the halves have not as many logit volumes as the model reads, or as in `Recorded.cut`.
+    """
+    data = FixedWindows(halves, config, stride or max(1, config.span // 2))
+    device = next(model.parameters()).device
+    model.eval()
+    rows, codes, owners = [], [], []
+    code = {name: number for number, name in enumerate(halves)}
+    places = enumerate(data.places)
+    for samples in DataLoader(data, batch_size=batch, collate_fn=collate):
+        features, frames = samples.features.to(device), samples.frames.to(device)
+        _check_inputs(model, features)
+        for written in model.write(features, frames, max_events, beams):
+            owner, (half, window) = next(places)
+            events = decode(written.tokens.cpu().numpy(), window.start)  # (n, 3)
+            own = (events[:, 0] >= window.own_start) & (events[:, 0] < window.own_stop)
+            frame, slots, cls = events[own].T
+            score = written.scores.cpu().numpy()[own]
+            jersey = half.jersey_at(slots, frame)
+            rows.append(np.stack([frame, slots // N_ROLES, jersey, cls, score], axis=1))
+            codes.append(np.full(len(frame), code[half.name]))
+            owners.append(np.full(len(frame), owner))
+    values = np.concatenate(rows)
+    table = pd.DataFrame(values[:, :4].astype(np.int64), columns=["frame", "team", "jersey", "cls"])
+    table["score"] = values[:, 4]
+    table.insert(0, "half", pd.Categorical.from_codes(np.concatenate(codes), categories=list(halves)))
+    return table.drop(index=_claimed_twice(table, np.concatenate(owners))).sort_values(
+        ["half", "frame"], kind="stable", ignore_index=True
+    )
+
+
+def _check_inputs(model: AnyDST, features: Tensor) -> None:
+    if features.shape[-1] == model.config.inputs:
+        return
+    wanted, given = (
+        (inputs - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
+        for inputs in (model.config.inputs, features.shape[-1])
+    )
+    raise DataError(
+        f"fusion {model.config.fusion!r} reads the logits of {wanted} model(s), the halves have {given}"
+    )
+
+
+def _claimed_twice(table: pd.DataFrame, owner: np.ndarray) -> np.ndarray:
+    """Rows of events that the window before or after claims too, with a better score."""
+    who = ["half", "team", "jersey", "cls"]
+    order = np.lexsort([table["frame"], *(table[column] for column in who[1:]), table["half"].cat.codes])
+    a, b = order[:-1], order[1:]  # neighbours of a player and class
+    same = (table[who].to_numpy()[a] == table[who].to_numpy()[b]).all(axis=1)
+    frame, score = table["frame"].to_numpy(), table["score"].to_numpy()
+    twice = same & (owner[a] != owner[b]) & (frame[b] - frame[a] <= TOLERANCE)
+    return np.where(score[a] < score[b], a, b)[twice]

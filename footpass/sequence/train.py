@@ -1,0 +1,138 @@
+"""The sequence model at work: its loss on a batch of windows, and halves to events."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from footpass.configs import plain
+from footpass.files import DataError, fingerprint
+from footpass.metrics import evaluate
+from footpass.models.losses import answer_losses, token_losses, token_weights
+from footpass.models.player_dst import PlayerDST
+from footpass.schema import PAD, Token
+from footpass.sequence.decode import _check_inputs, write_events
+from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
+from footpass.sequence.sources import Source
+from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
+from footpass.training.checkpoints import load_checkpoint
+from footpass.training.loop import train
+
+
+def train_dst(
+    recipe: DSTRecipe,
+    halves: Callable[[int], Mapping[str, Source]],
+    counts: np.ndarray,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    validate: Callable[[Any], Mapping[str, float]] | None = None,
+    start: str | Path | None = None,
+) -> list[dict]:
+    """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+
+    Parameters
+    ----------
+    halves
+        Of an epoch's number: the halves to draw windows from.
+    counts
+        ``(8,)`` training events by class, for the weights.
+    validate
+        As in `training.train`, such as `sequence_figures`.
+    start
+        A checkpoint of a model of these sizes, to begin with its weights; random ones by default.
+
+    Raises
+    ------
+    DataError
+        If the halves have not as many logit volumes as the model reads, or as in `WindowDataset` and
+        `training.train`.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = _MODELS[type(recipe.model)](recipe.model).to(device)
+    if start:
+        _begin_with(model, start)
+    weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
+    first = _epoch(recipe, halves, 0)
+    return train(
+        model,
+        recipe.train,
+        lambda epoch: _epoch(recipe, halves, epoch) if epoch else first,
+        lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
+        run_dir,
+        validate,
+        collate,
+        about={
+            "windows": plain(recipe.windows),
+            "weighting": recipe.weighting,
+            "smoothing": recipe.smoothing,
+            "start": fingerprint(start) if start else None,
+            "lessons": _mark(first, counts),  # a run must not go on with other halves or logits
+        },
+    )
+
+
+def _mark(samples: WindowDataset | list[Sample], counts: np.ndarray) -> str:
+    """Of what a run learns from: the class counts, and the first, middle and last window of an epoch."""
+    digest = hashlib.sha256(np.asarray(counts, "<i8").tobytes())
+    for i in (0, len(samples) // 2, len(samples) - 1) if len(samples) else ():
+        for part in samples[i]:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _begin_with(model: AnyDST, path: str | Path) -> None:
+    """Take the weights of a checkpoint whose config may differ in what is no size."""
+    content = load_checkpoint(path, {"kind": type(model).__name__})
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise DataError(f"{path}: weights of other sizes to begin with: {error}") from error
+
+
+def _epoch(
+    recipe: DSTRecipe, halves: Callable[[int], Mapping[str, Source]], epoch: int
+) -> WindowDataset | list[Sample]:
+    seed = recipe.train.seed
+    data = WindowDataset(halves(epoch), recipe.windows, seed, epoch)
+    if not recipe.windows.sparse:  # all are equally long
+        return data
+    return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
+
+
+def sequence_figures(
+    model: AnyDST,
+    halves: Mapping[str, Source],
+    truth: pd.DataFrame,
+    windows: WindowConfig,
+    batch: int = 64,
+) -> dict[str, float]:
+    """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
+    counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
+    return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"]}
+
+
+def sequence_loss(
+    model: nn.Module, batch: Sample, weights: Tensor | None = None, smoothing: float = 0.05
+) -> tuple[Tensor, int]:
+    """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
+
+    Parameters
+    ----------
+    weights, smoothing
+        As in `losses.token_losses`.
+    """
+    device = next(model.parameters()).device
+    features, frames, tokens = (torch.as_tensor(part).to(device, non_blocking=True) for part in batch)
+    bare: Any = getattr(model, "module", model)  # of a model that several processes train
+    _check_inputs(bare, features)
+    target = tokens[:, 1:]
+    if isinstance(bare, PlayerDST):
+        losses = answer_losses(model(features, frames, tokens), target, weights, smoothing)
+    else:
+        losses = token_losses(model(features, frames, tokens[:, :-1]), target, weights, smoothing)
+    return losses.sum(), int((target[..., Token.ACTION] != PAD).sum())

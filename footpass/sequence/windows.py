@@ -1,0 +1,238 @@
+"""Windows of halves for the sequence model: what it reads and what it is to write.
+
+A window comes from a tactical half with its logit volumes (`Recorded`), or from play-by-play alone
+(`Detected`): real events of thousands of windows are public while their logits are not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from footpass.files import DataError
+from footpass.schema import MIRRORS, N_ROLES, N_TEAMS, PAD_FRAME, State, slot
+from footpass.sequence.sources import Excerpt, Source, mirrored, with_slots
+from footpass.sequence.tokens import encode, pad, window_features
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames ``start`` to ``stop - 1``, of which it answers for ``own_start`` to ``own_stop - 1``."""
+
+    start: int
+    stop: int
+    own_start: int
+    own_stop: int
+
+
+def windows(first: int, stop: int, span: int, stride: int) -> list[Window]:
+    """Windows of ``span`` frames that cover the frames ``first`` to ``stop - 1``.
+
+    Each frame is owned by one window: where two overlap, by the one whose border is farther away. So an
+    event near a border is taken from where it is seen whole, and none is lost or counted twice. The
+    last window is moved back to be as long as the others; only a half shorter than ``span`` gives a
+    short one.
+
+    Raises
+    ------
+    DataError
+        If there are no frames or the stride is not within 1..span.
+    """
+    if not first < stop:
+        raise DataError(f"no windows: frames {first} to {stop - 1} are none")
+    if not 1 <= stride <= span:
+        raise DataError(f"window stride {stride} is not within 1..{span} (the window's span)")
+    last = max(first, stop - span)
+    starts = [*range(first, last, stride), last]
+    borders = [(a + span + b) // 2 for a, b in pairwise(starts)]
+    owned = zip([first, *borders], [*borders, stop], strict=True)
+    return [
+        Window(start, min(start + span, stop), *own) for start, own in zip(starts, owned, strict=True)
+    ]
+
+
+_SIDES = (None, *MIRRORS.values())
+
+
+def _any_mirror(excerpt: Excerpt, rng: np.random.Generator) -> Excerpt:
+    mirror = _SIDES[rng.integers(len(_SIDES))]
+    return excerpt if mirror is None else mirrored(excerpt, mirror)
+
+
+def _any_players(excerpt: Excerpt, rng: np.random.Generator) -> Excerpt:
+    """Players in any order, teams too: where slots are no roles, nothing is to be learned from them."""
+    order = [slot(int(team), 1 + rng.permutation(N_ROLES)) for team in rng.permutation(N_TEAMS)]
+    return with_slots(excerpt, np.concatenate(order))
+
+
+_AUGMENTATIONS = {
+    "none": lambda excerpt, rng: excerpt,
+    "mirrors": _any_mirror,
+    "players": _any_players,
+}
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What a window is; the defaults are the published ones.
+
+    Attributes
+    ----------
+    span
+        Frames; as of the model.
+    per_half
+        Windows drawn from a half in an epoch.
+    augment
+        ``"mirrors"``: none, X, Y or XY; ``"players"``: slots in any order, for `Detected` halves.
+    sparse
+        Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
+    """
+
+    span: int = 750
+    per_half: int = 1000
+    augment: Literal["none", "mirrors", "players"] = "mirrors"
+    sparse: bool = False
+
+    def __post_init__(self) -> None:
+        if self.span < 1 or self.per_half < 1 or self.augment not in _AUGMENTATIONS:
+            raise DataError(f"not a choice of windows: {self}")
+
+
+class Sample(NamedTuple):
+    """A window, or, with an axis of B windows in front and tensors for arrays, a batch.
+
+    Attributes
+    ----------
+    features
+        float32 ``(T, inputs)`` as of `tokens.window_features`.
+    frames
+        int64 ``(T,)`` numbers of the frames, from 1; `tokens.PAD_FRAME` where there is none.
+    tokens
+        int64 ``(L, 3)``, SOS to EOS; in a batch then `schema.PAD`.
+    """
+
+    features: np.ndarray | Tensor
+    frames: np.ndarray | Tensor
+    tokens: np.ndarray | Tensor
+
+
+class WindowDataset(Dataset):
+    """Windows at random places: what they are depends on seed, epoch and index alone.
+
+    Raises
+    ------
+    DataError
+        If a half is shorter than a window or, from reading, has no labels.
+    """
+
+    def __init__(
+        self, halves: Mapping[str, Source], config: WindowConfig, seed: int = 0, epoch: int = 0
+    ) -> None:
+        self.halves, self.config, self.seed, self.epoch = list(halves.values()), config, seed, epoch
+        for half in self.halves:
+            if half.end_frame - half.first_frame < config.span:
+                raise DataError(
+                    f"half {half.name}: {half.end_frame - half.first_frame} frames, too short for "
+                    f"windows of {config.span}"
+                )
+        rng = np.random.default_rng([seed, epoch])
+        self.order = rng.permutation(np.repeat(np.arange(len(self.halves)), config.per_half))
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        half = self.halves[self.order[index]]
+        start = int(rng.integers(half.first_frame, half.end_frame - self.config.span, endpoint=True))
+        excerpt = half.cut(start, start + self.config.span)
+        if excerpt.labels is None:
+            raise DataError(f"half {half.name}: no labels to learn from")
+        return sample(_AUGMENTATIONS[self.config.augment](excerpt, rng), self.config)
+
+
+class FixedWindows(Dataset):
+    """All frames of some halves in windows as of `tokens.windows`: for validation and inference.
+
+    Attributes
+    ----------
+    places
+        Half and window of each item.
+    """
+
+    def __init__(
+        self, halves: Mapping[str, Source], config: WindowConfig, stride: int | None = None
+    ) -> None:
+        self.config = config
+        self.places: list[tuple[Source, Window]] = [
+            (half, window)
+            for half in halves.values()
+            for window in windows(half.first_frame, half.end_frame, config.span, stride or config.span)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        half, window = self.places[index]
+        return sample(half.cut(window.start, window.stop), self.config)
+
+
+def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
+    """What the model reads and writes of an excerpt that begins where its window does.
+
+    Without labels there are no tokens but SOS and EOS.
+    """
+    state, logits, labels = excerpt
+    frames = np.arange(1, state.shape[-1] + 1)
+    events = np.zeros((0, 3), np.int64)
+    if labels is not None:
+        frame, slots = np.nonzero(labels.T)
+        events = np.stack([frame, slots, labels[slots, frame]], axis=1)  # (N, 3)
+    if np.isnan(state[State.X]).all():
+        # Nothing is known of anybody: 130 times `tokens.MISSING` would only drown the logits.
+        state = np.zeros_like(state)
+    if config.sparse:
+        said = np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0)  # (T,)
+        said[-1] = True  # where the window ends; and attention needs something to look at
+        kept = np.flatnonzero(said)
+        state, frames = state[..., kept], frames[kept]
+        logits = tuple(volume[..., kept] for volume in logits)
+    return Sample(window_features(state, *logits), frames, encode(events, 0, config.span))
+
+
+def grouped(
+    samples: Sequence[Sample], batch: int, seed: Sequence[int], groups: int = 12
+) -> list[Sample]:
+    """Samples in an order in which those of a batch are about equally long, so that little is padding.
+
+    Parameters
+    ----------
+    groups
+        Batches that are sorted together; the samples of a batch come from so many.
+    """
+    order = []
+    for start in range(0, len(samples), batch * groups):
+        part = range(start, min(start + batch * groups, len(samples)))
+        by_length = sorted(part, key=lambda i: len(samples[i].frames) + len(samples[i].tokens))
+        order += [by_length[i : i + batch] for i in range(0, len(part), batch)]
+    # Only whole batches change places: the last one may be short.
+    shuffled = [order[i] for i in np.random.default_rng(seed).permutation(len(order) - 1)]
+    return [samples[i] for rows in (*shuffled, order[-1]) for i in rows]
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Samples as one batch, filled up to the longest."""
+    length = max(len(one.frames) for one in samples)
+    features = np.zeros((len(samples), length, samples[0].features.shape[1]), np.float32)
+    frames = np.full((len(samples), length), PAD_FRAME)
+    for i, one in enumerate(samples):
+        features[i, : len(one.frames)] = one.features
+        frames[i, : len(one.frames)] = one.frames
+    tokens = pad([np.asarray(one.tokens) for one in samples])
+    return Sample(*map(torch.from_numpy, (features, frames, tokens)))

@@ -1,0 +1,296 @@
+"""Detections for matches that no model has seen: patches of real ones around real events, pasted.
+
+A few matches with predictions say how models err; many more matches have only ground truth. Every
+detection of the former is given to the true event it is most likely about, with its offset in time,
+class, score, and its player *relative to the chain of possession* (the actor, who acted before, who acts
+next, some other team-mate or opponent). Onto every event of the latter goes the patch of an event like
+it: same class, visibility, neighbours and gaps as far as there are such.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import lfilter
+from scipy.special import expit, logit, ndtr
+
+from footpass.events import concat, halves_of
+from footpass.schema import N_CLASSES, TOLERANCE
+from footpass.timeline import RELATIONS, Timeline, pairs_within
+
+_CONTEXT_GAPS = (8, 18, 40, 90)  # frames: bins of the gap to the neighbouring events
+
+
+_CONTEXT_REACH = 250  # frames: a neighbour further away is none
+
+
+_NOBODY = 99  # a player who is not in the chain
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """How patches are cut and pasted.
+
+    Attributes
+    ----------
+    reach
+        Frames within which a detection belongs to an event even if another player's; further away it
+        is background, and is pasted only where no event is that near.
+    chain
+        Events before and after whose players are recognised.
+    frame_jitter, score_jitter
+        Standard deviations, in frames and in logits: a score must not betray its donor.
+    persistence
+        Correlation of luck from one event to the next; models fail in runs.
+    donors
+        Least donors for a context to be used, from class alone to class, visibility, neighbours, gaps.
+    """
+
+    reach: int = 40
+    chain: int = 4
+    frame_jitter: float = 2.0
+    score_jitter: float = 0.6
+    persistence: float = 0.85
+    donors: tuple[int, ...] = (1, 4, 6, 8, 10)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Detections by the event they belong to.
+
+    Attributes
+    ----------
+    contexts
+        ``(levels, events)``: code of each event's context, coarse to fine.
+    quality
+        ``(events,)``: how well the first model does around it.
+    first, count
+        ``(events,)``: its detections are the rows ``first .. first + count``.
+    detections
+        ``offset, model, cls, score, relative, opponent``; ``relative`` counts events along the chain.
+    least_gap
+        ``(models,)``: frames between a player's events of one class that a model never falls below.
+    """
+
+    contexts: np.ndarray
+    quality: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+    detections: pd.DataFrame
+    least_gap: np.ndarray
+
+
+def cut_patches(
+    truth: pd.DataFrame, tables: Sequence[pd.DataFrame], config: PatchConfig | None = None
+) -> Patches:
+    """Give every detection of the models to one true event."""
+    config = config or PatchConfig()
+    truth = _sorted(truth)
+    found = concat(list(tables))
+    found["model"] = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    found = found[found["half"].isin(halves_of(truth))].reset_index(drop=True)
+    true, line = Timeline.of(truth), Timeline.of(found.assign(half=_as(found, truth)))
+
+    i, j = pairs_within(line.place, true.place, config.reach)
+    same_player = line.player[i] == true.player[j]
+    cost = np.abs(true.place[j] - line.place[i]) + np.where(line.cls[i] == true.cls[j], 0, 8)
+    cost += np.where(same_player, 0, np.where(line.team[i] == true.team[j], 18, 30))
+    best = np.lexsort((cost, i))
+    i, j = i[best], j[best]
+    event = np.full(len(found), -1)
+    event[i[::-1]] = j[::-1]  # the last write, so the cheapest, stays
+    alone = np.flatnonzero(event < 0)
+    event[alone] = _nearest(true.place, line.place[alone])
+    offset = line.place - true.place[event] if len(truth) else line.place
+    keep = (event >= 0) & (line.half == true.half[event]) if len(truth) else np.zeros(0, dtype=bool)
+
+    right = (
+        (np.abs(offset) <= TOLERANCE)
+        & (line.player == true.player[event])
+        & (line.cls == true.cls[event])
+    )
+    hit = np.bincount(event[keep & right & (found["model"] == 0)], minlength=len(truth)) > 0
+    detections = pd.DataFrame(
+        {
+            "offset": offset,
+            "model": found["model"],
+            "cls": line.cls,
+            "score": found["score"],
+            "relative": _relative(line.player, true, event, config.chain),
+            "opponent": line.team != true.team[event],
+        }
+    )[keep]
+    order = np.argsort(event[keep], kind="stable")
+    count = np.bincount(event[keep], minlength=len(truth))
+    return Patches(
+        contexts=_contexts(truth),
+        quality=uniform_filter1d(hit.astype(float), 11, mode="constant"),
+        first=np.cumsum(count) - count,
+        count=count,
+        detections=detections.iloc[order].reset_index(drop=True),
+        least_gap=np.array([_least_gap(table) for table in tables]),
+    )
+
+
+def paste(
+    patches: Patches, truth: pd.DataFrame, rng: np.random.Generator, config: PatchConfig | None = None
+) -> list[pd.DataFrame]:
+    """Detections of every model for matches that have only ground truth.
+
+    Returns
+    -------
+    list[pd.DataFrame]
+        A prediction table per model, sorted by half and frame.
+    """
+    config = config or PatchConfig()
+    truth = _sorted(truth)
+    true, n = Timeline.of(truth), len(truth)
+    donor = _donors(patches, _contexts(truth), _luck(n, rng, config.persistence), rng, config.donors)
+    count = np.where(donor >= 0, patches.count[donor], 0)
+    event = np.repeat(np.arange(n), count)
+    within = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
+    taken = patches.detections.iloc[patches.first[donor][event] + within]
+    offset, relative = taken["offset"].to_numpy(), taken["relative"].to_numpy()
+    jitter = np.rint(rng.normal(0, config.frame_jitter, len(event))).astype(np.int64)
+    place = true.place[event] + offset + jitter
+    nearest = np.abs(true.place[_nearest(true.place, place)] - place)
+    keep = (np.abs(offset) <= config.reach) | (nearest > config.reach)
+
+    actor = (event + np.where(relative == _NOBODY, 0, relative)).clip(0, max(n - 1, 0))
+    known = (relative != _NOBODY) & (true.half[actor] == true.half[event])
+    team = np.where(taken["opponent"], 1 - true.team[event], true.team[event])
+    actor = np.where(known, actor, _bystanders(true, event, team, rng))
+    keep &= actor >= 0
+
+    noise = rng.normal(0, config.score_jitter, len(event))
+    frame = truth["frame"].to_numpy()[event] + place - true.place[event]
+    table = pd.DataFrame(
+        {
+            "half": truth["half"].array[event],
+            "frame": frame.clip(min=0),
+            "team": true.team[actor],
+            "jersey": truth["jersey"].to_numpy()[actor],
+            "cls": taken["cls"].to_numpy(),
+            "score": expit(logit(taken["score"].to_numpy().clip(1e-6, 1 - 1e-6)) + noise),
+            "model": taken["model"].to_numpy(),
+        }
+    )[keep]
+    return [
+        _thinned(table[table["model"] == m].drop(columns="model"), gap)
+        for m, gap in enumerate(patches.least_gap)
+    ]
+
+
+def _sorted(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth.sort_values(["half", "frame"], kind="stable", ignore_index=True)
+
+
+def _as(table: pd.DataFrame, other: pd.DataFrame) -> pd.Series:
+    return table["half"].cat.set_categories(halves_of(other))
+
+
+def _nearest(sorted_places: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Index of the nearest of the sorted places, -1 where there is none."""
+    if not len(sorted_places):
+        return np.full(len(places), -1)
+    after = np.searchsorted(sorted_places, places).clip(max=len(sorted_places) - 1)
+    before = (after - 1).clip(min=0)
+    left, right = np.abs(sorted_places[before] - places), np.abs(sorted_places[after] - places)
+    return np.where(left <= right, before, after)
+
+
+def _relative(player: np.ndarray, true: Timeline, event: np.ndarray, chain: int) -> np.ndarray:
+    """How many events along the chain the player acts, the nearest first: 0, 1, -1, 2, ..."""
+    relative = np.full(len(player), _NOBODY)
+    for step in [0, *(sign * s for s in range(1, chain + 1) for sign in (1, -1))]:
+        acts = (event + step).clip(0, max(len(true.player) - 1, 0))
+        near = np.abs(true.place[acts] - true.place[event]) < 500
+        relative[(relative == _NOBODY) & near & (true.player[acts] == player)] = step
+    return relative
+
+
+def _contexts(truth: pd.DataFrame) -> np.ndarray:
+    """``(5, N)``: codes of class; + visibility; + who neighbours are; + what they do; + gaps."""
+    line, rows = Timeline.of(truth), np.arange(len(truth))
+    sight = np.where(truth["replay"], 2, np.where(truth["box_visible"], 0, 1))
+    who, what, when = [], [], []
+    for step in (-1, 1):
+        j, valid = line.step(step)
+        gap = np.abs(line.place[j] - line.place)
+        valid &= gap < _CONTEXT_REACH
+        who.append(np.where(valid, line.relation(rows, j), len(RELATIONS)))
+        what.append(np.where(valid, line.cls[j], 0))
+        when.append(np.where(valid, np.digitize(gap, _CONTEXT_GAPS), len(_CONTEXT_GAPS) + 1))
+    codes = [line.cls]
+    for parts, size in (
+        ([sight], 3),
+        (who, len(RELATIONS) + 1),
+        (what, N_CLASSES),
+        (when, len(_CONTEXT_GAPS) + 2),
+    ):
+        code = codes[-1]
+        for part in parts:
+            code = code * size + part
+        codes.append(code)
+    return np.stack(codes)
+
+
+def _luck(n: int, rng: np.random.Generator, persistence: float) -> np.ndarray:
+    """``(n,)`` in 0..1, uniform, neighbours correlated (a Gaussian copula of an AR(1) series)."""
+    burn = 200
+    noise = rng.standard_normal(n + burn)
+    return ndtr(lfilter([np.sqrt(1 - persistence**2)], [1, -persistence], noise)[burn:])
+
+
+def _donors(
+    patches: Patches,
+    contexts: np.ndarray,
+    luck: np.ndarray,
+    rng: np.random.Generator,
+    least: tuple[int, ...],
+) -> np.ndarray:
+    """Event whose patch is pasted: of the finest context with enough donors, the luckier the better."""
+    donor = np.full(contexts.shape[1], -1)
+    quality = patches.quality + 0.05 * rng.random(len(patches.quality))
+    for known, wanted, enough in reversed(list(zip(patches.contexts, contexts, least, strict=True))):
+        order = np.lexsort((quality, known))
+        first = np.searchsorted(known[order], wanted, side="left")
+        count = np.searchsorted(known[order], wanted, side="right") - first
+        use = (donor < 0) & (count >= enough)
+        donor[use] = order[first[use] + (luck[use] * count[use]).astype(np.int64)]
+    return donor
+
+
+def _bystanders(
+    true: Timeline, event: np.ndarray, team: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """An event nearby of some other player of the team, -1 where four rounds of tries find none."""
+    chosen, left = np.full(len(event), -1), np.arange(len(event))
+    for spread in np.repeat((15, 30, 60, 200), 4):
+        guess = event[left] + rng.integers(-spread, spread + 1, len(left))
+        guess = guess.clip(0, max(len(true.place) - 1, 0))
+        fits = (true.team[guess] == team[left]) & (true.half[guess] == true.half[event[left]])
+        fits &= true.player[guess] != true.player[event[left]]
+        chosen[left[fits]] = guess[fits]
+        left = left[~fits]
+    return chosen
+
+
+_PLAYER_AND_CLASS = ["half", "team", "jersey", "cls"]
+
+
+def _gaps(table: pd.DataFrame) -> pd.Series:
+    """Frames since the same player's previous event of the class; a table sorted by frame."""
+    return table.groupby(_PLAYER_AND_CLASS, observed=True)["frame"].diff()
+
+
+def _least_gap(table: pd.DataFrame) -> float:
+    least = _gaps(table.sort_values(["half", "frame"], kind="stable")).min()
+    return 0.0 if np.isnan(least) else float(least)
+
+
+def _thinned(table: pd.DataFrame, least_gap: float) -> pd.DataFrame:
+    table = table.sort_values(["half", "frame"], kind="stable")
+    return table[~(_gaps(table) < max(least_gap, 1))].reset_index(drop=True)

@@ -1,0 +1,112 @@
+"""How a model is trained: settings, precision, learning rate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from footpass.configs import check_types
+from footpass.files import DataError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision, as of `TrainConfig.precision`."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the defaults are plain, the published values are those of the notebooks.
+
+    Attributes
+    ----------
+    epochs
+        Times that the data are gone through.
+    batch, accumulate
+        Samples in a micro-batch, and micro-batches in an optimizer step over all processes together, so
+        that a run takes the same steps on any number of GPUs; a multiple of this number. The sizes of an
+        epoch's micro-batches differ by one at most.
+    rates
+        Learning rates of parameters by the start of their name; the longest counts, ``""`` is the rest.
+    weight_decay
+        Of weights; biases and norms, all that has one axis, have none.
+    warmup
+        Optimizer steps in which the learning rates rise from zero.
+    milestones, decay
+        Epochs, counted from 0, before which the learning rates are multiplied by ``decay``.
+    clip
+        Largest norm of the gradient, None for any.
+    precision
+        Of the forward pass: fp32, bf16 or, on CUDA only, fp16.
+    ema
+        Decay of the exponential moving average of the weights, which is then what is validated and kept
+        as best; None for none.
+    frozen_epochs
+        First epochs in which the video backbone learns nothing, batch-norm statistics included.
+    frozen_blocks
+        First blocks of the backbone that never learn.
+    seed
+        Of dropout, and of whatever else the model draws.
+    workers
+        Processes that load data; 0 loads in this one. The results are the same.
+    save_every
+        Optimizer steps between checkpoints; None saves after each epoch.
+
+    Raises
+    ------
+    DataError
+        If a value is of the wrong type or out of range.
+    """
+
+    epochs: int = 10
+    batch: int = 8
+    accumulate: int = 1
+    rates: Mapping[str, float] = field(default_factory=lambda: {"": 1e-3})
+    weight_decay: float = 1e-4
+    warmup: int = 0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    clip: float | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    ema: float | None = None
+    frozen_epochs: int = 0
+    frozen_blocks: int = 0
+    seed: int = 0
+    workers: int = 0
+    save_every: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("epochs", "batch", "accumulate", "clip", "save_every"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise DataError(f"TrainConfig.{name} = {value!r}: must be more than 0")
+        counts = ("weight_decay", "warmup", "frozen_epochs", "frozen_blocks", "seed", "workers")
+        for name in counts:
+            if getattr(self, name) < 0:
+                raise DataError(f"TrainConfig.{name} = {getattr(self, name)!r}: must not be negative")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise DataError(f"TrainConfig.ema = {self.ema!r}: must lie between 0 and 1")
+
+
+def learning_rate(
+    step: int, rate: float, warmup: int = 0, milestones: Sequence[int] = (), decay: float = 0.1
+) -> float:
+    """Learning rate of an optimizer step.
+
+    Steps are those of the optimizer, not micro-batches (the public scripts count these, and never leave
+    their warm-up).
+
+    Parameters
+    ----------
+    step
+        From 0.
+    rate
+        What it rises to, linearly: step ``warmup - 1`` is the first to have it.
+    milestones
+        Steps from which on it is multiplied by ``decay``, once for each.
+    """
+    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return rate * rise * decay ** sum(step >= milestone for milestone in milestones)

@@ -1,0 +1,302 @@
+"""One training loop for every model: TAAD, TAAD + GNN and DST.
+
+A run is a pure function of its config, model and data. The order of the samples and all randomness
+depend on the seed, the epoch and the place in the epoch alone. So no generator's state needs keeping, on
+the CPU a run that is killed goes on from its last checkpoint to the very weights of an undisturbed one,
+and several processes (``torchrun``, ``accelerate launch``) take the steps of one. What differs between
+them are batch-norm statistics: each process counts its own share, and they are averaged.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import ceil, nan
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from footpass.configs import plain
+from footpass.files import DataError, atomic_write, make_folder
+from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
+from footpass.training.config import TrainConfig, autocast
+from footpass.training.distributed import rank_and_world, shard, sum_over_processes, wait_for_all
+from footpass.training.optim import Updates
+
+log = logging.getLogger(__name__)
+
+
+# Of a model and a batch as the loader gives it (to move it to the model's device is the loss's job): the
+# mean, or the mean and how much it is the mean of, in items or weights: then the mean over a step is
+# right also where micro-batches differ in what is masked. Without it, all count alike.
+Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
+
+
+_MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
+
+
+class Samples(Protocol):
+    """What a loader takes samples from: a dataset whose length is known, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def train(
+    model: nn.Module,
+    config: TrainConfig,
+    data: Callable[[int], Samples],
+    loss: Loss,
+    run_dir: str | Path,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    collate: Callable[[list], Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> list[dict]:
+    """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
+
+    Parameters
+    ----------
+    model
+        With its config as ``model.config``, on the device to train on; it ends with the last weights.
+    data
+        The samples of an epoch, in the order in which they are taken. A sample depends on the epoch and
+        its place alone; all epochs have equally many.
+    loss
+        See `Loss`; called with the model in training mode.
+    run_dir
+        Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
+    validate
+        Figures of the model, in evaluation mode, on a fixed validation set; all processes call it after
+        each epoch. The best has the highest ``macro_f1``; without ``validate`` it is the last.
+    collate
+        As of `torch.utils.data.DataLoader`.
+    about
+        Whatever else a checkpoint should say, as plain values; a run goes on only with the same.
+
+    Returns
+    -------
+    list[dict]
+        A row per epoch, as in ``log.jsonl``: epoch, step, loss, rates, the figures of ``validate`` and
+        the seconds it took (of an epoch that was broken off, those since).
+
+    Raises
+    ------
+    DataError
+        If there is a checkpoint that does not fit, or one cannot be written; if the config does not suit
+        the model, the device or the number of processes; if the loss is no longer finite.
+    """
+    rank, world = rank_and_world()
+    run_dir = Path(run_dir)
+    size = len(data(0))
+    _check(model, config, size, world)
+    settings = {
+        "kind": type(model).__name__,
+        "model": plain(model.config) if hasattr(model, "config") else {},
+        "train": plain(config),
+        "samples": size,
+        "about": json.loads(json.dumps(about or {})),  # what is not plain must fail now, not on reading
+    }
+    run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
+    if (run_dir / LAST).exists():
+        fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
+        try:
+            content = load_checkpoint(run_dir / LAST, settings | {"train": fixed})
+        except DataError as error:
+            raise DataError(f"{error}: delete it to train anew, or choose another folder") from error
+        run.load_state_dict(content, run_dir / LAST)
+        log.info("%s: goes on after optimizer step %d", run_dir, run.step)
+    if rank == 0:
+        _tidy(run_dir, run.rows)
+
+    steps = config.epochs * run.per_epoch
+    with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
+
+        def after_step() -> None:
+            bar.update()
+            bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
+            due = config.save_every and run.step % config.save_every == 0
+            if rank == 0 and due and run.step % run.per_epoch:
+                save_checkpoint(run_dir / LAST, settings, run.state_dict())
+
+        for epoch in range(run.step // run.per_epoch, config.epochs):
+            began = time.monotonic()
+            samples = data(epoch)
+            if len(samples) != size:
+                raise DataError(f"epoch {epoch} has {len(samples)} samples, epoch 0 has {size}")
+            if hasattr(model, "freeze"):
+                cast(Any, model).freeze(None if epoch < config.frozen_epochs else config.frozen_blocks)
+            # Made anew in each epoch, for it looks but once at what is frozen.
+            net = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
+            micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
+            loader = DataLoader(
+                cast(Dataset, samples),
+                batch_sampler=[part.samples for part in micro],
+                collate_fn=collate,
+                num_workers=config.workers,
+                pin_memory=next(model.parameters()).is_cuda,
+            )
+            with _repeatable(next(model.parameters()).device):
+                batches = zip(micro, _loaded(loader), strict=True)
+                mean = run_epoch(net, batches, loss, config.precision, run, after_step)
+            row = {"epoch": epoch, "step": run.step, "loss": mean, "rates": run.rates}
+            if validate:
+                with torch.no_grad():
+                    figures = {k: float(v) for k, v in validate(run.averaged.eval()).items()}
+                if "macro_f1" not in figures or figures.keys() & row.keys():
+                    raise DataError(
+                        f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}"
+                    )
+                row |= figures
+            row["seconds"] = round(time.monotonic() - began, 2)
+            best = run.close_epoch(row)
+            # Best, last, log: killed in between, the epoch is done again and writes the same once more.
+            if rank == 0:
+                if best:
+                    content = {"model": run.averaged.state_dict(), "row": row}
+                    save_checkpoint(run_dir / BEST, settings, content)
+                save_checkpoint(run_dir / LAST, settings, run.state_dict())
+                _write_log(run_dir / LOG, run.rows)
+    wait_for_all()  # nobody reads what the first process has yet to write
+    return run.rows
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """On the CPU, add up gradients in one order: of ``table[indices]``, its threads add in any."""
+    before = torch.get_deterministic_debug_mode()
+    if device.type == "cpu":
+        torch.set_deterministic_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
+def run_epoch(
+    model: nn.Module,
+    batches: Iterable,
+    loss: Loss,
+    precision: str = "fp32",
+    updates: Updates | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> float:
+    """Mean loss over the batches of all processes; with ``updates`` the model learns from them.
+
+    Parameters
+    ----------
+    batches
+        Of this process; with ``updates`` each comes with its `MicroBatch`, as ``(micro, batch)``.
+    updates, after_step
+        From `train`: what turns gradients into optimizer steps, and what to do after each.
+    """
+    learns = updates is not None
+    model.train(learns)
+    device = next(model.parameters()).device
+    total = torch.zeros(2, device=device)  # loss times weight, and weight
+    for item in batches:
+        micro, batch = item if learns else (None, item)
+        waits: AbstractContextManager = nullcontext()
+        if micro is not None:
+            torch.manual_seed(micro.seed)
+            if not micro.last and isinstance(model, DistributedDataParallel):
+                waits = model.no_sync()
+        with torch.set_grad_enabled(learns), waits:
+            with autocast(device, precision):
+                value = loss(model, batch)
+            mean, weight = value if isinstance(value, tuple) else (value, 1.0)
+            weight = torch.as_tensor(weight, device=device) * (1.0 if micro is None else micro.share)
+            total += torch.stack([mean.detach().float() * weight, weight])
+            if updates is not None:
+                # Sums: how much the mean is to be taken of is known only at the end of the step.
+                updates.scaler.scale(mean * weight).backward()
+        if updates is not None and micro is not None and micro.last:
+            updates.apply(*sum_over_processes(total).tolist())
+            total.zero_()
+            if after_step:
+                after_step()
+    if updates is not None:
+        return updates.mean_loss
+    loss_sum, weight = sum_over_processes(total).tolist()
+    return loss_sum / weight if weight else nan
+
+
+class MicroBatch(NamedTuple):
+    """One micro-batch of one process.
+
+    Attributes
+    ----------
+    samples
+        Their places in the epoch.
+    seed
+        Of everything random in it.
+    last
+        Whether an optimizer step follows.
+    share
+        0 for a stand-in, which does not count: the last step of an epoch may have fewer micro-batches
+        than there are processes, and all must take part.
+    """
+
+    samples: list[int]
+    seed: int
+    last: bool
+    share: float
+
+
+def micro_batches(
+    size: int, config: TrainConfig, epoch: int, first: int = 0, rank: int = 0, world: int = 1
+) -> list[MicroBatch]:
+    """The micro-batches of a process in an epoch of ``size`` samples, from optimizer step ``first``."""
+    batches = np.array_split(np.arange(size), ceil(size / config.batch))
+    result = []
+    for start in range(first * config.accumulate, len(batches), config.accumulate):
+        step = range(start, min(start + config.accumulate, len(batches)))
+        mine = shard(step, rank, world) or step[:1]
+        for number in mine:
+            seed = np.random.SeedSequence([config.seed, epoch, number]).generate_state(1, np.uint64)
+            last, share = number == mine[-1], float(rank < len(step))
+            result.append(MicroBatch(batches[number].tolist(), int(seed[0]), last, share))
+    return result
+
+
+def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None:
+    device = next(model.parameters()).device.type
+    if not size:
+        raise DataError("no samples to train on")
+    if config.precision == "fp16" and device != "cuda":
+        raise DataError(
+            f"precision fp16 needs a CUDA device, and the model is on {device}: use bf16 or fp32"
+        )
+    if config.accumulate % world:
+        raise DataError(
+            f"accumulate = {config.accumulate} is no multiple of the {world} processes that share a step"
+        )
+    if (config.frozen_epochs or config.frozen_blocks) and not hasattr(model, "freeze"):
+        raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
+
+
+def _loaded(loader: DataLoader) -> Iterator:
+    try:
+        yield from loader
+    except DataError as error:  # of a worker: its traceback is around the message
+        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
+
+
+def _write_log(path: Path, rows: list[dict]) -> None:
+    with atomic_write(path) as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _tidy(run_dir: Path, rows: list[dict]) -> None:
+    """Make the folder, remove what a killed run left half written, bring the log up to date."""
+    make_folder(run_dir)
+    for leftover in run_dir.glob(".*.pt.*"):
+        leftover.unlink()
+    _write_log(run_dir / LOG, rows)

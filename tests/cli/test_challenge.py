@@ -1,0 +1,132 @@
+"""A challenge entry rehearsed on synthetic matches, with the commands that README gives."""
+
+import json
+import zipfile
+
+import pytest
+
+from footpass.__main__ import main
+from footpass.data.cache import open_halves
+from footpass.events import halves_of, read_predictions, write_events
+from footpass.schema import Action
+from footpass.simulate.season import HIDDEN_TRUTH
+from tests.tables import truth
+
+
+def footpass(capsys, *arguments) -> str:
+    """Run a command that must succeed; what it prints."""
+    code = main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return printed.out
+
+
+def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
+    data, run, entry = tmp_path / "data", tmp_path / "run", tmp_path / "entry"
+    for split in ("train", "val", "challenge"):
+        size = ("--matches", 1, "--minutes", 0.5, "--workers", 1)
+        footpass(capsys, "simulate", "--out", data, "--split", split, *size)
+    assert "all fine" in footpass(capsys, "check", data)
+    assert "challenge: 2 halves" in footpass(capsys, "prepare", data)
+
+    footpass(capsys, "train", "taad", "--data", data, "--out", run, "--profile", "smoke")
+    best = ("--checkpoint", run / "best.pt", "--data", data, "--out", run)
+    learned = run / "adjustment.json"
+    said = footpass(capsys, "predict", *best, "--split", "val", "--fit-adjustment", learned)
+    assert f"{learned}: for --adjustment" in said
+    footpass(capsys, "predict", *best, "--split", "challenge", "--adjustment", learned)
+    unlabelled = ("predict", *best, "--split", "challenge", "--fit-adjustment", learned)
+    assert main([str(part) for part in unlabelled]) == 2
+    assert "a challenge half has no labels" in capsys.readouterr().err
+
+    known = ("--predictions", run / "predictions_val.json", "--evidence", run / "logits_val.h5")
+    labels = ("--ground-truth", data / "playbyplay_GT" / "playbyplay_val.json")
+    entry.mkdir()
+    steps = entry / "steps.json"
+    footpass(capsys, "postprocess", "fit", *known, *labels, "--data", data, "--out", steps)
+    unknown = (
+        *("--predictions", run / "predictions_challenge.json", "--data", data, "--split", "challenge"),
+        *("--evidence", run / "logits_challenge.h5", "--model", steps),
+    )
+    final = entry / "final.json"
+    footpass(capsys, "postprocess", "apply", *unknown, "--out", final)
+    known_places = ("--data", data, "--out", entry / "entry.zip")
+    footpass(capsys, "submit", "--predictions", final, *known_places)
+    for wrong, reason in (("predictions_val", "missing in challenge"), ("late", "is not within")):
+        events = read_predictions(final)
+        write_events(events.assign(frame=events["frame"] + 10**6), run / "late.json")
+        arguments = ("submit", "--predictions", run / f"{wrong}.json", *known_places)
+        assert main([str(part) for part in arguments]) == 2
+        assert reason in capsys.readouterr().err
+
+    halves = list(open_halves(data, "challenge"))
+    with zipfile.ZipFile(entry / "entry.zip") as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".json")]
+        submitted = json.loads(archive.read(name))
+    assert list(submitted["keys"]) == halves and list(submitted["events"]) == halves
+    # Only the simulator knows the truth, and only now is it asked.
+    score = ("evaluate", "--predictions", final, "--ground-truth", data / HIDDEN_TRUTH)
+    assert "macro F1" in footpass(capsys, *score)
+
+
+@pytest.fixture
+def events(tmp_path):
+    """Events of two matches, with themselves as evidence."""
+    halves = ("game_1_H1", "game_2_H1")
+    rows = [(half, 10 * k, 0, k, Action.PASS, True, False) for half in halves for k in range(1, 6)]
+    table = truth(*rows, halves=halves)
+    write_events(table, tmp_path / "truth.json")
+    write_events(table.assign(score=0.9), tmp_path / "events.json")
+    return tmp_path
+
+
+def steps(events, capsys, action, *arguments) -> tuple[int, str]:
+    files = ("--predictions", events / "events.json", "--evidence", events / "events.json")
+    code = main(["postprocess", action, *map(str, (*files, *arguments))])
+    return code, capsys.readouterr().err
+
+
+def test_fitted_steps_are_saved_and_applied(events, capsys):
+    out = ("--ground-truth", events / "truth.json", "--out")
+    assert steps(events, capsys, "fit", *out, events / "steps.json")[0] == 0
+    saved = ("--model", events / "steps.json", "--out", events / "applied.json")
+    assert steps(events, capsys, "apply", *saved)[0] == 0
+    assert steps(events, capsys, "lomo", *out, events / "lomo.json")[0] == 0
+    for name in ("applied", "lomo"):
+        done = read_predictions(events / f"{name}.json")
+        assert halves_of(done) == ["game_1_H1", "game_2_H1"] and len(done) == 10
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        ("[]", "no fitted steps"),
+        ('{"format": "footpass postprocess 1"}', "steps"),
+        ('{"format": "footpass postprocess 1", "steps": {"gate": {"window": "x"}}}', "Gate.window"),
+        ('{"format": "footpass postprocess 1", "steps": {"nms": {"window": -1}}}', "negative"),
+        ('{"format": "footpass postprocess 1", "steps": {"blur": null}}', "no blur"),
+    ],
+)
+def test_what_is_no_file_of_steps_is_refused(events, capsys, content, reason):
+    (events / "steps.json").write_text(content)
+    saved = ("--model", events / "steps.json", "--out", events / "applied.json")
+    code, error = steps(events, capsys, "apply", *saved)
+    assert code == 2 and "steps.json" in error and reason in error
+    assert not (events / "applied.json").exists()
+
+
+def test_evidence_of_another_split_is_refused(events, tmp_path, capsys):
+    other = read_predictions(events / "events.json")
+    other["half"] = other["half"].cat.rename_categories(lambda half: half.replace("game_", "game_9"))
+    write_events(other, tmp_path / "other.json")
+    files = ("--predictions", events / "events.json", "--evidence", tmp_path / "other.json")
+    truth = ("--ground-truth", events / "truth.json", "--out", tmp_path / "lomo.json")
+    assert main(["postprocess", "lomo", *map(str, (*files, *truth))]) == 2
+    assert "other.json: no half of" in capsys.readouterr().err
+
+
+def test_logits_need_tactical_data(events, capsys):
+    files = ("--predictions", events / "events.json", "--evidence", events / "logits.h5")
+    needed = ("--ground-truth", events / "truth.json", "--out", events / "steps.json")
+    assert main(["postprocess", "fit", *map(str, (*files, *needed))]) == 2
+    assert "--data" in capsys.readouterr().err

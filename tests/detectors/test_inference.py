@@ -1,0 +1,461 @@
+"""Inference: windows against one pass, the store broken off and resumed, events against a plain loop."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from footpass.data.cache import open_footage
+from footpass.data.halves import HalfMatch
+from footpass.data.logits import read_logits
+from footpass.data.video import VideoReader
+from footpass.detectors import predict as inference
+from footpass.detectors.clips import ClipConfig
+from footpass.detectors.predict import half_logits, write_logits
+from footpass.detectors.spotting import (
+    SMOOTHINGS,
+    UNADJUSTED,
+    LogitAdjustment,
+    events_from_logits,
+    events_from_store,
+    fit_adjustment,
+    spot,
+)
+from footpass.files import DataError
+from footpass.metrics import evaluate
+from footpass.schema import Action
+from tests import seasons
+
+H1, H2 = "game_1_H1", "game_1_H2"
+CONFIG = ClipConfig(frames=50, size=(32, 48), earliest=15, latest=35)
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    folder = seasons.write(tmp_path_factory.mktemp("season"), {H1: {}, H2: {}}, split="val")
+    return open_footage(folder, "val")
+
+
+class Probe(nn.Module):
+    """Logits that say what the model was given.
+
+    Class 0 is the mean pixel, 1 to 4 the box where visible, 5 the visibility, 6 the place in the window.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, clip, boxes, visible, nodes, present):
+        assert not self.training and not torch.is_grad_enabled()
+        self.calls.append(clip.shape[2])
+        logits = torch.zeros(1, 9, *visible.shape[1:])
+        logits[:, 0] = clip.mean(dim=(1, 3, 4))[:, None]
+        logits[:, 1:5] = boxes.nan_to_num().movedim(-1, 1)
+        logits[:, 5] = visible
+        logits[:, 6] = torch.arange(clip.shape[2])
+        return logits
+
+
+def whole(model, entry, config=CONFIG, **more):
+    """Logits of a half in one array, and where its stretches begin."""
+    stretches = list(half_logits(model, entry, config, **more))
+    starts = [start for start, _ in stretches]
+    return np.concatenate([logits for _, logits in stretches], axis=-1), starts
+
+
+# --- windows
+
+
+@pytest.mark.parametrize("name", [H1, H2])
+def test_every_frame_of_the_half_gets_its_own_picture_and_boxes(footage, name):
+    """The first and the last frames included."""
+    half = footage[name].half
+    logits, starts = whole(Probe(), footage[name])
+    assert logits.shape == (9, 26, half.n_frames) and starts[0] == half.first_frame
+    frames = range(half.first_frame, half.end_frame)
+    levels = (np.array([seasons.level(f) for f in frames]) / 255 - 0.45) / 0.225
+    np.testing.assert_allclose(logits[0, 3], levels, atol=0.06)
+    for slot in range(26):
+        for t, frame in enumerate(frames):
+            seen = slot in seasons.PLAYERS and not seasons.hidden(slot, frame)
+            assert logits[5, slot, t] == seen
+    x1, y1, x2, y2 = seasons.model_box(14, half.first_frame + 7, CONFIG.size)
+    grow = 0.0625 * np.array([x2 - x1, y2 - y1])
+    expected = [x1 - grow[0], y1 - grow[1], x2 + grow[0], y2 + grow[1]]
+    np.testing.assert_allclose(logits[1:5, 14, 7], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(50, 25), (50, 50), (50, 7), (30, 13), (180, 25)])
+def test_overlapping_windows_are_averaged(footage, frames, stride):
+    config = ClipConfig(frames=frames, size=(32, 48), earliest=0, latest=1)
+    half = footage[H1].half
+    logits, _ = whole(Probe(), footage[H1], config, stride=stride)
+    places = [[] for _ in range(half.n_frames)]  # of each frame in the windows that it is in
+    for start in range(0, half.n_frames, stride):
+        for t in range(start, min(start + frames, half.n_frames)):
+            places[t].append(t - start)
+        if start + frames >= half.n_frames:
+            break
+    np.testing.assert_allclose(logits[6, 0], [np.mean(p) for p in places], rtol=1e-5)
+
+
+def test_every_frame_is_decoded_once(footage, monkeypatch):
+    decoded = []
+    frames = VideoReader.frames
+
+    def counted(self, indices):
+        decoded.extend(np.asarray(indices).tolist())
+        return frames(self, indices)
+
+    monkeypatch.setattr(VideoReader, "frames", counted)
+    whole(Probe(), footage[H2])
+    assert decoded == list(range(300, 420))
+
+
+def test_only_a_window_is_held_at_a_time(footage):
+    """Memory does not grow with the half: no stretch is longer than a window, and none waits."""
+    model = Probe()
+    stream = half_logits(model, footage[H1], CONFIG)
+    for number, (_, logits) in enumerate(stream):
+        assert logits.shape[-1] <= CONFIG.frames
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()  # here, in the caller
+        assert len(model.calls) <= number + 2
+
+
+def test_a_stride_that_leaves_gaps_is_refused(footage):
+    with pytest.raises(DataError, match="stride 51: windows of 50 frames would leave gaps"):
+        whole(Probe(), footage[H1], stride=51)
+
+
+# --- the store
+
+
+def test_the_store_has_absolute_frames(footage, tmp_path):
+    path = write_logits(Probe(), footage, tmp_path / "logits.h5", CONFIG, "one")
+    half = footage[H2].half
+    expected, _ = whole(Probe(), footage[H2])
+    with h5py.File(path) as file:
+        assert list(file) == [H1, H2] and file[H2].dtype == np.float16
+        assert file[H2].shape == (9, 26, 420) and file[H2].attrs["first_frame"] == 300
+        np.testing.assert_array_equal(file[H2][:, :, :300], 0)
+        np.testing.assert_array_equal(file[H2][:, :, 300:], expected.astype(np.float16))
+        assert file[H2].id.get_num_chunks() < 420 / 250 + 1  # what is before the half takes no space
+    np.testing.assert_array_equal(read_logits(path, half), expected.astype(np.float16))
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+class Crash(Exception):
+    pass
+
+
+class Crashing(Probe):
+    """Fails in its n-th window."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def forward(self, *inputs):
+        if len(self.calls) == self.after:
+            raise Crash
+        return super().forward(*inputs)
+
+
+def test_a_store_that_was_broken_off_goes_on_where_it_stopped(footage, tmp_path):
+    path, clean = tmp_path / "logits.h5", tmp_path / "clean.h5"
+    model = Probe()
+    write_logits(model, footage, clean, CONFIG, "one")
+    first = sum(1 for _ in half_logits(Probe(), footage[H1], CONFIG))
+    with pytest.raises(Crash):
+        write_logits(Crashing(first + 1), footage, path, CONFIG, "one")  # in the second half
+    assert not path.exists()
+    again = Probe()
+    write_logits(again, footage, path, CONFIG, "one")
+    assert len(again.calls) == len(model.calls) - first  # the first half is not done again
+    for entry in footage.values():
+        np.testing.assert_array_equal(read_logits(path, entry.half), read_logits(clean, entry.half))
+    write_logits(Crashing(0), footage, path, CONFIG, "one")  # it is complete: nothing is computed
+
+
+@pytest.mark.parametrize("changes", ["boxes", "video"])
+def test_logits_of_other_data_are_not_taken_over(footage, tmp_path, changes):
+    """A half of the same length, with corrected boxes or another video."""
+    path, entry = tmp_path / "logits.h5", footage[H1]
+    write_logits(Probe(), {H1: entry}, path, CONFIG, "one")
+    if changes == "boxes":
+        half = replace(entry.half, boxes=entry.half.boxes + np.float16(1))
+        other = replace(entry, half=half)
+    else:
+        video = tmp_path / "other.mp4"
+        video.write_bytes(Path(entry.video).read_bytes() + b"more")
+        other = replace(entry, video=video)
+    with pytest.raises(Crash):
+        write_logits(Crashing(0), {H1: other}, path, CONFIG, "one")
+
+
+@pytest.mark.parametrize("ends", ["the model fails", "nobody wants more"])
+def test_no_video_is_closed_while_it_is_decoded(footage, monkeypatch, ends):
+    """Windows are decoded ahead in a thread: closing the file under it would crash the process."""
+    decoding, closed = threading.Event(), []
+    frames, close = VideoReader.frames, VideoReader.close
+
+    def slow(self, indices):
+        decoding.set()
+        time.sleep(0.2)
+        pictures = frames(self, indices)
+        decoding.clear()
+        return pictures
+
+    def watched(self):
+        closed.append(not decoding.is_set())
+        close(self)
+
+    monkeypatch.setattr(VideoReader, "frames", slow)
+    monkeypatch.setattr(VideoReader, "close", watched)
+    if ends == "the model fails":
+        with pytest.raises(Crash):
+            list(half_logits(Crashing(after=1), footage[H1], CONFIG))
+    else:
+        stream = half_logits(Probe(), footage[H1], CONFIG)
+        next(stream)
+        stream.close()
+    assert closed == [True]
+
+
+def test_logits_of_another_model_are_not_taken_over(footage, tmp_path):
+    path = tmp_path / "logits.h5"
+    write_logits(Probe(), footage, path, CONFIG, "one")
+    with pytest.raises(Crash):
+        write_logits(Crashing(1), footage, path, CONFIG, "another")
+    before = read_logits(path, footage[H1].half)  # the earlier store is still there
+    np.testing.assert_array_equal(before, whole(Probe(), footage[H1])[0].astype(np.float16))
+
+
+def test_damaged_stores_are_errors(footage, tmp_path):
+    path = tmp_path / "logits.h5"
+    half = footage[H1].half
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match=r"logits.h5: cannot be read or is damaged"):
+        read_logits(path, half)
+    with h5py.File(path, "w") as file:
+        file[H1] = np.zeros((9, 26, 100), np.float16)
+    with pytest.raises(DataError, match=r"game_1_H1: logits of shape \(9, 26, 100\)"):
+        read_logits(path, half)
+    with pytest.raises(DataError, match=r"no half game_1_H2; it has game_1_H1"):
+        read_logits(path, footage[H2].half)
+
+
+# --- events
+
+
+def loop(logits, visible, window):
+    """Events one tracklet and class at a time: take the best, drop what is near, and again."""
+    found = []
+    for m in range(logits.shape[1]):
+        candidates = {}
+        for t in range(logits.shape[2]):
+            x = logits[:, m, t].astype(np.float64)
+            cls = int(np.argmax(x))
+            score = 1 / np.exp(np.sort(x) - x[cls]).sum()
+            if cls and visible[m, t]:
+                candidates.setdefault(cls, []).append((-score, t))
+        for cls, rest in candidates.items():
+            rest.sort()
+            while rest:
+                score, t = rest.pop(0)
+                found.append((m, t, cls, -score))
+                rest = [(s, u) for s, u in rest if abs(u - t) > window]
+    return sorted(found, key=lambda event: (event[1], event[0]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 12), st.sampled_from([0.0, 1.0, 4.0]))
+def test_events_equal_a_plain_loop(seed, window, background):
+    rng = np.random.default_rng(seed)
+    logits = rng.integers(-3, 4, (9, 3, 40)).astype(np.float16)  # whole numbers: ties are common
+    logits[0] += background
+    visible = rng.random((3, 40)) < 0.8
+    expected = loop(logits, visible, window)
+    tracklet, frame, cls, score = spot(logits, visible, window)
+    assert list(zip(tracklet, frame, cls, strict=True)) == [event[:3] for event in expected]
+    np.testing.assert_allclose(score, [event[3] for event in expected], rtol=1e-5)
+
+
+def half_with(jersey, visible=1.0):
+    frames = jersey.shape[1]
+    state = np.full((5, 26, frames), visible, np.float32)
+    return HalfMatch("game_9_H2", 1000, state, np.zeros((26, frames, 4), np.float32), jersey, None)
+
+
+def test_events_have_absolute_frames_and_the_jersey_of_the_moment():
+    jersey = np.full((26, 60), -1, np.int16)
+    jersey[15, :30], jersey[15, 30:] = 7, 12  # a substitution
+    logits = np.zeros((9, 26, 60), np.float16)
+    logits[0] = 3
+    logits[Action.SHOT, 15, [10, 11, 50]] = 5, 6, 7
+    logits[Action.PASS, 15, 12] = 8  # another class: not suppressed
+    logits[Action.PASS, 4, 59] = 4  # nobody knows his number
+    events = events_from_logits(logits, half_with(jersey))
+    rows = events[["frame", "team", "jersey", "cls"]].to_numpy().tolist()
+    assert rows == [
+        [1011, 1, 7, Action.SHOT],
+        [1012, 1, 7, Action.PASS],
+        [1050, 1, 12, Action.SHOT],
+        [1059, 0, -1, Action.PASS],
+    ]
+    others = 7 * np.exp(0.0)
+    assert events["score"][0] == pytest.approx(np.exp(6) / (np.exp(6) + np.exp(3) + others), rel=1e-5)
+    assert list(events["half"].cat.categories) == ["game_9_H2"]
+
+
+def test_nothing_is_found_where_nobody_is_visible():
+    logits = np.zeros((9, 26, 60), np.float16)
+    logits[Action.PASS] = 5
+    jersey = np.ones((26, 60), np.int16)
+    assert not len(events_from_logits(logits, half_with(jersey, visible=0.0)))
+    assert len(events_from_logits(logits, half_with(jersey)))
+
+
+def test_a_half_without_events_is_not_lost(footage, tmp_path):
+    path = write_logits(Probe(), footage, tmp_path / "logits.h5", CONFIG, "one")
+    with h5py.File(path, "r+") as file:
+        file[H2][...] = 0
+        file[H1][...] = 0
+        file[H1][Action.PASS, 0, 50] = 1
+    events = events_from_store(path, {name: entry.half for name, entry in footage.items()})
+    assert list(events["half"].cat.categories) == [H1, H2]
+    assert events[["frame", "team", "jersey", "cls"]].to_numpy().tolist() == [[50, 0, 30, Action.PASS]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error(value):
+    logits = np.zeros((9, 26, 10), np.float16)
+    logits[:, 2, 4] = value  # all of them, so that none is the best
+    with pytest.raises(DataError, match=r"game_9_H2: logits that are not finite"):
+        events_from_logits(logits, half_with(np.ones((26, 10), np.int16)))
+
+
+def test_logits_of_other_frames_are_an_error():
+    with pytest.raises(DataError, match=r"game_9_H2: logits of shape \(9, 26, 9\) instead of"):
+        events_from_logits(np.zeros((9, 26, 9)), half_with(np.ones((26, 10), np.int16)))
+
+
+def test_halves_are_shared_by_several_processes(footage, tmp_path, monkeypatch):
+    """The second of two does the second half only, and leaves it for the first to put together."""
+    path = tmp_path / "logits.h5"
+    monkeypatch.setattr(inference, "rank_and_world", lambda: (1, 2))
+    write_logits(Probe(), footage, path, CONFIG, "one")
+    assert [file.name for file in (tmp_path / "logits.h5.parts").iterdir()] == [f"{H2}.h5"]
+    monkeypatch.setattr(inference, "rank_and_world", lambda: (0, 2))
+    write_logits(Probe(), footage, path, CONFIG, "one")
+    np.testing.assert_array_equal(
+        read_logits(path, footage[H2].half), whole(Probe(), footage[H2])[0].astype(np.float16)
+    )
+
+
+# --- adjustment
+
+
+def overstated(seed, noise=False):
+    """A half of 100 passes and 4 shots, half of which the detector takes for shots at times.
+
+    With noise, single frames that look like shots lie between the events, which last three frames.
+    """
+    rng = np.random.default_rng(seed)
+    logits = np.zeros((9, 26, 6000), np.float16)
+    logits[0] = 4
+    rows = []
+    for number, at in enumerate(range(30, 5230, 50)):
+        slot, cls = int(rng.integers(26)), Action.SHOT if number % 26 == 25 else Action.PASS
+        logits[cls, slot, at - noise : at + noise + 1] = 8
+        if number % 2 and cls == Action.PASS:
+            logits[Action.SHOT, slot, at] = 8.5
+        if noise:
+            logits[cls, int(rng.integers(26)), at + 25] = 9
+        rows.append((at + 1000, slot // 13, slot % 13, int(cls)))
+    jersey = np.repeat(np.arange(26) % 13, 6000).reshape(26, 6000).astype(np.int16)
+    truth = pd.DataFrame(rows, columns=["frame", "team", "jersey", "cls"])
+    truth.insert(0, "half", pd.Categorical(["game_9_H2"] * len(rows)))
+    return logits, half_with(jersey), truth.assign(box_visible=True, replay=False)
+
+
+def test_offsets_are_those_with_the_best_score_on_halves_that_were_not_learned_from():
+    logits, half, truth = overstated(0)
+    fitted = fit_adjustment({half.name: logits}, {half.name: half}, truth)
+    assert fitted.smoothing == 0  # an event of one frame is made no clearer by it
+    # By class, strength * log(share), one strength for all.
+    share = (np.bincount(truth["cls"], minlength=9)[1:] + 1) / (len(truth) + 8)
+    strength = np.array(fitted.offsets[1:]) / np.log(share)
+    np.testing.assert_allclose(strength, strength[0])
+    assert strength[0] > 0
+    logits, half, truth = overstated(1)
+    before, after = (
+        evaluate(events_from_logits(logits, half, adjustment=one), truth).counts.f1
+        for one in (UNADJUSTED, fitted)
+    )
+    assert before[Action.SHOT - 1] < 0.2 and before[Action.PASS - 1] < 0.7
+    assert after[Action.SHOT - 1] == after[Action.PASS - 1] == 1
+
+
+def test_smoothing_takes_off_what_lasts_a_single_frame():
+    logits, half, truth = overstated(0, noise=True)
+    fitted, offsets = (
+        fit_adjustment({half.name: logits}, {half.name: half}, truth, smoothings=choice)
+        for choice in (SMOOTHINGS, (0.0,))
+    )
+    assert fitted.smoothing > 0 and offsets.smoothing == 0
+    logits, half, truth = overstated(1, noise=True)
+    alone, both = (
+        evaluate(events_from_logits(logits, half, adjustment=one), truth).macro_f1
+        for one in (offsets, fitted)
+    )
+    assert both > alone + 0.05
+
+
+def test_adjusted_logits_are_averages_over_time_plus_offsets():
+    logits = np.random.default_rng(0).normal(size=(9, 3, 60)).astype(np.float16)
+    offsets = tuple((np.arange(9) / 4).tolist())
+    done = LogitAdjustment(2.0, offsets)(logits)
+    # The definition, with the border's values beyond the border.
+    k = np.arange(-8, 9)
+    weights = np.exp(-(k**2) / 8) / np.exp(-(k**2) / 8).sum()
+    frames = np.clip(np.arange(60)[:, None] + k, 0, 59)
+    expected = (logits.astype(float)[..., frames] * weights).sum(-1) + np.array(offsets)[:, None, None]
+    np.testing.assert_allclose(done, expected, atol=1e-5)
+    assert LogitAdjustment()(logits) is logits
+
+
+def test_where_no_adjustment_is_better_there_is_none():
+    half, logits = half_with(np.zeros((26, 100), np.int16)), np.zeros((9, 26, 100), np.float16)
+    logits[0] = 9
+    _, _, truth = overstated(0)
+    assert fit_adjustment({half.name: logits}, {half.name: half}, truth.iloc[:0]) == UNADJUSTED
+    with pytest.raises(DataError, match="no halves to fit"):
+        fit_adjustment({}, {}, truth)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        dict(smoothing=-1.0),
+        dict(smoothing=np.nan),
+        dict(smoothing=np.inf),
+        dict(smoothing="1"),
+        dict(offsets=(0.0,) * 8),
+        dict(offsets=(np.nan,) * 9),
+    ],
+)
+def test_what_is_no_adjustment(bad):
+    with pytest.raises(DataError, match="LogitAdjustment"):
+        LogitAdjustment(**bad)

@@ -1,0 +1,209 @@
+"""The notebooks' data: what is found is used, and no more of it than a profile asks for."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from footpass.data.halves import events_of
+from footpass.data.logits import logits_path
+from footpass.detectors import spotting
+from footpass.detectors.spotting import SMOOTHINGS, LogitAdjustment, events_from_store
+from footpass.events import halves_of
+from footpass.experiments import season as seasons
+from footpass.experiments.season import SEASON_SIZES, Season, SeasonSize, default_season, find_season
+from footpass.experiments.stages import Study
+from footpass.files import DataError, locked
+from footpass.simulate.season import write_season
+from tests import seasons as handmade
+
+H1, H2 = "game_1_H1", "game_1_H2"
+
+
+@pytest.fixture
+def real(tmp_path):
+    for split in ("train", "val"):
+        handmade.write(tmp_path, {H1: {(10, 0): 1, (100, 2): 2}, H2: {(330, 0): 3}}, split)
+    return tmp_path
+
+
+def test_named_data_are_used_as_far_as_the_profile_goes(real, monkeypatch):
+    monkeypatch.setitem(SEASON_SIZES, "demo", SeasonSize(train=1, val=1, minutes=0.08))
+    season = find_season("demo", real)
+    assert not season.simulated and season.folder == real
+    halves = {name: entry.half for name, entry in season.footage("val").items()}
+    # 0.04 minutes a half are 60 frames.
+    assert {name: (half.first_frame, half.n_frames) for name, half in halves.items()} == {
+        H1: (3, 60),
+        H2: (300, 60),
+    }
+    assert events_of(halves[H1])["frame"].tolist() == [10]
+
+
+def test_the_paper_profile_uses_everything(real):
+    footage = find_season("paper", real).footage("train")
+    assert [entry.half.n_frames for entry in footage.values()] == [180, 120]
+
+
+def test_data_are_found_by_their_variable_but_not_for_the_tests(real, monkeypatch):
+    monkeypatch.setenv("FOOTPASS_DATA", str(real))
+    monkeypatch.setattr(seasons, "default_season", lambda profile: real / "made")
+    assert find_season("demo").folder == real
+    assert find_season("smoke").folder == real / "made" and find_season("smoke").simulated
+
+
+def test_the_season_is_simulated_once(tmp_path, monkeypatch):
+    made = []
+    (tmp_path / "season-demo").mkdir()
+    monkeypatch.setattr(seasons, "write_season", lambda *args: made.append(args))
+    folder = default_season("demo", tmp_path)
+    size = SEASON_SIZES["demo"]
+    assert folder == tmp_path / "season-demo"
+    assert made == [
+        (folder, size.train, size.minutes, size.seed, "train"),
+        (folder, size.val, size.minutes, size.seed, "val"),
+    ]
+    assert default_season("demo", tmp_path) == folder and len(made) == 2
+    # One of another size, or one that was broken off, is made anew.
+    (folder / "season.json").write_text(json.dumps({"train": 1, "val": 1, "minutes": 1.0, "seed": 0}))
+    default_season("demo", tmp_path)
+    assert len(made) == 4
+    (folder / "season.json").unlink()
+    default_season("demo", tmp_path)
+    assert len(made) == 6
+
+
+def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
+    asked = []
+
+    def write(folder, *size, **more):
+        asked.append(folder)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(seasons, "write_season", write)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: default_season("smoke", tmp_path), range(4)))
+    assert asked == [*folders] * 2  # train and val, once
+
+
+def test_the_paper_profile_needs_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(seasons, "data_dir", lambda: None)
+    with pytest.raises(DataError, match="profile paper needs real data: set FOOTPASS_DATA"):
+        find_season("paper")
+
+
+def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_path, monkeypatch, real):
+    made = []
+    monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((args, more)))
+    monkeypatch.setitem(SEASON_SIZES, "demo", SeasonSize(1, 1, 0.08, seed=3, highlights=7))
+    (tmp_path / "season-demo").mkdir()
+    default_season("demo", tmp_path)
+    beside = tmp_path / "season-demo-highlights"
+    assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True})
+    assert find_season("demo", real).highlights() == {}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Two matches to learn from and one to be scored on, and highlights of another."""
+    folder = tmp_path_factory.mktemp("drawn") / "made"
+    write_season(folder, 2, 0.4, split="train", workers=1)
+    write_season(folder, 1, 0.4, split="val", workers=1)
+    write_season(folder.with_name("made-highlights"), 1, 8, workers=1, highlights=True)
+    return folder
+
+
+def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
+    """Two matches, of which the second is kept from them; highlights join the first."""
+    size = SeasonSize(2, 1, 0.4, unseen=1, highlights=1)
+    study = Study(tmp_path / "stages", "demo", Season(drawn, True, size))
+    assert list(study.lessons) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
+    assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
+    assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
+    # Without a number, all matches serve both.
+    study = Study(tmp_path / "stages", "demo", find_season("demo", real))
+    assert list(study.lessons) == list(study.watched("train")) == [H1, H2]
+
+
+def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
+    season = Season(drawn, True, SeasonSize(2, 1, 0.4, unseen=1))
+    unseen, chosen = ["game_1002_H1", "game_1002_H2"], LogitAdjustment(1.0, (-1.0, *[0.5] * 8))
+    asked = []
+
+    def fit(logits, halves, truth, everyone, smoothings):
+        assert set(halves_of(truth)) <= set(unseen)
+        asked.append((list(logits), list(halves), everyone, tuple(smoothings)))
+        return chosen
+
+    monkeypatch.setattr(spotting, "fit_adjustment", fit)
+    study = Study(tmp_path / "stages", "smoke", season)
+    taad = study.taad()
+    found = study.predict(taad, "val")
+    halves = {name: entry.half for name, entry in study.footage["val"].items()}
+    store = logits_path(taad.dir, "val")
+    pd.testing.assert_frame_equal(found, events_from_store(store, halves, adjustment=chosen))
+    table = study.adjustment_scores(taad)
+    assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
+    assert asked == [(unseen, unseen, False, SMOOTHINGS), (unseen, unseen, False, (0.0,))]
+    # It is kept with the detector; a season without a match to spare has none.
+    assert Study(tmp_path / "stages", "smoke", season).adjustment(taad) == chosen
+    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2
+
+
+def test_of_workers_who_start_together_one_announces_a_stage(tmp_path, drawn, caplog):
+    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    workers, names = 4, [f"stage{i}" for i in range(200)]
+    start = threading.Barrier(workers)
+
+    def work(_) -> list[Path]:
+        folders = []
+        for name in names:
+            start.wait()
+            with study.stage(name, SeasonSize(1, 1, 1.0)) as folder:
+                folders.append(folder)
+        return folders
+
+    with study.stage("before", SeasonSize(1, 1, 1.0)):
+        pass  # reads the season, which nobody races for
+    caplog.clear()
+    with ThreadPoolExecutor(workers) as pool:
+        (folders,) = set(map(tuple, pool.map(work, range(workers))))
+    said = [f"{folder}: not there yet, so it is made now" for folder in folders]
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(said)
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+from footpass.training.distributed import join_processes, rank_and_world
+from footpass.experiments.season import Season
+from footpass.experiments.stages import Busy, Study
+
+folder = Path(sys.argv[1])
+study = Study(folder, "smoke", Season(folder, True, None), join_processes(), waits=False)
+for name in ("held", "free"):
+    try:
+        with study.locked(folder / name):
+            said = "at work"
+    except Busy:
+        said = "busy"
+    (folder / f"{name}, {rank_and_world()[0]}").write_text(said)
+"""
+
+
+def test_processes_that_compute_together_find_a_stage_busy_together(tmp_path):
+    """Else one would go on to another stage while the others wait to start with this one."""
+    (tmp_path / "held").mkdir()
+    (tmp_path / "together.py").write_text(TOGETHER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with locked(tmp_path / "held"):
+        subprocess.run([*launch, str(tmp_path / "together.py"), str(tmp_path)], check=True)
+    said = {path.name: path.read_text() for path in tmp_path.glob("*, ?")}
+    assert said == {"held, 0": "busy", "held, 1": "busy", "free, 0": "at work", "free, 1": "at work"}

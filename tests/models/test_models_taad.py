@@ -1,0 +1,120 @@
+"""TAAD against the public model, its pooling against RoI-align by definition."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from footpass.files import DataError
+from footpass.models.public import load_reference
+from footpass.models.taad import STRIDE, TAAD, TAADConfig, roi_mean
+from footpass.models.x3d import X3DConfig
+from tests import golden
+from tests.oracles import roi as plain_roi
+
+TINY = TAADConfig(X3DConfig(stem=8, widths=(8, 12, 16, 24), depths=(1, 1, 1, 1)), width=16, head=24)
+
+
+@pytest.fixture
+def tiny() -> TAAD:
+    torch.manual_seed(0)
+    return TAAD(TINY).eval()
+
+
+def example(clips: int = 2, tracklets: int = 3, frames: int = 4) -> tuple[torch.Tensor, ...]:
+    rng = torch.Generator().manual_seed(1)
+    clip = torch.rand(clips, 3, frames, 64, 96, generator=rng)
+    corner = torch.rand(clips, tracklets, frames, 2, generator=rng) * 50
+    boxes = torch.cat((corner, corner + 10 + 20 * torch.rand(corner.shape, generator=rng)), dim=-1)
+    visible = torch.rand(clips, tracklets, frames, generator=rng) < 0.7
+    return clip, boxes, visible
+
+
+def test_pooling_equals_the_golden_values(reference):
+    values = golden.read(reference, "roi_pool_golden")
+    features = golden.wave((1, 4, 1, 8, 12), 0.37)
+    boxes = torch.tensor(values["boxes_x1y1x2y2"])[None, :, None]
+    pooled = roi_mean(features, boxes / STRIDE, torch.ones(boxes.shape[:3], dtype=torch.bool))
+    torch.testing.assert_close(pooled[0, :, 0], torch.tensor(values["output"]), rtol=0, atol=1e-5)
+
+
+def test_taad_equals_the_public_model(reference):
+    model = TAAD(TAADConfig()).eval()
+    shapes = golden.read(reference, "taad_state_dict")["state_dict"]
+    load_reference(model, golden.filled(shapes))
+    t = torch.arange(8.0)
+    tracks = [(5 + 20 * m + t, 4 + 9 * m + 0.5 * t, 10 + 2 * m, 22 + 3 * m) for m in range(3)]
+    boxes = torch.stack([torch.stack((x, y, x + w, y + h), dim=-1) for x, y, w, h in tracks])
+    visible = torch.ones(1, 3, 8, dtype=torch.bool)
+    visible[0, 1, :3] = False
+    with torch.no_grad():
+        output = model(golden.wave((1, 3, 8, 64, 96), 0.013), boxes[None], visible)
+    wanted = golden.read(reference, "taad_golden")
+    wanted = torch.tensor(wanted["output"]).view(wanted["shape"])
+    torch.testing.assert_close(output, wanted, rtol=0, atol=1e-5)
+
+
+corners = st.tuples(st.floats(-30, 40, width=32), st.floats(-30, 40, width=32))
+sizes = st.tuples(st.floats(0, 60, width=32), st.floats(0, 60, width=32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(corners, sizes, st.booleans()), min_size=4, max_size=4))
+def test_pooling_is_the_mean_over_the_sampling_points(drawn):
+    """Any box: smaller than a cell, larger than the picture, across its border, outside it."""
+    features = golden.wave((1, 3, 2, 9, 14), 0.7)
+    boxes = [[x, y, x + w, y + h] for (x, y), (w, h), _ in drawn]
+    boxes = torch.tensor(boxes).view(1, 2, 2, 4)
+    visible = torch.tensor([seen for *_, seen in drawn]).view(1, 2, 2)
+    fast, plain = (pool(features, boxes, visible) for pool in (roi_mean, plain_roi.roi_mean))
+    torch.testing.assert_close(fast, plain, rtol=0, atol=2e-5)
+
+
+def test_gradient_of_the_pooling():
+    _, boxes, visible = example()
+    one, two = (torch.rand(2, 5, 4, 8, 12, generator=torch.Generator().manual_seed(2)) for _ in range(2))
+    for pool, features in ((roi_mean, one), (plain_roi.roi_mean, two)):
+        pool(features.requires_grad_(), boxes / STRIDE, visible).square().sum().backward()
+    torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_a_missing_box_may_be_anything_and_gives_the_same_as_no_picture(tiny):
+    clip, boxes, visible = example()
+    boxes[~visible] = torch.nan
+    output = tiny(clip, boxes, visible)
+    assert output.shape == (2, 9, 3, 4)
+    assert output.isfinite().all()
+    boxes[~visible] = 10.0
+    assert output.equal(tiny(clip, boxes, visible))
+    nobody = torch.zeros_like(visible)
+    assert tiny(clip, boxes, nobody).equal(tiny(torch.zeros_like(clip), boxes, nobody))
+
+
+def test_tracklets_and_clips_do_not_touch_each_other(tiny):
+    clip, boxes, visible = example()
+    output = tiny(clip, boxes, visible)
+    order = [2, 0, 1]
+    torch.testing.assert_close(output[:, :, order], tiny(clip, boxes[:, order], visible[:, order]))
+    torch.testing.assert_close(output[1:], tiny(clip[1:], boxes[1:], visible[1:]))
+
+
+def test_a_picture_whose_sides_are_no_multiples_of_32(tiny):
+    clip, boxes, visible = example()
+    assert tiny(clip[..., :50, :90], boxes, visible).isfinite().all()
+
+
+def test_a_public_checkpoint_that_does_not_fit_is_one_clear_error(reference):
+    model = TAAD(TAADConfig())
+    state = golden.filled(golden.read(reference, "taad_state_dict")["state_dict"])
+    load_reference(model, {"model_state_dict": state})
+    alias = "x3d_L4.0.norm.weight"
+    load_reference(model, {**state, alias: state["x3d.blocks.0.norm.weight"]})
+    with pytest.raises(DataError, match=f"{alias} should repeat x3d.blocks.0.norm.weight"):
+        load_reference(model, {**state, alias: torch.zeros(24)})
+    with pytest.raises(DataError, match=r"other\.weight is not part of TAAD"):
+        load_reference(model, {**state, "other.weight": torch.zeros(1)})
+    with pytest.raises(DataError, match=r"classify\.bias is \(3,\), this model's is \(9,\)"):
+        load_reference(model, {**state, "fc1.bias": torch.zeros(3)})
+    state.pop("conv1.weight")
+    with pytest.raises(DataError, match=r"nothing for conv\.weight of TAAD"):
+        load_reference(model, state)

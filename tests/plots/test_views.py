@@ -1,0 +1,189 @@
+"""Pictures of a half: what is drawn where, as mp4, and in a notebook."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from footpass.__main__ import main
+from footpass.data.halves import HalfMatch
+from footpass.data.video import probe, write_video
+from footpass.files import DataError
+from footpass.plots import views
+from footpass.schema import MODEL_SIZE, N_SLOTS, Action, Role, State, slot
+from footpass.simulate.season import write_season
+
+FIRST, LENGTH = 100, 60
+KEEPER, STRIKER, UNSEEN = slot(0, Role.GK), slot(1, Role.CF), slot(1, Role.LB)
+BOX = (100.0, 80.0, 120.0, 130.0)
+
+
+@pytest.fixture
+def half():
+    """Three players who stand still; the striker has a box, the keeper and the back have none."""
+    state = np.full((len(State), N_SLOTS, LENGTH), np.nan, np.float32)
+    state[State.VISIBLE] = 0
+    jersey = np.full((N_SLOTS, LENGTH), -1, np.int16)
+    boxes = np.full((N_SLOTS, LENGTH, 4), np.nan, np.float32)
+    for who, x, y, number in ((KEEPER, 0.05, 0.5, 1), (STRIKER, 0.3, 0.4, 9), (UNSEEN, 0.8, 0.1, 3)):
+        state[State.X, who], state[State.Y, who], state[State.VX :, who] = x, y, 0
+        jersey[who] = number
+    state[State.VISIBLE, STRIKER] = 1
+    boxes[STRIKER] = BOX
+    return HalfMatch("game_1_H1", FIRST, state, boxes, jersey, np.zeros((N_SLOTS, LENGTH), np.int8))
+
+
+@pytest.fixture
+def truth():
+    return pd.DataFrame(
+        {
+            "half": pd.Categorical(["game_1_H1", "game_1_H1", "game_2_H1"]),
+            "frame": [110, 140, 110],
+            "team": [1, 0, 1],
+            "jersey": [9, 1, 3],
+            "cls": [Action.SHOT, Action.BLOCK, Action.PASS],
+        }
+    )
+
+
+@pytest.fixture
+def video(tmp_path):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    write_video(tmp_path / "game_1.mp4", (picture for _ in range(FIRST + LENGTH)))
+    from footpass.data.video import VideoReader
+
+    return VideoReader(tmp_path / "game_1.mp4")
+
+
+def has(picture, colour):
+    """Pixels of exactly that colour."""
+    return (picture == np.array(colour, np.uint8)).all(axis=-1)
+
+
+def test_overlay_draws_the_box_of_the_player_who_has_one(half):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    shown = views.overlay(picture, half, FIRST)
+    assert shown.shape == (704, 1280, 3)
+    red, blue = has(shown, views.TEAM_COLOURS[1]), has(shown, views.TEAM_COLOURS[0])
+    rows, columns = np.nonzero(red)
+    assert (columns.min(), columns.max(), rows.max()) == (200, 240, 260)  # twice the box
+    assert red[170:260, 200].all() and red[170:260, 240].all() and red[260, 200:240].all()
+    assert not blue.any()  # the keeper has no box
+    unchanged = (shown == 90).all(axis=-1)
+    assert unchanged.mean() > 0.99
+
+
+def test_overlay_names_events_from_12_frames_before_to_12_after(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+
+    def marked(frame):
+        return has(views.overlay(picture, half, frame, truth), views.TRUE)[150:290, 190:250].sum()
+
+    plain = marked(FIRST + 40)  # the jersey is white too
+    assert marked(110) > plain + 200
+    assert [marked(frame) > plain for frame in (122, 123)] == [True, False]
+
+
+def test_overlay_lists_events_without_a_box_and_predictions_in_yellow(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    without = views.overlay(picture, half, 140, truth)
+    assert has(without, views.TRUE)[660:].sum() > 20  # the keeper's block, at the bottom
+    predicted = views.overlay(picture, half, 140, None, truth.assign(score=0.5))
+    assert has(predicted, views.PREDICTED)[660:].sum() > 20
+    assert not has(predicted, views.TRUE)[660:].any()
+
+
+def test_events_of_other_halves_are_not_shown(half, truth):
+    other = truth[truth["half"] == "game_2_H1"]
+    assert (views.radar(half, 110, other) == views.radar(half, 110)).all()
+
+
+def test_radar_has_full_discs_for_who_is_seen_and_hollow_ones_for_who_is_not(half):
+    shown = views.radar(half, FIRST + 30)
+    red, blue = has(shown, views.TEAM_COLOURS[1]), has(shown, views.TEAM_COLOURS[0])
+    discs = {
+        "striker": red[:, : views.RADAR_SIZE[1] // 2],
+        "back": red[:, views.RADAR_SIZE[1] // 2 :],
+        "keeper": blue,
+    }
+    assert discs["striker"].sum() > 1.4 * discs["back"].sum() > 0
+    assert discs["keeper"].sum() == pytest.approx(discs["back"].sum(), rel=0.2)
+    rows, columns = np.nonzero(discs["striker"])
+    length = 5.8 * 105
+    left = (views.RADAR_SIZE[1] - length) / 2
+    assert columns.mean() == pytest.approx(left + 0.3 * length, abs=2)
+    rows, columns = np.nonzero(blue)
+    assert rows.mean() == pytest.approx(views.RADAR_SIZE[0] / 2 - 4, abs=2)  # y = 0.5
+    assert columns.mean() == pytest.approx(left + 0.05 * length, abs=2)
+
+
+def test_frames_that_are_not_there(half, video):
+    with pytest.raises(DataError, match=r"game_1_H1: no frames 90\.\.110: it has 100\.\.159"):
+        views.frames("radar", half, range(90, 111))
+    with pytest.raises(DataError, match=r"no frames 150\.\.160"):
+        views.frames("overlay", half, range(150, 161), video)
+    with pytest.raises(DataError, match="needs the match's video"):
+        views.frames("overlay", half, range(100, 101))
+    with pytest.raises(DataError, match="'heat' is neither"):
+        views.frames("heat", half, range(100, 101))
+    with pytest.raises(DataError, match="has no frame 99"):
+        views.radar(half, 99)
+
+
+def test_overlay_frames_are_the_video_s_frames(half, tmp_path):
+    """Each picture of the video is one grey level: its frame number."""
+    from footpass.data.video import VideoReader
+
+    pictures = (np.full((*MODEL_SIZE, 3), frame, np.uint8) for frame in range(FIRST + LENGTH))
+    write_video(tmp_path / "steps.mp4", pictures)
+    span = range(105, 158)
+    shown = list(views.frames("overlay", half, span, VideoReader(tmp_path / "steps.mp4")))
+    levels = [int(np.median(picture)) for picture in shown]
+    assert len(levels) == len(span)
+    np.testing.assert_allclose(levels, list(span), atol=2)
+
+
+def test_without_a_notebook_the_explorer_is_figures(half, video, truth):
+    figures = views.explore(half, video, truth)
+    assert len(figures) == 2 and all(isinstance(one, Figure) for one in figures)
+    assert [len(one.axes) for one in figures] == [2, 2]  # broadcast and radar
+    assert views.explore(half, None, None) == []
+
+
+def test_in_a_notebook_slider_and_events_move_the_pictures(half, video, truth, monkeypatch):
+    class Shell:
+        kernel = object()
+
+    monkeypatch.setattr(views, "get_ipython", Shell)
+    chooser, slider, picture, above = views.explore(half, video, truth).children
+    assert [value for _, value in chooser.options] == [110, 140]
+    assert (slider.min, slider.max, slider.value) == (100, 159, 100)
+    before = picture.value, above.value
+    chooser.value = 140
+    assert slider.value == 140
+    assert picture.value != before[0] and above.value != before[1]
+    assert bytes(picture.value).startswith(b"\x89PNG")
+
+
+def test_view_command(tmp_path, capsys):
+    write_season(tmp_path, 1, minutes=0.1, seed=1, workers=1)
+    arguments = ["view", str(tmp_path), "game_1001_H2"]
+    for name in ("overlay", "radar"):
+        out = tmp_path / f"{name}.mp4"
+        assert main([*arguments, "--view", name, "--out", str(out), "--seconds", "1"]) == 0
+        info = probe(out)
+        assert info.n_frames == 25
+        assert (info.height, info.width) == ((704, 1280) if name == "overlay" else views.RADAR_SIZE)
+    assert main([*arguments, "--out", str(tmp_path / "one.png")]) == 0
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    (tmp_path / "videos" / "game_1001.mp4").unlink()
+    for wrong, reason in (
+        ([*arguments, "--out", str(tmp_path / "x.mp4")], "no videos/game_1001.mp4; try --view radar"),
+        (["view", str(tmp_path), "game_5_H1", "--out", "x.mp4"], "no half game_5_H1"),
+        ([*arguments, "--out", "x.gif"], "x.gif: a name that ends in .mp4 or .png"),
+        ([*arguments, "--seconds", "nan", "--out", "x.mp4"], "--seconds nan: not a length"),
+        ([*arguments, "--view", "radar", "--start", "9", "--out", "x.png"], "no frames 9..9"),
+    ):
+        assert main(wrong) == 2
+        assert reason in capsys.readouterr().err

@@ -1,0 +1,310 @@
+import ast
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from fnmatch import fnmatch
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from footpass.files import DataError
+from footpass.report.notebooks import NOTEBOOKS, _stamp, run_notebooks
+from footpass.report.page import QUESTIONS, build_page, publish
+
+OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
+PICTURE = re.compile(r"data:image/(\w+);base64,([\w+/=]+)")
+
+
+def notebook(path, *cells, title="# A title\n\n**A question?**"):
+    parameters = nbformat.v4.new_code_cell(
+        "profile = None\nrun_dir = None", metadata={"tags": ["parameters"]}
+    )
+    code = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(title), parameters, *code])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, path)
+    return path
+
+
+START = (
+    "from footpass.report.run import start_run\nrun = start_run('x', profile=profile, run_dir=run_dir)"
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of two notebooks: one that works and shows hostile strings, one that fails."""
+    folder = tmp_path_factory.mktemp("report")
+    good = notebook(
+        folder / "01_good.ipynb",
+        START + "\nrun.uses('<script>alert(1)</script>', simulated=True)",
+        "import matplotlib.pyplot as plt\nimport pandas as pd\nfigure, axes = plt.subplots()\n"
+        "run.figure(figure, 'plot', caption='<b>caption</b>', alt='\" onerror=\"alert(1)')",
+        "run.table(pd.DataFrame({'<i>': ['<script>alert(2)</script>']}), 't', 'c')\n"
+        "run.metric('m', 0.4926, 'macro F1')\nrun.finish()",
+        "from IPython.display import HTML\nHTML('<script>alert(3)</script><b>bold</b>')",
+    )
+    bad = notebook(folder / "02_bad.ipynb", START, "raise ValueError('<oh no>')")
+    runs = folder / "runs"
+    failures = run_notebooks(runs, "smoke", [good, bad])
+    return runs, failures, build_page(runs, failures).read_text(), [good, bad]
+
+
+def test_a_failing_notebook_is_named_and_the_other_stays(report):
+    _, failures, page, _ = report
+    assert [failure.notebook for failure in failures] == ["02_bad"]
+    assert "ValueError: <oh no>" in failures[0].reason
+    assert "02_bad failed" in page and "ValueError: &lt;oh no&gt;" in page
+    assert "A title" in page and "A question?" in page and "0.4926" in page
+
+
+def test_every_string_from_data_is_escaped(report):
+    runs, _, page, _ = report
+    for text in (page, (runs / "01_good" / "notebook.html").read_text()):
+        assert not re.search(r"<script>alert\(", text)
+    assert "&lt;b&gt;caption&lt;/b&gt;" in page and 'alt="&#34; onerror=' in page
+    assert "<b>bold</b>" in (runs / "01_good" / "notebook.html").read_text()
+
+
+def test_pages_load_nothing_from_a_network(report):
+    runs, _, page, _ = report
+    assert not OUTSIDE.search(page) and len(PICTURE.findall(page)) == 1
+    for path in runs.glob("*/notebook.html"):
+        assert not OUTSIDE.search(path.read_text()), path
+
+
+def test_simulated_data_are_labelled(report):
+    assert "Simulated:" in report[2]
+
+
+def test_scores_of_short_profiles_are_no_comparison(report, tmp_path):
+    assert "Short:</b> profile smoke" in report[2]
+    write_run(tmp_path, "08_ablations")
+    for profile, short in (("demo", True), ("study", False)):
+        told = tmp_path / "08_ablations" / "metrics.json"
+        told.write_text(json.dumps(json.loads(told.read_text()) | {"profile": profile}))
+        assert ("Short:" in build_page(tmp_path).read_text()) == short
+
+
+def test_a_finished_notebook_is_not_run_again_and_a_changed_one_is(report):
+    runs, _, _, (good, _) = report
+    written = (runs / "01_good" / "metrics.json").stat().st_mtime_ns
+    assert run_notebooks(runs, "smoke", [good]) == []
+    assert (runs / "01_good" / "metrics.json").stat().st_mtime_ns == written
+    notebook(good, START, "run.finish()", title="# Another title")
+    assert run_notebooks(runs, "smoke", [good]) == []
+    assert (runs / "01_good" / "metrics.json").stat().st_mtime_ns > written
+    assert "Another title" in build_page(runs).read_text()
+
+
+def test_new_data_make_a_notebook_run_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTPASS_DATA", str(tmp_path))
+    path, stamps = NOTEBOOKS / "00_look_at_the_data.ipynb", []
+    for name in ("val_tactical_data.h5", "train_tactical_data.h5", "videos/game_1.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"data")
+        stamps.append(_stamp(path, "demo"))
+        assert _stamp(path, "demo") == stamps[-1]
+    assert len({stamp["inputs"] for stamp in stamps}) == 3
+
+
+def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):
+    log, go, runs = tmp_path / "log", tmp_path / "go", tmp_path / "runs"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.05)"
+    books = [
+        notebook(
+            tmp_path / f"{name}.ipynb",
+            START,
+            f"with open({str(log)!r}, 'a') as log:\n    log.write('{name} ')",
+            wait if name == "02_second" else "",
+            "run.finish()",
+        )
+        for name in ("01_first", "02_second", "03_third")
+    ]
+    code = "import sys, pathlib, footpass.report as report\n"
+    code += "report.run_notebooks(sys.argv[1], 'smoke', [pathlib.Path(path) for path in sys.argv[2:]])"
+    process = subprocess.Popen([sys.executable, "-c", code, runs, *books], stderr=subprocess.DEVNULL)
+    while not (log.exists() and "02_second" in log.read_text()):
+        assert process.poll() is None, "it ended by itself"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert (runs / "01_first" / "stamp.json").exists()
+    assert not (runs / "02_second" / "stamp.json").exists()
+    written = (runs / "01_first" / "metrics.json").stat().st_mtime_ns
+    go.touch()
+    assert run_notebooks(runs, "smoke", books) == []
+    assert log.read_text().split() == ["01_first", "02_second", "02_second", "03_third"]
+    assert (runs / "01_first" / "metrics.json").stat().st_mtime_ns == written
+
+
+def test_killed_while_a_page_is_rendered_only_that_is_done_again(report):
+    runs, _, _, (good, _) = report
+    page = runs / "01_good" / "notebook.html"
+    assert run_notebooks(runs, "smoke", [good]) == []
+    written = (runs / "01_good" / "metrics.json").stat().st_mtime_ns
+    page.unlink()
+    assert run_notebooks(runs, "smoke", [good]) == []
+    assert page.is_file() and (runs / "01_good" / "metrics.json").stat().st_mtime_ns == written
+
+
+def test_of_two_reports_in_one_folder_one_waits(tmp_path):
+    """Both would else write the same run: here the other one is told by the lock that it holds."""
+    log, runs = tmp_path / "log", tmp_path / "runs"
+    book = notebook(
+        tmp_path / "01_once.ipynb",
+        START,
+        f"import time\nwith open({str(log)!r}, 'a') as log:\n    log.write('run ')\ntime.sleep(0.5)",
+        "run.finish()",
+    )
+    code = "import sys, pathlib, footpass.report as report\n"
+    code += "report.run_notebooks(sys.argv[1], 'smoke', [pathlib.Path(sys.argv[2])])"
+    command = [sys.executable, "-c", code, runs, book]
+    both = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert log.read_text().split() == ["run"]
+
+
+def write_run(folder, name, figures=(), tables=(), metrics=(), simulated=False):
+    """A finished run without its notebook; figures are of one pixel."""
+    (folder / name).mkdir()
+    for figure in figures:
+        Image.new("RGB", (1, 1), "white").save(folder / name / f"{figure}.png")
+    content = {
+        "notebook": name, "profile": "smoke", "seed": 0, "config": {}, "seconds": 90.0,
+        "data": [{"what": "some data", "simulated": simulated, "fingerprint": None}],
+        "figures": [
+            {"name": name, "file": f"{name}.png", "caption": f"C {name}", "alt": f"A {name}"}
+            for name in figures
+        ],
+        "tables": [
+            {"name": name, "caption": f"C {name}", "digits": 3, "columns": ["row"], "rows": [["a"]]}
+            for name in tables
+        ],
+        "metrics": [
+            {"name": name, "value": 0.25, "label": f"L {name}", "interval": None} for name in metrics
+        ],
+        "finished": "2026-01-01T00:00:00+00:00", "git": "abc", "environment": {"python": "3.11"},
+    }  # fmt: skip
+    (folder / name / "metrics.json").write_text(json.dumps(content))
+
+
+def test_questions_are_answered_with_what_there_is_and_all_else_is_below(tmp_path):
+    write_run(tmp_path, "01_class_imbalance", ["class_counts", "gaps"], metrics=["DST_macro_f1"])
+    write_run(tmp_path, "08_ablations", ["effects"], ["ablations", "else"], simulated=True)
+    page = build_page(tmp_path).read_text()
+    answers, notebooks = page.split('<h2 id="notebooks">')
+    titles = re.findall(r"<h2>(.*?)</h2>", answers)
+    assert titles == [q.title for q in QUESTIONS if q.title != "Where does it still fail?"]
+    order = ["C class_counts", "L DST_macro_f1", "C effects", "C ablations", "some data", "1.5"]
+    places = [answers.partition("</nav>")[2].index(text) for text in order]
+    assert places == sorted(places)
+    assert "C gaps" not in answers and "C else" not in answers
+    assert "C gaps" in notebooks and "C else" in notebooks
+    assert len(PICTURE.findall(page)) == 3  # each once: below, a link to what is above
+    assert notebooks.count(">Above</a>") == 3
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{target}"' in page
+    assert "C effects <a" in answers and answers.count("· synthetic data") == 2
+    assert all(f'alt="A {name}"' in page for name in ("class_counts", "gaps", "effects"))
+
+
+def recorded(path):
+    """``kind.name`` of all that a notebook records, as patterns: a name may be put together."""
+    code = "\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    )
+    nodes = list(ast.walk(ast.parse(code)))
+    said = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("run."):
+            kind = node.func.attr
+            if kind in ("figure", "table", "metric"):
+                name = node.args[0 if kind == "metric" else 1]
+                parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+                texts = [part.value if isinstance(part, ast.Constant) else "*" for part in parts]
+                names = ["".join(texts)] if texts != ["*"] else said  # a variable: anything said
+                yield from (f"{kind}s.{name}" for name in names)
+
+
+def test_the_questions_name_what_the_notebooks_make():
+    """A name that no notebook records any more would be left out without a word."""
+    for name in (name for question in QUESTIONS for name in question.shows):
+        notebook, _, item = name.partition(".")
+        path = NOTEBOOKS / f"{notebook}.ipynb"
+        if path.exists():
+            assert any(fnmatch(item, pattern) for pattern in recorded(path)), name
+
+
+def test_a_picture_is_the_same_in_fewer_bytes(tmp_path):
+    write_run(tmp_path, "x", ["plot"])
+    picture = Image.effect_noise((40, 30), 50).convert("RGB")
+    picture.save(tmp_path / "x" / "plot.png")
+    ((kind, data),) = PICTURE.findall(build_page(tmp_path).read_text())
+    data = base64.b64decode(data)
+    assert len(data) < (tmp_path / "x" / "plot.png").stat().st_size and kind == "webp"
+    difference = np.asarray(Image.open(io.BytesIO(data)), int) - np.asarray(picture, int)
+    assert np.abs(difference).mean() < 5
+
+
+def test_a_notebook_that_never_finishes_its_run_is_a_failure(tmp_path):
+    path = notebook(tmp_path / "03_forgot.ipynb", START)
+    (failure,) = run_notebooks(tmp_path / "runs", "smoke", [path])
+    assert "metrics.json" in failure.reason
+
+
+def test_a_file_that_is_no_notebook_is_a_failure(tmp_path):
+    path = tmp_path / "04_broken.ipynb"
+    path.write_text("{")
+    (failure,) = run_notebooks(tmp_path / "runs", "smoke", [path])
+    assert failure.notebook == "04_broken" and failure.reason
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no run"):
+        build_page(tmp_path)
+
+
+def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp_path):
+    runs, *_ = report
+    (runs / "01_good" / "best.pt").write_bytes(b"weights")
+    size = publish(runs, tmp_path / "out")
+    copied = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    named = {str(path.relative_to(tmp_path / "out")) for path in copied}
+    assert named == {"index.html", "01_good/metrics.json", "01_good/notebook.html"}
+    assert size == sum(path.stat().st_size for path in copied)
+    assert all(
+        path.read_bytes() == (runs / path.relative_to(tmp_path / "out")).read_bytes() for path in copied
+    )
+    with pytest.raises(DataError, match="no report there"):
+        publish(tmp_path / "nothing", tmp_path / "out")
+
+
+def test_papermill_runs_a_notebook_from_any_folder(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(NOTEBOOKS / "01_class_imbalance.ipynb"),
+        "out.ipynb",
+    ]
+    command += ["-p", "run_dir", str(tmp_path / "run")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    told = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    values = {metric["name"]: metric["value"] for metric in told["metrics"]}
+    assert told["profile"] == "smoke" and values["pass_to_tackle_box"] > values["pass_to_tackle_all"]
+
+
+def test_notebook_01_gives_the_published_figures(release, tmp_path):
+    path = NOTEBOOKS / "01_class_imbalance.ipynb"
+    assert run_notebooks(tmp_path, "smoke", [path]) == []
+    page = build_page(tmp_path).read_text()
+    for figure in ("0.2445", "0.4926", "213.5", "160.1"):
+        assert figure in page
+    assert "Simulated:" not in page

@@ -1,0 +1,192 @@
+"""The DST from the command line: trains and predicts on tactical data and on play-by-play, bad input."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from footpass.__main__ import main
+from footpass.data.logits import logits_path
+from footpass.data.paths import tactical_path
+from footpass.data.tactical import write_tactical
+from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
+from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+from footpass.experiments.pretraining import rehearse_dst
+from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
+from footpass.files import DataError
+from footpass.models.dst import DST, DSTConfig
+from footpass.sequence.decode import load_dst, open_recorded
+from footpass.sequence.decode import write_events as write_sequences
+from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
+from footpass.sequence.train import train_dst
+from footpass.sequence.windows import WindowConfig
+from footpass.simulate.detections import released_detectors, simulate_detections
+from footpass.simulate.events import simulate_season
+from footpass.training.checkpoints import LAST, checkpoint_path
+from footpass.training.config import TrainConfig
+from tests import seasons
+
+EVENTS = {
+    "train": {"game_1_H1": {(40, 0): 1, (80, 2): 2}, "game_1_H2": {(340, 20): 4}},
+    "val": {"game_1_H1": {(60, 2): 2}, "game_1_H2": {(350, 0): 2}},
+}
+
+
+def logits(run: Path, split: str, halves=tuple(seasons.FIRST)) -> None:
+    """A logit store with noise in it."""
+    run.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    with h5py.File(logits_path(run, split), "w") as store:
+        for name in halves:
+            volume = np.zeros((9, 26, seasons.FIRST[name] + seasons.LENGTH[name]), np.float16)
+            volume[..., seasons.FIRST[name] :] = rng.normal(size=(9, 26, seasons.LENGTH[name]))
+            store[name] = volume
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("season")
+    for split, halves in EVENTS.items():
+        rows = {name: seasons.rows(name, events) for name, events in halves.items()}
+        write_tactical(folder / tactical_path(split), rows)
+        for run in ("taad", "gnn"):
+            logits(folder / run, split)
+    return folder
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_fused_dst_trains_and_predicts(data, tmp_path, capsys):
+    runs = data / "taad", data / "gnn"
+    what = ["--data", data, "--logits", *runs, "--out", tmp_path, "--profile", "smoke"]
+    code, out, err = run(capsys, "train", "dst", *what, "--weighting", "sqrt", "--epochs", 2)
+    assert code == 0 and f"{checkpoint_path(tmp_path)}: macro F1 0." in out
+    model, windows = load_dst(checkpoint_path(tmp_path))
+    assert model.config.fusion == "concat" and windows.span == 100
+    again = ["--checkpoint", checkpoint_path(tmp_path), "--data", data, "--out", tmp_path / "events"]
+    code, out, err = run(capsys, "predict", *again, "--logits", *runs)
+    assert code == 0, err
+    events = read_predictions(predictions_path(tmp_path / "events", "val"))
+    wanted = write_sequences(model, open_recorded(data, "val", runs), windows)
+    assert halves_of(events) == list(EVENTS["val"])
+    np.testing.assert_array_equal(events["frame"], wanted["frame"])
+    np.testing.assert_array_equal(events["jersey"], wanted["jersey"])
+    np.testing.assert_allclose(events["score"], wanted["score"])
+
+    code, _, err = run(capsys, "predict", *again, "--logits", runs[0])
+    assert code == 2 and "fusion 'concat' reads the logits of 2 model(s), the halves have 1" in err
+    code, _, err = run(capsys, "predict", *again)
+    assert code == 2 and "a DST reads logits: name the runs that made them with --logits" in err
+    code, _, err = run(capsys, "predict", *again, "--logits", *runs, "--adjustment", "some.json")
+    assert code == 2 and "a DST has no logits to adjust: --adjustment is for detectors" in err
+
+
+def test_gnn_logits_of_a_half_that_are_missing_are_named(data, tmp_path, capsys):
+    for split in EVENTS:
+        logits(tmp_path / "gnn", split, ["game_1_H1"])
+    what = ["--logits", data / "taad", tmp_path / "gnn", "--out", tmp_path / "out"]
+    code, _, err = run(capsys, "train", "dst", "--data", data, *what, "--profile", "smoke")
+    assert code == 2 and f"{logits_path(tmp_path / 'gnn', 'train')}: no half game_1_H2" in err
+    assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
+    what = ["--data", data, "--logits", *[data / "taad"] * 3, "--out", tmp_path]
+    code, _, err = run(capsys, "train", "dst", *what)
+    assert code == 2 and "--logits: 3 runs" in err
+
+
+def test_a_model_and_its_windows_agree():
+    with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
+        DSTRecipe(DSTConfig(), WindowConfig(span=500), TrainConfig())
+
+
+def test_training_goes_on_from_a_rehearsal(data, tmp_path):
+    """With a learning rate of next to nothing the weights stay; what is no size may differ."""
+    recipe = DST_RECIPES["smoke"]
+    rehearse_dst(recipe, tmp_path / "first")
+    start = tmp_path / "first" / LAST
+    halves = open_recorded(data, "train", [data / "taad"])
+    still = replace(
+        recipe,
+        model=replace(recipe.model, forget=0.0, least=0.2),
+        train=replace(recipe.train, rates={"": 1e-12}),
+    )
+    train_dst(still, lambda epoch: halves, np.ones(8), tmp_path / "then", start=start)
+    before, after = (load_dst(path)[0] for path in (start, tmp_path / "then" / LAST))
+    assert after.config.least == 0.2
+    for name, weight in before.state_dict().items():
+        np.testing.assert_allclose(after.state_dict()[name], weight, atol=1e-6)
+    other = replace(recipe, model=replace(recipe.model, width=32))
+    with pytest.raises(DataError, match="last.pt: weights of other sizes to begin with"):
+        train_dst(other, lambda epoch: halves, np.ones(8), tmp_path / "other", start=start)
+
+
+def test_a_rehearsal_is_of_the_recipe_alone(tmp_path):
+    """The same twice, whatever is near; its matches are simulated once."""
+    recipe = DST_RECIPES["smoke"]
+    for folder in ("one", "two"):
+        rehearse_dst(recipe, tmp_path / folder)
+    one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
+    assert all((one[name] == two[name]).all() for name in one)
+    made = (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns
+    rehearse_dst(recipe, tmp_path / "one")
+    assert (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns == made
+
+
+# --- play-by-play alone
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A match to train on and three to validate on, of a few minutes."""
+    truth = simulate_season(4, minutes=4, seed=0)
+    halves = halves_of(truth)
+    train, val = select_halves(truth, halves[:2]), select_halves(truth, halves[2:])
+    return Release(train, val, simulate_detections(val, released_detectors(), seed=0), files=())
+
+
+def test_no_match_is_scored_by_a_model_that_knows_its_detections(small, tmp_path):
+    """Each match's model is trained on the others: changing a match changes its own events alone."""
+    recipe = PLAY_BY_PLAY_RECIPES["smoke"]
+    first = [half for half in halves_of(small.val) if half.startswith("game_1_")]
+    taad = small.predictions["TAAD"]
+    other = taad[~(taad["half"].isin(first) & (np.arange(len(taad)) % 2 == 0))]
+    tables = [
+        leave_one_match_out(recipe, small.train, {"TAAD": table}, small.val, tmp_path / name)
+        for name, table in (("one", taad), ("other", other))
+    ]
+    states = [
+        {match: model.state_dict()["heads.weight"] for match, model in result.models.items()}
+        for result in tables
+    ]
+    same = {match: bool((states[0][match] == states[1][match]).all()) for match in states[0]}
+    assert same == {"game_1": True, "game_2": False, "game_3": False}
+
+
+def test_play_by_play_from_the_command_line(small, tmp_path, capsys):
+    for split, file in TRUTH_FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write_events(getattr(small, split), tmp_path / file)
+    for model, file in PREDICTION_FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write_events(small.predictions[model], tmp_path / file)
+    out = tmp_path / "out"
+    what = ["--release", tmp_path, "--out", out, "--profile", "smoke"]
+    code, said, err = run(capsys, "train", "play-by-play", *what)
+    assert code == 0, err
+    assert "leaving one match out" in said
+    events = read_predictions(predictions_path(out, "val"))
+    assert halves_of(events) == halves_of(small.val)
+    folds = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert folds == ["game_1+game_2", "game_1+game_3", "game_2+game_3"]
+    assert isinstance(load_dst(out / folds[0] / LAST)[0], DST)
+    events_before = json.loads(predictions_path(out, "val").read_text())
+    run(capsys, "train", "play-by-play", *what)  # finished runs are not trained again
+    assert json.loads(predictions_path(out, "val").read_text()) == events_before
