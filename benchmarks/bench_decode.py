@@ -20,8 +20,8 @@ def run() -> dict:
     # An untrained model may stop at once; this one never does.
     plain.action_and_roleid_output_projection.bias[EOS] = -100.0
     load_reference(model, plain.state_dict())
-    features = torch.randn(WINDOWS, config.span, config.inputs)
-    frames = torch.arange(1, config.span + 1).repeat(WINDOWS, 1)
+    features = torch.randn(WINDOWS, config.window_length, config.inputs)
+    frames = torch.arange(1, config.window_length + 1).repeat(WINDOWS, 1)
     encoded, _ = model.encode(features, frames)
 
     def fast() -> list[list]:
@@ -31,7 +31,8 @@ def run() -> dict:
 
     return compare(
         "decode",
-        f"{WINDOWS} windows x {config.span} frames x {EVENTS} events, published size, without encoder",
+        f"{WINDOWS} windows x {config.window_length} frames x {EVENTS} events, published size, "
+        "without encoder",
         fast,
         plain=lambda: [tokens.tolist() for tokens in plain.write_from(encoded, frames, EVENTS)],
         target=8,

@@ -10,7 +10,7 @@ from tests.oracles import postprocess as plain
 CONFIG = PostprocessConfig(
     reassign=Reassign(0.2, window=12),
     gate=Gate((0.35,) * 8, window=12, own=0.5),
-    refine=Refine((-1,) * 8, window=6, least=0.5),
+    refine=Refine((-1,) * 8, window=6, min_strength=0.5),
     nms=NMS(12),
 )
 

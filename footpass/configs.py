@@ -31,7 +31,9 @@ def check_types(config: object) -> None:
     DataError
         At the first field of another type.
     """
-    for name, hint in get_type_hints(type(config)).items():
+    hints = get_type_hints(type(config))
+    for name in _names(config):
+        hint = hints[name]
         value = getattr(config, name)
         if not _fits(value, hint):
             wanted = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
@@ -57,8 +59,14 @@ def _fits(value: Any, hint: Any) -> bool:
     return type(value) is int if hint is int else isinstance(value, hint)
 
 
+def _names(config: Any) -> list[str]:
+    return [field.name for field in fields(config)]
+
+
 def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """A config from plain values, as `plain` makes them: the way back from a checkpoint or JSON.
+
+    A class attribute ``former`` maps names that fields had in older files to those of today.
 
     Raises
     ------
@@ -66,9 +74,12 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
         If it has no field of such a name, or a value is of the wrong type.
     """
     hints = get_type_hints(cls)
-    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    former = getattr(cls, "former", {})
+    values = {former.get(name, name): value for name, value in values.items()}
+    names = _names(cls)
+    unknown = sorted(set(values) - set(names))
     if unknown:
-        raise DataError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(hints)}")
+        raise DataError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(names)}")
     config = cls(**{name: _parsed(value, hints[name]) for name, value in values.items()})
     check_types(config)
     return config

@@ -21,7 +21,7 @@ from footpass.timeline import pairs_within
 N_ACTIONS = len(ACTIONS)
 
 
-SPLITS = ("box", "no_box", "replay", "live")
+SUBSETS = ("box", "no_box", "replay", "live")
 
 
 def match_events(
@@ -199,7 +199,7 @@ class Evaluation:
         return {
             name: Counts(tp=_per_class(part[part["found"]]), fp=none, gt=_per_class(part))
             for name, part in zip(
-                SPLITS,
+                SUBSETS,
                 (self.truth[mask] for mask in (box, ~box, replay, ~replay)),
                 strict=True,
             )

@@ -25,7 +25,7 @@ class Outer:
     name: str = "x"
     rate: float | None = None
     steps: tuple[int, ...] = ()
-    rates: Mapping[str, float] = field(default_factory=dict)
+    lr: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["a", "b"] = "a"
     quick: bool = False
 
@@ -69,7 +69,7 @@ def test_configs_of_the_project_and_back(config):
         ({"rate": True}, "Outer.rate = True"),
         ({"steps": [1, 2.0]}, r"Outer.steps = \(1, 2.0\): expected tuple\[int, ...\]"),
         ({"steps": 3}, "Outer.steps = 3"),
-        ({"rates": {"a": None}}, r"Outer.rates = {'a': None}: expected Mapping\[str, float\]"),
+        ({"lr": {"a": None}}, r"Outer.rates = {'a': None}: expected Mapping\[str, float\]"),
         ({"kind": "c"}, r"Outer.kind = 'c': expected Literal\['a', 'b'\]"),
         ({"inner": {"widths": [1, 2, 3]}}, r"Inner.widths = \(1, 2, 3\): expected tuple\[int, int\]"),
         ({"inner": {"width": 1}}, "Inner has no width; it has widths"),

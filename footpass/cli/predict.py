@@ -18,8 +18,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 def _predict_dst(args: argparse.Namespace) -> None:
     from footpass.events import predictions_path, write_events
-    from footpass.sequence.decode import load_dst, open_recorded
-    from footpass.sequence.decode import write_events as write_sequences
+    from footpass.sequence.decode import load_dst, open_recorded, predict_events
     from footpass.training.distributed import join_processes
 
     if not args.logits:
@@ -29,7 +28,7 @@ def _predict_dst(args: argparse.Namespace) -> None:
     model, windows = load_dst(args.checkpoint, args.public)
     make_folder(args.out)  # what cannot be made is found before decoding
     halves = open_recorded(args.data, args.split, args.logits)
-    events = write_sequences(model.to(join_processes()), halves, windows)
+    events = predict_events(model.to(join_processes()), halves, windows)
     write_events(events, predictions_path(args.out, args.split))
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
@@ -70,7 +69,7 @@ def _predict_detector(args: argparse.Namespace) -> None:
         if truth is not None:
             model, _ = load_detector(args.checkpoint, args.public)
             store = logits_path(args.out, args.split)
-            fitted = adjustment_from_store(store, halves, truth, model.everyone)
+            fitted = adjustment_from_store(store, halves, truth, model.without_box)
             write_adjustment(fitted, args.fit_adjustment)
             print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
         print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")

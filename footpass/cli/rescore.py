@@ -37,7 +37,7 @@ def _rescore(args: argparse.Namespace) -> None:
         print(f"{args.out}: {len(events)} events")
         return
     truth, train = read_ground_truth(args.ground_truth), read_train_truth()
-    config = rescore.PROFILES[resolve_profile(args.profile)]
+    config = rescore.RESCORE_CONFIGS[resolve_profile(args.profile)]
     if action == "fit":
         rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")

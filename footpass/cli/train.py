@@ -128,8 +128,8 @@ def _train_dst(args: argparse.Namespace) -> None:
         train=replace(recipe.train, **_changes(args)),
         weighting=args.weighting or recipe.weighting,
     )
-    if recipe.rehearsal:
-        log.warning("no rehearsal on simulated matches here: that is part of the notebooks' studies")
+    if recipe.pretraining:
+        log.warning("no pre-training on simulated matches here: that is part of the notebooks' studies")
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
     truth = {
         split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()

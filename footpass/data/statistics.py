@@ -22,12 +22,12 @@ from footpass.schema import ACTIONS
 FILE = Path(__file__).with_name("statistics.json")
 
 
-RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
+ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
 
 
 # Levels of the gap quantiles: dense at the tail, and cut there, since one break of eight minutes would
 # stretch the straight line to it over all long gaps.
-LEVELS = np.array([0, 0.02, *np.arange(0.05, 0.95, 0.05).round(2), 0.95, 0.98, 0.99, 0.995])
+GAP_LEVELS = np.array([0, 0.02, *np.arange(0.05, 0.95, 0.05).round(2), 0.95, 0.98, 0.99, 0.995])
 
 
 FEWEST_GAPS = 40  # a cell with fewer has the quantiles of its relation, all classes together
@@ -51,7 +51,7 @@ class Statistics:
     transitions
         ``(A, 3, A)``: how often a class is followed by (relation, class) within a half.
     gaps
-        ``(A, 3, A, len(LEVELS))``: quantiles of the frames between the two.
+        ``(A, 3, A, len(GAP_LEVELS))``: quantiles of the frames between the two.
     box_after
         ``(2, A)``: share with a box among live events, after one without and after one with a box.
     replay_after
@@ -88,14 +88,14 @@ def derive(truth: pd.DataFrame) -> Statistics:
             "gap": truth["frame"].diff(),
         }
     )[follows]
-    transitions = np.zeros((n, len(RELATIONS), n), dtype=int)
+    transitions = np.zeros((n, len(ACTOR_RELATIONS), n), dtype=int)
     np.add.at(transitions, tuple(pairs[["before", "relation", "cls"]].to_numpy().T), 1)
-    gaps = np.zeros((*transitions.shape, len(LEVELS)))
+    gaps = np.zeros((*transitions.shape, len(GAP_LEVELS)))
     for relation, rows in pairs.groupby("relation"):
-        gaps[:, relation] = np.quantile(rows["gap"], LEVELS)
+        gaps[:, relation] = np.quantile(rows["gap"], GAP_LEVELS)
     for cell, rows in pairs.groupby(["before", "relation", "cls"]):
         if len(rows) >= FEWEST_GAPS:
-            gaps[cell] = np.quantile(rows["gap"], LEVELS)
+            gaps[cell] = np.quantile(rows["gap"], GAP_LEVELS)
 
     spans = truth.groupby("half", observed=True)["frame"].agg(["min", "max"])
     live = follows & ~replay
@@ -115,7 +115,7 @@ def derive(truth: pd.DataFrame) -> Statistics:
 
 
 def relation_to_previous(truth: pd.DataFrame) -> np.ndarray:
-    """``(n,)``: index into `RELATIONS` of each event's actor to the row before (row 0: undefined)."""
+    """``(n,)``: `ACTOR_RELATIONS` of each event's actor to that of the row before (row 0: undefined)."""
     same_team = truth["team"] == truth["team"].shift()
     same_player = same_team & (truth["jersey"] == truth["jersey"].shift())
     return np.select([same_player, same_team], [0, 1], default=2)

@@ -70,14 +70,14 @@ class Events(NamedTuple):
     cls: np.ndarray
 
 
-def learnable_events(halves: Sequence[HalfMatch], frames: int, everyone: bool = False) -> Events:
+def learnable_events(halves: Sequence[HalfMatch], frames: int, without_box: bool = False) -> Events:
     """Events that can be learned from pixels, in order of half, frame and slot.
 
     Parameters
     ----------
     frames
         Length of the clips that are to be cut around them.
-    everyone
+    without_box
         Also those of players without a box, who are somewhere on the pitch: for the graph model.
 
     Raises
@@ -91,27 +91,27 @@ def learnable_events(halves: Sequence[HalfMatch], frames: int, everyone: bool = 
             raise DataError(f"half {half.name}: a challenge half has no labels to learn from")
         if half.n_frames < frames:
             raise DataError(f"half {half.name}: {half.n_frames} frames, too short for clips of {frames}")
-        at, slots = np.nonzero(((half.labels > 0) & asked_about(half, everyone)).T)
+        at, slots = np.nonzero(((half.labels > 0) & asked_about(half, without_box)).T)
         numbers = np.full(len(at), number)
         parts.append(Events(numbers, at + half.first_frame, slots, half.labels[slots, at].astype(int)))
     events = Events(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     if not len(events.cls):
         names = ", ".join(half.name for half in halves)
-        place = "position" if everyone else "box"
+        place = "position" if without_box else "box"
         raise DataError(f"{names}: no event whose player has a {place}: nothing to learn from")
     return events
 
 
-def asked_about(half: HalfMatch, everyone: bool) -> np.ndarray:
-    """Bool ``(26, T)``, where a model is to say what a player does: with a box, or of ``everyone``.
+def asked_about(half: HalfMatch, without_box: bool) -> np.ndarray:
+    """Bool ``(26, T)``, where a model is to say what a player does: with a box, or of ``without_box``.
 
     Raises
     ------
     DataError
-        If everyone is asked about, and nobody who has a box has a position.
+        If without_box is asked about, and nobody who has a box has a position.
     """
     visible = half.state[State.VISIBLE] > 0
-    if not everyone:
+    if not without_box:
         return visible
     present = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
     if visible.any() and not (visible & present).any():

@@ -13,7 +13,7 @@ from footpass.models.x3d import normalise
 from footpass.schema import N_ROLES, N_SLOTS, State
 
 
-class Inputs(NamedTuple):
+class ModelInputs(NamedTuple):
     """What the models take.
 
     Attributes
@@ -33,12 +33,12 @@ class Inputs(NamedTuple):
     nodes: Tensor
     present: Tensor
 
-    def asked(self, everyone: bool) -> Tensor:
+    def asked(self, without_box: bool) -> Tensor:
         """Bool ``(B, M, T)``, as `asked_about`."""
-        return self.present if everyone else self.visible
+        return self.present if without_box else self.visible
 
 
-def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
+def model_inputs(batch: Clip, device: torch.device | str) -> ModelInputs:
     """A collated batch on the device, augmented as its clips ask for.
 
     A box becomes the smallest one around its warped corners. A player who is warped out of the picture
@@ -50,7 +50,7 @@ def model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
         return _model_inputs(batch, device)
 
 
-def _model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
+def _model_inputs(batch: Clip, device: torch.device | str) -> ModelInputs:
     pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
     pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
     boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)
@@ -63,11 +63,11 @@ def _model_inputs(batch: Clip, device: torch.device | str) -> Inputs:
     if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
         pixels = recolour(pixels, torch.as_tensor(batch.colour).to(device))
     state, slots = torch.as_tensor(batch.state), torch.as_tensor(batch.slots)
-    return Inputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
+    return ModelInputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
 
 
 def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Nodes and presence (`Inputs`) of a batch of states ``(B, 5, M, T)`` and their slots ``(B, M)``."""
+    """Nodes and presence (`ModelInputs`) of states ``(B, 5, M, T)`` and their slots ``(B, M)``."""
     motion = state.to(device).float()[:, State.X : State.VISIBLE].movedim(1, -1)  # (B, M, T, 4)
     team = (slots.to(device) // N_ROLES)[..., None, None].expand(*motion.shape[:3], 1)
     return torch.cat((team.to(motion), motion), dim=-1), motion.isfinite().all(-1)
@@ -75,7 +75,7 @@ def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tupl
 
 def window_inputs(
     window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
-) -> Inputs:
+) -> ModelInputs:
     """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
     slots = np.arange(N_SLOTS)
     clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
@@ -83,4 +83,4 @@ def window_inputs(
     visible = boxes.isfinite().all(-1)  # (26, T)
     state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
     game = game_state(state[None], torch.from_numpy(slots)[None], device)
-    return Inputs(normalise(clip), boxes[None], visible[None], *game)
+    return ModelInputs(normalise(clip), boxes[None], visible[None], *game)

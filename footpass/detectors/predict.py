@@ -87,11 +87,11 @@ def predict(
     model, clips = load_detector(checkpoint, public)
     halves = {name: entry.half for name, entry in footage.items()}
     for half in halves.values():
-        asked_about(half, model.everyone)  # before hours of inference
+        asked_about(half, model.without_box)  # before hours of inference
     path = logits_path(run_dir, split)
     mark = fingerprint(checkpoint)
     write_logits(model.to(device), footage, path, clips, mark, precision=precision)
-    events = events_from_store(path, halves, model.everyone, adjustment)
+    events = events_from_store(path, halves, model.without_box, adjustment)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
     return events
@@ -117,7 +117,7 @@ def half_logits(
     Parameters
     ----------
     model
-        Takes `clips.Inputs` on the device that it is on; it is put into evaluation mode.
+        Takes `detectors.inputs.ModelInputs` on the device that it is on; it is put into evaluation mode.
     config
         What the model was trained on: length and size of clips, growth of boxes.
     stride

@@ -53,7 +53,7 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
     "demo": TAADRecipe(
         model=TAADConfig(_SMALL, width=48, head=64),
         clips=replace(_SHORT, per_class=40),
-        train=TrainConfig(epochs=8, batch=2, rates={"": 2e-3}, warmup=20, clip=1.0),
+        train=TrainConfig(epochs=8, batch=2, lr={"": 2e-3}, warmup=20, max_grad_norm=1.0),
         validation=10,
     ),
     "study": TAADRecipe(
@@ -63,10 +63,10 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
             epochs=22,
             batch=2,
             accumulate=2,  # so that two processes can share a step
-            rates={"": 2e-3},
+            lr={"": 2e-3},
             warmup=100,
             milestones=(16, 20),
-            clip=1.0,
+            max_grad_norm=1.0,
             ema=0.98,
             precision="bf16",
         ),
@@ -80,7 +80,7 @@ TAAD_RECIPES: dict[str, TAADRecipe] = {
             epochs=25,
             batch=6,
             accumulate=8,
-            rates={"": 1e-3, "features.x3d.": 5e-5},
+            lr={"": 1e-3, "features.x3d.": 5e-5},
             warmup=50,
             milestones=(10, 20),
             frozen_epochs=2,
@@ -106,7 +106,7 @@ class GNNRecipe(TAADRecipe):
     gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))
 
 
-def _with_everyone(profile: str) -> ClipConfig:
+def _all_slots(profile: str) -> ClipConfig:
     """The clips of a TAAD recipe, of the same pictures, with all slots."""
     return replace(TAAD_RECIPES[profile].clips, others=N_SLOTS - 1)
 
@@ -119,19 +119,19 @@ _SMALL_GRAPH = GNNConfig(_SMALL, width=48, visual=32, graph=64, head=64)
 GNN_RECIPES: dict[str, GNNRecipe] = {
     "smoke": GNNRecipe(
         model=GNNConfig(TAAD_RECIPES["smoke"].model.x3d, width=8, visual=8, graph=8, head=16),
-        clips=_with_everyone("smoke"),
+        clips=_all_slots("smoke"),
         train=TrainConfig(epochs=2, batch=4, frozen_epochs=1),
         validation=4,
     ),
     "demo": GNNRecipe(
         model=_SMALL_GRAPH,
-        clips=_with_everyone("demo"),
+        clips=_all_slots("demo"),
         train=TrainConfig(
             epochs=8,
             batch=2,
-            rates={"": 2e-3, "features.": 2e-4},
+            lr={"": 2e-3, "features.": 2e-4},
             warmup=20,
-            clip=1.0,
+            max_grad_norm=1.0,
             frozen_epochs=4,
             precision="bf16",
         ),
@@ -139,15 +139,15 @@ GNN_RECIPES: dict[str, GNNRecipe] = {
     ),
     "study": GNNRecipe(
         model=replace(_SMALL_GRAPH, x3d=_MEDIUM),
-        clips=_with_everyone("study"),
+        clips=_all_slots("study"),
         train=TrainConfig(
             epochs=9,
             batch=2,
             accumulate=2,
-            rates={"": 2e-3, "features.": 4e-4},
+            lr={"": 2e-3, "features.": 4e-4},
             warmup=100,
             milestones=(6, 8),
-            clip=1.0,
+            max_grad_norm=1.0,
             ema=0.98,
             frozen_epochs=3,
             precision="bf16",
@@ -157,7 +157,7 @@ GNN_RECIPES: dict[str, GNNRecipe] = {
     ),
     "paper": GNNRecipe(
         model=GNNConfig(),
-        clips=replace(_with_everyone("paper"), per_class=600),
+        clips=replace(_all_slots("paper"), per_class=600),
         train=TAAD_RECIPES["paper"].train,
     ),
 }

@@ -97,7 +97,7 @@ def events_from_logits(
     logits: np.ndarray,
     half: HalfMatch,
     window: int = NMS_WINDOW,
-    everyone: bool = False,
+    without_box: bool = False,
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events of a half, as of `spot`.
@@ -106,7 +106,7 @@ def events_from_logits(
     ----------
     logits
         ``(9, 26, T)`` of the half's frames.
-    everyone
+    without_box
         As of `asked_about`: what a graph model says of players without a box counts too.
     adjustment
         Of the logits, as of `fit_adjustment`.
@@ -125,7 +125,7 @@ def events_from_logits(
     expected = (N_CLASSES, *half.jersey.shape)
     if logits.shape != expected:
         raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
-    asked = asked_about(half, everyone)
+    asked = asked_about(half, without_box)
     try:
         slots, at, cls, score = spot(adjustment(logits), asked, window)
     except DataError as error:
@@ -146,12 +146,12 @@ def events_from_logits(
 def events_from_store(
     path: str | Path,
     halves: Mapping[str, HalfMatch],
-    everyone: bool = False,
+    without_box: bool = False,
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
     return concat(
-        events_from_logits(read_logits(path, half), half, everyone=everyone, adjustment=adjustment)
+        events_from_logits(read_logits(path, half), half, without_box=without_box, adjustment=adjustment)
         for half in halves.values()
     )
 
@@ -169,7 +169,7 @@ def fit_adjustment(
     logits: Mapping[str, np.ndarray],
     halves: Mapping[str, HalfMatch],
     truth: pd.DataFrame,
-    everyone: bool = False,
+    without_box: bool = False,
     smoothings: Sequence[float] = SMOOTHINGS,
 ) -> LogitAdjustment:
     """The adjustment with which a detector's events have the best macro F1, none if none is better.
@@ -198,7 +198,7 @@ def fit_adjustment(
 
     def score(volumes: Mapping[str, np.ndarray], adjustment: LogitAdjustment) -> float:
         tables = (
-            events_from_logits(volumes[name], half, NMS_WINDOW, everyone, adjustment)
+            events_from_logits(volumes[name], half, NMS_WINDOW, without_box, adjustment)
             for name, half in halves.items()
         )
         return evaluate(concat(tables), truth).macro_f1
@@ -217,12 +217,12 @@ def adjustment_from_store(
     path: str | Path,
     halves: Mapping[str, HalfMatch],
     truth: pd.DataFrame,
-    everyone: bool = False,
+    without_box: bool = False,
     smoothings: Sequence[float] = SMOOTHINGS,
 ) -> LogitAdjustment:
     """Adjustment fitted on some halves of a logit store, see `fit_adjustment`."""
     logits = {name: read_logits(path, half) for name, half in halves.items()}
-    return fit_adjustment(logits, halves, truth, everyone, smoothings)
+    return fit_adjustment(logits, halves, truth, without_box, smoothings)
 
 
 def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:

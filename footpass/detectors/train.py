@@ -57,7 +57,7 @@ def train_taad(
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
+    clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
     about = {"kinetics": str(kinetics) if kinetics else None}
     return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
 
@@ -93,13 +93,13 @@ def train_gnn(
         model.features.load_state_dict(features)
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    clips = _clips(recipe, train_footage, val_footage, model.everyone, run_dir)
+    clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
     about = {"gammas": recipe.gammas, "start": fingerprint(start) if start else None}
     ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
     for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
         # A run with more epochs is the same run, going on; so the loss may change in between.
         part = replace(recipe, train=replace(recipe.train, epochs=min(end, recipe.train.epochs)))
-        loss = ClipLoss(recipe.background, gamma, model.everyone)
+        loss = ClipLoss(recipe.background, gamma, model.without_box)
         rows = _train(model.to(device), part, *clips, loss, run_dir, about)
     return rows
 
@@ -108,13 +108,13 @@ def _clips(
     recipe: TAADRecipe,
     train_footage: Mapping[str, Footage],
     val_footage: Mapping[str, Footage],
-    everyone: bool,
+    without_box: bool,
     run_dir: str | Path,
 ) -> tuple[ClipDataset, ClipDataset]:
     """Clips to train on, and those to validate on."""
     config = recipe.clips
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
-    events = [learnable_events([f.half for f in part], config.frames, everyone) for part in parts]
+    events = [learnable_events([f.half for f in part], config.frames, without_box) for part in parts]
     for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
         absent = [action.label for action in ACTIONS if action not in part.cls]
         if absent and _begins(run_dir):
@@ -171,18 +171,18 @@ class ClipLoss:
         As of `TAADRecipe`.
     gamma
         Of the focal loss; 0 is cross-entropy.
-    everyone
+    without_box
         Ask about players without a box too.
     """
 
     background: float
     gamma: float = 0.0
-    everyone: bool = False
+    without_box: bool = False
 
     def __call__(self, model: nn.Module, batch: Clip) -> tuple[Tensor, Tensor]:
         device = next(model.parameters()).device
         inputs = model_inputs(batch, device)
-        asked = inputs.asked(self.everyone)
+        asked = inputs.asked(self.without_box)
         labels = torch.as_tensor(batch.labels).to(device).long()  # (B, M, T)
         weights = torch.full((N_CLASSES,), 1 - self.background, device=device)
         weights[Action.BACKGROUND] = self.background
@@ -207,7 +207,7 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
             inputs = model_inputs(batch, device)
             with autocast(device, config.precision):
                 logits = model(*inputs)  # (B, 9, M, T)
-            asked = inputs.asked(bool(model.everyone)).cpu().numpy()
+            asked = inputs.asked(bool(model.without_box)).cpu().numpy()
             logits = logits.float().cpu().numpy()
             labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
             right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])

@@ -7,6 +7,7 @@ Probabilities are ``(N, 9)``, column 0 is what the other classes leave.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import lightgbm as lgb
 import numpy as np
@@ -44,16 +45,18 @@ class Boosting:
     ----------
     rows
         Most simulated rows per class; more are sampled.
-    trees, leaves, rate, least_rows
+    trees, leaves, lr, least_rows
         Trees per class, leaves per tree, learning rate, rows per leaf.
     share
         Share of the features that a tree is given.
     """
 
+    former: ClassVar[dict[str, str]] = {"rate": "lr"}
+
     rows: int = 25_000
     trees: int = 80
     leaves: int = 12
-    rate: float = 0.06
+    lr: float = 0.06
     least_rows: int = 30
     share: float = 0.3
 
@@ -171,7 +174,7 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
     rising = [int(name.startswith(("score_", "p_this"))) for name in x]
     parameters = {
         "objective": "binary",
-        "learning_rate": config.rate,
+        "learning_rate": config.lr,
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.least_rows,
         # Thresholds drawn at random (Geurts et al. 2006): the best ones know the few donors by heart.

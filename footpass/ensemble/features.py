@@ -18,7 +18,7 @@ FADE = 10  # frames in which the weight of a neighbour falls by e
 CHAIN = 14  # candidates that are looked at before and after in the chain of possession
 
 
-BREAK = 800  # frames without an event that end a chain
+CHAIN_BREAK = 800  # frames without an event that end a chain
 
 
 GAPS = (4, 8, 14, 22, 35, 60, 100, 200)  # frames: edges between the bins of gaps
@@ -131,7 +131,7 @@ def _chain(line: Timeline, p: np.ndarray, ratios: np.ndarray) -> Iterator[tuple[
             apart = np.abs(line.place[j] - line.place)
             relation = line.relation(rows, j)
             # The same player within 3 frames is another reading of the same moment.
-            valid &= (apart < BREAK) & ~((relation == SAME_PLAYER) & (apart <= 3))
+            valid &= (apart < CHAIN_BREAK) & ~((relation == SAME_PLAYER) & (apart <= 3))
             weight = np.where(valid, open_ * happens[j], 0)
             open_ = np.where(valid, open_ * (1 - happens[j]), open_)
             kind[rows, line.cls[j], relation] += weight

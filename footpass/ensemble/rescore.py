@@ -1,9 +1,9 @@
 """Learned re-scoring: which of several models' events are true, decided in the light of all of them.
 
 1. Candidates are the union of the models' events, each model's delay taken off (`ensemble.features`).
-2. The matches with predictions and ground truth are two folds. Patches of the detections of each are
-   pasted onto half of the further ground truth (`simulate.copy_paste`), so each fold has its own real and
-   simulated rows, and no detection is in both.
+2. The matches with predictions and ground truth are two folds. Snippets of the detections of each are
+   pasted onto half of the further ground truth (`simulate.copy_paste`), so each fold has its own real
+   and simulated rows, and no detection is in both.
 3. In stages, each fold's classifiers give the *other* fold's rows probabilities, from which the next
    stage's features are made: first logistic regression on the scores, then boosted trees on everything,
    the likely chain of possession before and after included.
@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import lightgbm as lgb
 import numpy as np
@@ -47,9 +48,9 @@ from footpass.events import halves_of, load_json, match_of, select_halves
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 from footpass.simulate import copy_paste
-from footpass.simulate.copy_paste import PatchConfig, cut_patches, paste
+from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
 
-FORMAT = "footpass rescore 3"
+RESCORE_FORMAT = "footpass rescore 3"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,11 @@ class RescoreConfig:
         Weight of a row that is not simulated.
     without
         Beginnings of the names of features that are left out.
-    boosting, patches
+    boosting, snippets
         Settings of the trees and of the simulated detections.
     """
+
+    former: ClassVar[dict[str, str]] = {"patches": "snippets"}
 
     train_matches: int | None = None
     repeats: int = 6
@@ -79,17 +82,17 @@ class RescoreConfig:
     real_weight: float = 8.0
     without: tuple[str, ...] = ()
     boosting: Boosting = field(default_factory=Boosting)
-    patches: PatchConfig = field(default_factory=PatchConfig)
+    snippets: CopyPasteConfig = field(default_factory=CopyPasteConfig)
 
 
-PROFILES = {
-    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, rate=0.3)),
+RESCORE_CONFIGS = {
+    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, lr=0.3)),
     "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
     "study": RescoreConfig(),
 }
 
 
-PROFILES["paper"] = PROFILES["study"]
+RESCORE_CONFIGS["paper"] = RESCORE_CONFIGS["study"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def fit(
     DataError
         If there are fewer than two halves to fit on, or none of train, or a table is of other halves.
     """
-    config = config or PROFILES["study"]
+    config = config or RESCORE_CONFIGS["study"]
     for number, table in enumerate(tables, 1):
         _meets(table, truth, f"prediction file {number}", "the ground truth")
     shared = set(halves_of(truth)) & set(halves_of(train_truth))
@@ -219,10 +222,10 @@ def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         Prediction table; all scores are above the official threshold, since what is kept is kept.
     """
     table, p = probabilities(rescorer, tables)
-    return decode(table, p, rescorer.recall)
+    return choose(table, p, rescorer.recall)
 
 
-def decode(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
+def choose(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
     """Keep, per class, the k likeliest candidates with the highest expected F1.
 
     That is 2 * (sum of their probabilities) / (k + N), where N, the number of true events, is the sum of
@@ -275,7 +278,7 @@ def rescore_lomo(
     (pd.DataFrame, dict)
         Prediction table, and the pipeline of every match.
     """
-    config = config or PROFILES["study"]
+    config = config or RESCORE_CONFIGS["study"]
 
     def fit_cached(inputs: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> Rescorer:
         tables = list(inputs.values())
@@ -296,7 +299,7 @@ def rescore_lomo(
 def save(rescorer: Rescorer, path: str | Path) -> None:
     """Write a fitted pipeline as JSON, atomically: numbers and LightGBM's own text, no code."""
     content = {
-        "format": FORMAT,
+        "format": RESCORE_FORMAT,
         "config": asdict(rescorer.config),
         "delays": rescorer.delays,
         "ratios": rescorer.ratios.tolist(),
@@ -317,7 +320,7 @@ def load(path: str | Path) -> Rescorer:
         If the file is not one.
     """
     content = load_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != RESCORE_FORMAT:
         raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")
     try:
         rescorer = Rescorer(
@@ -423,7 +426,7 @@ def _training_rows(
         others = set(chosen[fold::2])
         wanted = select_halves(train_truth, [h for h in halves_of(train_truth) if match_of(h) in others])
         if len(wanted):
-            pasted = paste(cut_patches(known, real, config.patches), wanted, rng, config.patches)
+            pasted = paste(cut_snippets(known, real, config.snippets), wanted, rng, config.snippets)
             sets.append(_rows(pasted, wanted, fold, True, 1.0))
     return sets
 

@@ -24,7 +24,7 @@ from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
 from footpass.experiments.stages import Busy, Stage, Study
 from footpass.files import PROJECT, DataError
-from footpass.metrics import SPLITS, Evaluation, bootstrap, evaluate
+from footpass.metrics import SUBSETS, Evaluation, bootstrap, evaluate
 from footpass.postprocess.evidence import load_logits
 from footpass.postprocess.search import fit_postprocess, search
 from footpass.postprocess.steps import PostprocessConfig, postprocess
@@ -186,7 +186,7 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     truth = study.truth["val"]
     if row.rescore:
         tables = {"events": events, "detector": study.predict(detector, "val")}
-        config = rescore.PROFILES["demo"]
+        config = rescore.RESCORE_CONFIGS["demo"]
         return rescore.rescore_lomo(tables, truth, study.truth["train"], config, seed)[0]
     if not (row.postprocess or row.ensemble):
         return events
@@ -252,7 +252,7 @@ def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
         row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
         row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
         row["micro F1"] = np.mean([run.counts.micro["f1"] for run in runs])
-        for split in SPLITS:
+        for split in SUBSETS:
             recalls = [run.splits()[split].micro["recall"] for run in runs]
             row[f"recall, {split.replace('_', ' ')}"] = np.mean(recalls)
         rows.append(row)

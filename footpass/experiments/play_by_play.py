@@ -21,23 +21,29 @@ from footpass.events import class_counts, halves_of, match_of
 from footpass.models.dst import DSTConfig
 from footpass.postprocess.evidence import as_evidence
 from footpass.postprocess.steps import Refine, refine
-from footpass.sequence.decode import load_dst, write_events
+from footpass.sequence.decode import load_dst, predict_events
 from footpass.sequence.recipes import AnyDST, DSTRecipe
 from footpass.sequence.sources import Detected, detected
 from footpass.sequence.train import train_dst
 from footpass.sequence.windows import WindowConfig
-from footpass.simulate.copy_paste import Patches, cut_patches, paste
+from footpass.simulate.copy_paste import Snippets, cut_snippets, paste
 from footpass.training.checkpoints import LAST
 from footpass.training.config import TrainConfig
 
 
 def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: Any) -> DSTRecipe:
-    windows = WindowConfig(sizes.span, per_half, augment="players", sparse=True)
+    windows = WindowConfig(sizes.window_length, per_half, augment="players", sparse=True)
     return DSTRecipe(sizes, windows, train, **more)
 
 
 _SMALL = DSTConfig(
-    span=375, width=128, heads=4, encoder_layers=2, decoder_layers=2, feedforward=512, dropout=0.0
+    window_length=375,
+    width=128,
+    heads=4,
+    encoder_layers=2,
+    decoder_layers=2,
+    feedforward=512,
+    dropout=0.0,
 )
 
 
@@ -46,12 +52,12 @@ BEAMS = 3  # of decoding, where every event counts
 
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
     "smoke": _from_detections(
-        replace(_SMALL, span=100, width=32, feedforward=64),
+        replace(_SMALL, window_length=100, width=32, feedforward=64),
         4,
-        TrainConfig(epochs=1, batch=8, rates={"": 1e-3}),
+        TrainConfig(epochs=1, batch=8, lr={"": 1e-3}),
     ),
     "demo": _from_detections(
-        _SMALL, 100, TrainConfig(epochs=12, batch=32, rates={"": 1e-3}, warmup=50, clip=1.0)
+        _SMALL, 100, TrainConfig(epochs=12, batch=32, lr={"": 1e-3}, warmup=50, max_grad_norm=1.0)
     ),
     "study": _from_detections(
         _SMALL,
@@ -60,33 +66,33 @@ PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
             epochs=10,
             batch=32,
             accumulate=2,
-            rates={"": 1e-3},
+            lr={"": 1e-3},
             warmup=150,
             milestones=(6, 8),
             decay=0.3,
-            clip=1.0,
+            max_grad_norm=1.0,
         ),
         weighting="sqrt",
     ),
 }
 
 
-def pasted(truth: pd.DataFrame, patches: Patches, seed: Sequence[int]) -> dict[str, Detected]:
+def pasted(truth: pd.DataFrame, snippets: Snippets, seed: Sequence[int]) -> dict[str, Detected]:
     """Halves of ``truth`` with detections that are drawn by the seed."""
-    return detected(paste(patches, truth, np.random.default_rng(seed)), truth)
+    return detected(paste(snippets, truth, np.random.default_rng(seed)), truth)
 
 
 def train_on_play_by_play(
     recipe: DSTRecipe,
     train_truth: pd.DataFrame,
-    patches: Patches,
+    snippets: Snippets,
     run_dir: str | Path,
     device: torch.device | str = "cpu",
 ) -> AnyDST:
     """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
     train_dst(
         recipe,
-        lambda epoch: pasted(train_truth, patches, (recipe.train.seed, epoch)),
+        lambda epoch: pasted(train_truth, snippets, (recipe.train.seed, epoch)),
         class_counts(train_truth),
         run_dir,
         device,
@@ -120,13 +126,13 @@ def leave_one_match_out(
 
     def fit(inputs: Inputs, known: pd.DataFrame) -> AnyDST:
         fitted_on = dict.fromkeys(match_of(half) for half in halves_of(known))
-        patches = cut_patches(known, list(inputs.values()))
+        snippets = cut_snippets(known, list(inputs.values()))
         folder = Path(run_dir, "+".join(fitted_on))
-        return train_on_play_by_play(recipe, train_truth, patches, folder, device)
+        return train_on_play_by_play(recipe, train_truth, snippets, folder, device)
 
     def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()
-        events = write_events(
+        events = predict_events(
             model, detected(list(inputs.values())), recipe.windows, batch=64, beams=BEAMS
         )
         # A detector keeps one detection of a player and class within `NMS_WINDOW` frames, so an event

@@ -19,28 +19,28 @@ from footpass.simulate.logits import simulate_logits
 from footpass.simulate.season import write_season
 
 
-def rehearse_dst(
+def pretrain_dst(
     recipe: DSTRecipe, run_dir: str | Path, device: torch.device | str = "cpu"
 ) -> list[dict]:
-    """Train a DST on simulated matches, as its recipe's rehearsal says; rows as of `train_dst`.
+    """Train a DST on simulated matches, as its recipe's pre-training says; rows as of `train_dst`.
 
     The matches are kept in ``run_dir``, and are not those of a default season.
     """
-    rehearsal, season = recipe.rehearsal, Path(run_dir, "season")
-    if rehearsal is None:
-        raise DataError("a recipe without a rehearsal: nothing to train on")
+    pretraining, season = recipe.pretraining, Path(run_dir, "season")
+    if pretraining is None:
+        raise DataError("a recipe without pre-training: nothing to train on")
     make_folder(season)
     with locked(season):  # of several processes, the first simulates
         if not (season / tactical_path("train")).is_file():
-            sizes = rehearsal.matches, rehearsal.minutes, _REHEARSAL_SEED
+            sizes = pretraining.matches, pretraining.minutes, _PRETRAINING_SEED
             write_season(season, *sizes, "train", video=False)
     halves = {}
     for number, (name, half) in enumerate(open_halves(season, "train").items()):
-        rng = np.random.default_rng([_REHEARSAL_SEED, number])
+        rng = np.random.default_rng([_PRETRAINING_SEED, number])
         halves[name] = Recorded(half, *simulate_logits(half, rng, FUSIONS[recipe.model.fusion]))
     counts = class_counts(concat(events_of(one.half) for one in halves.values()))
-    recipe = replace(recipe, train=rehearsal.train, weighting="none")
+    recipe = replace(recipe, train=pretraining.train, weighting="none")
     return train_dst(recipe, lambda epoch: halves, counts, run_dir, device)
 
 
-_REHEARSAL_SEED = 1000  # default seasons have seed 0
+_PRETRAINING_SEED = 1000  # default seasons have seed 0

@@ -22,7 +22,7 @@ class SeasonSize:
 
     Attributes
     ----------
-    unseen
+    held_out
         The last so many train matches are kept from the detectors: what these say of matches that they
         have learned from is too good to be learned from once more. 0: all matches serve both.
     highlights
@@ -34,14 +34,14 @@ class SeasonSize:
     val: int
     minutes: float
     seed: int = 0
-    unseen: int = 0
+    held_out: int = 0
     highlights: int = 0
 
 
 SEASON_SIZES = {
     "smoke": SeasonSize(train=1, val=2, minutes=0.4),
     "demo": SeasonSize(train=2, val=2, minutes=2.0),
-    "study": SeasonSize(train=6, val=2, minutes=15.0, unseen=3, highlights=20),
+    "study": SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=20),
 }
 
 

@@ -46,14 +46,13 @@ from footpass.events import (
     select_halves,
     write_events,
 )
-from footpass.experiments.pretraining import rehearse_dst
+from footpass.experiments.pretraining import pretrain_dst
 from footpass.experiments.season import Season
 from footpass.files import DataError, locked, make_folder
 from footpass.metrics import evaluate
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
-from footpass.sequence.decode import load_dst
-from footpass.sequence.decode import write_events as write_sequences
+from footpass.sequence.decode import load_dst, predict_events
 from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
 from footpass.sequence.sources import Recorded
 from footpass.sequence.train import sequence_loss, train_dst
@@ -65,7 +64,7 @@ from footpass.training.loop import Loss
 log = logging.getLogger(__name__)
 
 
-_ALONE = 5  # times the epochs, of a DST without a rehearsal
+_ALONE = 5  # times the epochs, of a DST without a pre-training
 
 
 _RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
@@ -82,7 +81,7 @@ class Stage:
     Attributes
     ----------
     start
-        The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's rehearsal.
+        The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
     """
 
     name: str
@@ -96,7 +95,7 @@ class Stage:
         return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
 
     @property
-    def everyone(self) -> bool:
+    def without_box(self) -> bool:
         """Whether it speaks of players without a box too."""
         return self.name == "gnn"
 
@@ -158,26 +157,26 @@ class Study:
         }
 
     @cached_property
-    def lessons(self) -> dict[str, Footage]:
+    def training_footage(self) -> dict[str, Footage]:
         """What the detectors learn from: train matches, and highlights of more where there are some."""
-        unseen = self._unseen
+        held_out = self._held_out
         footage = self.footage["train"] | self.season.highlights()
-        return {name: entry for name, entry in footage.items() if name not in unseen}
+        return {name: entry for name, entry in footage.items() if name not in held_out}
 
     def watched(self, split: str) -> dict[str, Footage]:
         """Halves of a split that detectors watch from end to end; of train, those they never learned."""
         footage = self.footage[split]
-        unseen = self._unseen if split == "train" else None
-        return {name: entry for name, entry in footage.items() if not unseen or name in unseen}
+        held_out = self._held_out if split == "train" else None
+        return {name: entry for name, entry in footage.items() if not held_out or name in held_out}
 
     @property
     def _chosen_on(self) -> dict[str, Footage]:
         """What a detector's best epoch is chosen on: train matches kept from it, or else val."""
-        return self.watched("train") if self._unseen else self.footage["val"]
+        return self.watched("train") if self._held_out else self.footage["val"]
 
     @cached_property
-    def _unseen(self) -> set[str]:
-        count = self.season.size.unseen if self.season.size else 0
+    def _held_out(self) -> set[str]:
+        count = self.season.size.held_out if self.season.size else 0
         halves = self.footage["train"]
         matches = list(dict.fromkeys(map(match_of, halves)))
         return {name for name in halves if match_of(name) in matches[len(matches) - count :]}
@@ -185,7 +184,7 @@ class Study:
     @cached_property
     def _season_mark(self) -> str:
         digest = hashlib.sha256()
-        for part in (*self.footage.values(), self.lessons):
+        for part in (*self.footage.values(), self.training_footage):
             for name, entry in part.items():
                 half = entry.half
                 digest.update(f"{name} {half.first_frame} {half.end_frame}".encode())
@@ -201,7 +200,7 @@ class Study:
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, kinetics = self._chosen_on, self.kinetics
         with self.stage("taad", recipe, str(kinetics), *val) as run:
-            rows = train_taad(recipe, self.lessons, val, run, self.device, kinetics)
+            rows = train_taad(recipe, self.training_footage, val, run, self.device, kinetics)
         return Stage("taad", run, rows)
 
     @_once
@@ -211,47 +210,47 @@ class Study:
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, start = self._chosen_on, self.taad(seed)
         with self.stage("gnn", recipe, start.dir.name, *val) as run:
-            rows = train_gnn(recipe, self.lessons, val, run, self.device, start.checkpoint)
+            rows = train_gnn(recipe, self.training_footage, val, run, self.device, start.checkpoint)
         return Stage("gnn", run, rows, start)
 
     @_once
     def dst(
-        self, fusion: str = "none", weighting: str = "none", seed: int = 0, rehearsed: bool = True
+        self, fusion: str = "none", weighting: str = "none", seed: int = 0, pretrained: bool = True
     ) -> Stage:
         """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
 
         Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
-        seed 0, whatever its own seed. One that is not ``rehearsed`` learns from the season alone, with
-        the rehearsal's learning rates and for `_ALONE` times as many epochs.
+        seed 0, whatever its own seed. One that is not ``pretrained`` learns from the season alone, with
+        the pre-training's learning rates and for `_ALONE` times as many epochs.
         """
         recipe = self._dst_recipe(fusion)
-        if recipe.rehearsal and not rehearsed:
+        if recipe.pretraining and not pretrained:
             epochs = _ALONE * recipe.train.epochs
-            alone = replace(recipe.rehearsal.train, epochs=epochs, milestones=(2 * epochs // 3,))
-            recipe = replace(recipe, rehearsal=None, train=alone)
+            alone = replace(recipe.pretraining.train, epochs=epochs, milestones=(2 * epochs // 3,))
+            recipe = replace(recipe, pretraining=None, train=alone)
         train = replace(recipe.train, seed=seed)
         recipe = replace(recipe, train=train, weighting=weighting)
         depends = [stage.dir.name for stage in self._detectors(fusion)]
         depends += self.watched("train")  # the halves whose logits it learns from
-        rehearsal = self.rehearsal(fusion) if recipe.rehearsal else None
-        start = rehearsal.checkpoint if rehearsal else None
+        pretraining = self.pretraining(fusion) if recipe.pretraining else None
+        start = pretraining.checkpoint if pretraining else None
         with self.stage("dst", recipe, *depends) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
-        return Stage("dst", run, rows, rehearsal)
+        return Stage("dst", run, rows, pretraining)
 
     @_once
-    def rehearsal(self, fusion: str = "none") -> Stage:
+    def pretraining(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = self._dst_recipe(fusion)
-        if recipe.rehearsal is None or not isinstance(recipe.model, PlayerDSTConfig):
-            raise DataError(f"profile {self.profile}: its DST has no rehearsal")
+        if recipe.pretraining is None or not isinstance(recipe.model, PlayerDSTConfig):
+            raise DataError(f"profile {self.profile}: its DST has no pre-training")
         sizes = replace(recipe.model, forget=PlayerDSTConfig().forget)  # made-up detectors are not
-        recipe = replace(recipe, model=sizes, train=recipe.rehearsal.train)
-        with self.stage("rehearsal", recipe) as run:
-            rows = rehearse_dst(recipe, run, self.device)
-        return Stage("rehearsal", run, rows)
+        recipe = replace(recipe, model=sizes, train=recipe.pretraining.train)
+        with self.stage("pretraining", recipe) as run:
+            rows = pretrain_dst(recipe, run, self.device)
+        return Stage("pretraining", run, rows)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
         recipe = DST_RECIPES[self.profile]
@@ -296,7 +295,7 @@ class Study:
         smooth
             Without, the offsets alone are fitted: to see what each is worth.
         """
-        if not self._unseen:
+        if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
         if not path.is_file():
@@ -304,7 +303,7 @@ class Study:
             halves = {name: entry.half for name, entry in self.watched("train").items()}
             truth = select_halves(self.truth["train"], halves)
             store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
-            fitted = adjustment_from_store(store, halves, truth, stage.everyone, smoothings)
+            fitted = adjustment_from_store(store, halves, truth, stage.without_box, smoothings)
             with self.locked(stage.dir):
                 write_adjustment(fitted, path)
         return read_adjustment(path)
@@ -314,13 +313,13 @@ class Study:
         halves = {name: entry.half for name, entry in self.watched("val").items()}
         self.predict(stage, "val")
         parts = {"none": UNADJUSTED}
-        if self._unseen:
+        if self._held_out:
             parts |= {"offsets": self.adjustment(stage, smooth=False)}
             parts |= {"offsets and smoothing": self.adjustment(stage)}
         rows = {}
         for part, adjustment in parts.items():
             store = logits_path(stage.dir, "val")
-            events = events_from_store(store, halves, stage.everyone, adjustment)
+            events = events_from_store(store, halves, stage.without_box, adjustment)
             result = evaluate(events, self.truth["val"])
             rows[part] = {
                 "smoothing": adjustment.smoothing,
@@ -336,7 +335,7 @@ class Study:
             if not path.is_file():
                 model, windows = load_dst(stage.checkpoint)
                 halves = self.recorded(split, model.config.fusion)
-                write_events(write_sequences(model.to(self.device), halves, windows, batch=64), path)
+                write_events(predict_events(model.to(self.device), halves, windows, batch=64), path)
         return read_predictions(path)
 
     def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
@@ -350,11 +349,11 @@ class Study:
         detector, config = load_detector(stage.checkpoint)
         recipe = _RECIPES[stage.name][self.profile]
         halves = list(self.footage["val"].values())
-        events = learnable_events([f.half for f in halves], config.frames, detector.everyone)
+        events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
         clips = ClipDataset(halves, config, recipe.augmentation, events=events)
         batch = next(iter(DataLoader(clips, recipe.train.batch)))
         gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
-        loss = ClipLoss(recipe.background, gamma, detector.everyone)
+        loss = ClipLoss(recipe.background, gamma, detector.without_box)
         return detector.to(self.device), loss, batch, recipe.train.precision
 
     @contextmanager

@@ -8,7 +8,7 @@ decoding can keep keys and values.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ class DSTConfig:
 
     Attributes
     ----------
-    span
+    window_length
         Frames of the longest window.
     fusion
         ``"none"`` reads TAAD's logits, ``"concat"`` those of TAAD + GNN beside them (arXiv 2606.09679).
@@ -51,7 +51,9 @@ class DSTConfig:
         Whether the decoder is kept from padded frames; the published one is not.
     """
 
-    span: int = 750
+    former: ClassVar[dict[str, str]] = {"span": "window_length"}
+
+    window_length: int = 750
     fusion: str = "none"
     width: int = 512
     heads: int = 8
@@ -74,7 +76,7 @@ class DSTConfig:
 
 
 class TokenLogits(NamedTuple):
-    """Logits of the three heads: ``(B, L, 10)``, ``(B, L, 27)`` and ``(B, L, span + 2)``."""
+    """Logits of the three heads: ``(B, L, 10)``, ``(B, L, 27)`` and ``(B, L, window_length + 2)``."""
 
     action: Tensor
     slot: Tensor
@@ -108,10 +110,10 @@ class DST(nn.Module):
         width = config.width
         self.read = nn.Linear(config.inputs, width)
         # A linear layer on one-hot numbers is a table: look the row up, build no one-hot.
-        self.read_frame = nn.Embedding(config.span + 2, width)  # the last for padding
+        self.read_frame = nn.Embedding(config.window_length + 2, width)  # the last for padding
         self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
         self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
-        self.write_frame = nn.Embedding(config.span + 2, width)  # 0 for SOS, the last for EOS
+        self.write_frame = nn.Embedding(config.window_length + 2, width)  # 0 for SOS, the last for EOS
         self.encoder = nn.ModuleList(
             TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
         )
@@ -120,7 +122,7 @@ class DST(nn.Module):
             TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
         )
         self.decoder_norm = nn.LayerNorm(width)
-        self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.span + 2)
+        self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.window_length + 2)
         # What is added up must be heard: next to the frame's code, whose sines reach 1, the public start
         # of 0.02 leaves slots unlearned for hundreds of steps. The numbers of frames add little to it.
         for table, loud in (
@@ -132,7 +134,7 @@ class DST(nn.Module):
             nn.init.normal_(table.weight, std=loud)
         # A frame is first recognised by its code, so that neighbours are alike from the start.
         with torch.no_grad():
-            code = frame_code(torch.arange(config.span + 2), width)
+            code = frame_code(torch.arange(config.window_length + 2), width)
             self.heads.weight[-len(code) :] = 0.8 * (width / 2) ** -0.5 * code
 
     def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> TokenLogits:
@@ -143,7 +145,7 @@ class DST(nn.Module):
         features
             ``(B, T, inputs)`` of each frame (`sequence.tokens.window_features`).
         frames
-            ``(B, T)`` int, 1..span, `PAD_FRAME` for padding.
+            ``(B, T)`` int, 1..window_length, `PAD_FRAME` for padding.
         tokens
             ``(B, L, 3)`` int, SOS first; padding after the last. What padding gives means nothing.
         """
@@ -159,7 +161,7 @@ class DST(nn.Module):
         """``(B, T, width)`` of what was read, and the mask of `Memory`."""
         real = frames != PAD_FRAME
         mask = None if real.all() else real[:, None, None, :]
-        x = self.read(features) + self.read_frame(frames.where(real, self.config.span + 1))
+        x = self.read(features) + self.read_frame(frames.where(real, self.config.window_length + 1))
         x = x + frame_code(frames, self.config.width)  # (B, T, width)
         for layer in layers_of(self.encoder):
             x = layer(x, layer.attention.keys_values(x), mask)
@@ -191,7 +193,7 @@ class DST(nn.Module):
                 keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
             x = layer(x, keys_values, causal=past is None, memory=(memory.keys_values[i], memory.mask))
             present.append(keys_values)
-        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.span + 2)
+        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.window_length + 2)
         return TokenLogits(*self.heads(self.decoder_norm(x)).split(sizes, dim=-1)), present
 
     @torch.no_grad()
@@ -231,9 +233,9 @@ class DST(nn.Module):
         total[:, 0] = 0.0  # all beams begin alike: only the first may have children
         length = torch.zeros(shape, device=device)  # tokens, EOS too
         done = torch.zeros(shape, dtype=torch.bool, device=device)
-        number = torch.arange(self.config.span + 2, device=device)
-        elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, span + 2)
-        end = torch.tensor([EOS, NO_SLOT, self.config.span + 1], device=device)
+        number = torch.arange(self.config.window_length + 2, device=device)
+        elsewhere = (number < 1) | (number > memory.length[:, None, None])  # (B, 1, window_length + 2)
+        end = torch.tensor([EOS, NO_SLOT, self.config.window_length + 1], device=device)
         past = None
         # One step more, for the end, tells between several sequences; of a single one it would be cut.
         for _ in range(max_events + (beams > 1)):
@@ -278,7 +280,7 @@ class DST(nn.Module):
         """
         state = dict(public)
         ours = {}
-        table = state.pop("encoder_embedding.weight").T  # (inputs + span + 2, width)
+        table = state.pop("encoder_embedding.weight").T  # (inputs + window_length + 2, width)
         frames = len(state["timestamp_output_projection.bias"])
         ours["read.weight"], ours["read_frame.weight"] = table[:-frames].T, table[-frames:]
         ours["read.bias"] = state.pop("encoder_embedding.bias")

@@ -138,7 +138,7 @@ class TAADGNN(nn.Module):
     What is not present reaches nobody: its values, whatever they are, never change another output.
     """
 
-    everyone = True  # can it say what a player does who has no box?
+    without_box = True  # can it say what a player does who has no box?
 
     def __init__(self, config: GNNConfig) -> None:
         super().__init__()

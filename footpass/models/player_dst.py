@@ -8,7 +8,7 @@ with a probability that follows from its hazard, step by step, and then has a pl
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +64,7 @@ class PlayerDSTConfig:
 
     Attributes
     ----------
-    span
+    window_length
         Frames of the longest window.
     fusion
         As of `DSTConfig`: how many logit volumes are read.
@@ -75,13 +75,19 @@ class PlayerDSTConfig:
     forget
         Share of players whose evidence is hidden from a window in training: of the halves that it
         was trained on, a detector's logits look better than of others.
-    games
+    samples
         Games that are drawn of a window to decode it.
-    least
+    min_probability
         Share of the games in which an event has to happen to be written.
     """
 
-    span: int = 375
+    former: ClassVar[dict[str, str]] = {
+        "span": "window_length",
+        "games": "samples",
+        "least": "min_probability",
+    }
+
+    window_length: int = 375
     fusion: str = "none"
     step: int = 5
     player: int = 24
@@ -92,8 +98,8 @@ class PlayerDSTConfig:
     feedforward: int = 128
     dropout: float = 0.1
     forget: float = 0.15
-    games: int = 64
-    least: float = SCORE_THRESHOLD
+    samples: int = 64
+    min_probability: float = SCORE_THRESHOLD
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
@@ -157,7 +163,7 @@ class Answers(NamedTuple):
 class Prior(nn.Module):
     """What is said before anything was understood: the detectors' log-odds, and the last event's habits.
 
-    A handful of numbers that may learn much faster than the rest (`rates` of `TrainConfig`).
+    A handful of numbers that may learn much faster than the rest (`lr` of `TrainConfig`).
     """
 
     def __init__(self, volumes: int) -> None:
@@ -368,7 +374,7 @@ class PlayerDST(nn.Module):
         found = [(none, none, none, mass.new_zeros(0))]
         while True:
             best, at = likely.max(-1)  # (B, 208)
-            window, which = (best >= self.config.least).nonzero(as_tuple=True)
+            window, which = (best >= self.config.min_probability).nonzero(as_tuple=True)
             if not len(window):
                 break
             away = (number - at[window, which][:, None]).abs()  # (N, n)
@@ -390,7 +396,7 @@ class PlayerDST(nn.Module):
         The mean over the games that are drawn; of a drawn step, it takes the probabilities of all
         players and classes rather than the ones drawn, which varies less.
         """
-        read, count = self.read(features, frames), self.config.games
+        read, count = self.read(features, frames), self.config.samples
         batch, steps = read.hazard.shape
         dice = torch.Generator(features.device).manual_seed(0)
         window = torch.arange(batch, device=features.device)[:, None].expand(batch, count)

@@ -157,7 +157,7 @@ def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
 class TAAD(nn.Module):
     """Logits of each class for each tracklet and frame, from pixels alone."""
 
-    everyone = False  # can it say what a player does who has no box?
+    without_box = False  # can it say what a player does who has no box?
 
     def __init__(self, config: TAADConfig) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class TAAD(nn.Module):
     def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor, *game_state: Tensor) -> Tensor:
         """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`.
 
-        The game state (`clips.Inputs`) is not read.
+        The game state (`detectors.inputs.ModelInputs`) is not read.
         """
         x = self.features(clip, boxes, visible)  # (B, M, T, width)
         clips, players = x.shape[:2]

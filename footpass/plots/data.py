@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from footpass.data.statistics import LEVELS, RELATIONS, Statistics
+from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
 from footpass.events import match_of
 from footpass.metrics import Evaluation
 from footpass.models.losses import WEIGHTINGS, class_weights
@@ -14,7 +14,7 @@ from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS
 
 
-def class_counts(truth: pd.DataFrame) -> Figure:
+def class_count_bars(truth: pd.DataFrame) -> Figure:
     """Events per class on a logarithmic axis: all, with a box, live."""
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
     parts = {
@@ -90,7 +90,7 @@ def spread_over_matches(truth: pd.DataFrame) -> Figure:
 def gaps(statistics: Statistics) -> Figure:
     """Time to the next event, by who acts next: cumulative share, from the gap quantiles."""
     figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for relation, name in enumerate(RELATIONS):
+    for relation, name in enumerate(ACTOR_RELATIONS):
         axes.plot(*_gap_shares(statistics, relation), label=name)
     axes.set_xscale("log")
     axes.set_xlabel("seconds to the next event")
@@ -105,7 +105,7 @@ def gaps(statistics: Statistics) -> Figure:
 def transition_matrix(statistics: Statistics) -> Figure:
     """Probability of the next (relation, class) after each class, one panel a relation."""
     figure, panels = plt.subplots(
-        1, len(RELATIONS), figsize=(10, 3.4), sharey=True, layout="constrained"
+        1, len(ACTOR_RELATIONS), figsize=(10, 3.4), sharey=True, layout="constrained"
     )
     share = _transition_shares(statistics)
     for relation, axes in enumerate(panels):
@@ -123,13 +123,13 @@ def transition_matrix(statistics: Statistics) -> Figure:
             )
         axes.set_xticks(range(len(ACTIONS)), ACTION_LABELS, rotation=60, ha="right", fontsize=8)
         axes.set_yticks(range(len(ACTIONS)), ACTION_LABELS, fontsize=8)
-        axes.set_title(f"next: {RELATIONS[relation]}", fontsize=9)
+        axes.set_title(f"next: {ACTOR_RELATIONS[relation]}", fontsize=9)
     panels[0].set_ylabel("after")
     figure.colorbar(image, ax=panels, label="% of the row (all panels)", shrink=0.8)
     return figure
 
 
-def transition_graph(statistics: Statistics, least: float = 0.05) -> Figure:
+def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
     """Classes as nodes (size: how frequent), likely transitions as arrows (width: how likely)."""
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
     share = _transition_shares(statistics)
@@ -139,7 +139,7 @@ def transition_graph(statistics: Statistics, least: float = 0.05) -> Figure:
     for i, source in enumerate(ACTION_LABELS):
         for j, target in enumerate(ACTION_LABELS):
             total = share[i, :, j].sum()
-            if total >= least:
+            if total >= min_share:
                 likeliest = int(share[i, :, j].argmax())
                 graph.add_edge(source, target, weight=total, colour=colours[likeliest])
     place = nx.circular_layout(graph)
@@ -159,7 +159,7 @@ def transition_graph(statistics: Statistics, least: float = 0.05) -> Figure:
         alpha=0.75,
         ax=axes,
     )
-    for relation, colour in zip(RELATIONS, colours, strict=True):
+    for relation, colour in zip(ACTOR_RELATIONS, colours, strict=True):
         axes.plot(
             [],
             [],
@@ -257,7 +257,7 @@ def real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
 def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
     """Time to the next event, by who acts next: real (full) and simulated (dashed)."""
     figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for relation, (name, colour) in enumerate(zip(RELATIONS, BY_CLASS, strict=False)):
+    for relation, (name, colour) in enumerate(zip(ACTOR_RELATIONS, BY_CLASS, strict=False)):
         axes.plot(*_gap_shares(real, relation), color=colour, label=name)
         axes.plot(*_gap_shares(simulated, relation), color=colour, ls="--", label=f"{name}, simulated")
     axes.set_xscale("log")
@@ -274,7 +274,7 @@ def _gap_shares(statistics: Statistics, relation: int) -> tuple[np.ndarray, np.n
     quantiles = statistics.gaps[:, relation]  # (A, A, L)
     grid = np.geomspace(1, 2000, 300)
     share = sum(
-        weight[i, j] * np.interp(grid, quantiles[i, j], LEVELS, left=0)
+        weight[i, j] * np.interp(grid, quantiles[i, j], GAP_LEVELS, left=0)
         for i, j in zip(*np.nonzero(weight), strict=True)
     )
     return grid / FPS, 100 * share / max(weight.sum(), 1)

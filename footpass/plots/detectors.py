@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
-from footpass.detectors.inputs import Inputs
+from footpass.detectors.inputs import ModelInputs
 from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
 from footpass.plots.views import overlay
@@ -39,7 +39,7 @@ def learning_curves(rows: list[dict]) -> Figure:
     return figure
 
 
-def clips_as_seen(rows: dict[str, Inputs], frames: Iterable[int]) -> Figure:
+def clips_as_seen(rows: dict[str, ModelInputs], frames: Iterable[int]) -> Figure:
     """Some frames of the first clip of several batches, as the model gets them, boxes included.
 
     The box of tracklet 0, for whose event the clip was drawn, is yellow.
@@ -102,7 +102,7 @@ def event_strip(
 
 
 def logit_traces(
-    logits: np.ndarray, half: HalfMatch, slots: Iterable[int], span: range, truth: pd.DataFrame
+    logits: np.ndarray, half: HalfMatch, slots: Iterable[int], window: range, truth: pd.DataFrame
 ) -> Figure:
     """Probability of each class over time for some players, with what truly happened.
 
@@ -112,7 +112,7 @@ def logit_traces(
         ``(9, 26, T)`` of the half's frames.
     slots
         One panel each.
-    span
+    window
         Absolute frames.
     truth
         Event table; a vertical line for each event of the half by who is in the slot.
@@ -121,16 +121,18 @@ def logit_traces(
     figure, panels = plt.subplots(
         len(slots), 1, figsize=(9, 1.3 * len(slots) + 0.8), sharex=True, sharey=True, squeeze=False
     )
-    at = slice(span.start - half.first_frame, span.stop - half.first_frame)
-    seconds = np.arange(span.start, span.stop) / FPS
+    at = slice(window.start - half.first_frame, window.stop - half.first_frame)
+    seconds = np.arange(window.start, window.stop) / FPS
     for axes, slot in zip(panels[:, 0], slots, strict=True):
         x = np.exp(logits[:, slot, at].astype(np.float32))  # (9, F)
         for probability, colour in zip((x / x.sum(axis=0))[1:], BY_CLASS, strict=True):
             axes.plot(seconds, probability, color=colour, lw=1.2)
         unseen = half.state[State.VISIBLE, slot, at] == 0
         axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
-        jersey = int(half.jersey_at(slot, span.start))
-        mine = truth[truth["frame"].between(span.start, span.stop - 1) & (truth["half"] == half.name)]
+        jersey = int(half.jersey_at(slot, window.start))
+        mine = truth[
+            truth["frame"].between(window.start, window.stop - 1) & (truth["half"] == half.name)
+        ]
         for event in mine.itertuples():
             if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
                 axes.axvline(event.frame / FPS, color=BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)

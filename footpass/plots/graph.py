@@ -50,10 +50,10 @@ def event_by_two_models(
     figure = plt.figure(figsize=(11, 3.6), layout="constrained")
     grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
     _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=110)
-    span = np.arange(
+    window = np.arange(
         max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
     )
-    at, seconds = span - half.first_frame, (span - event.frame) / FPS
+    at, seconds = window - half.first_frame, (window - event.frame) / FPS
     unseen = half.state[State.VISIBLE, slot, at] == 0
     for row, (name, volume) in enumerate(logits.items()):
         axes = figure.add_subplot(grid[row, 1])

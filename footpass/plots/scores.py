@@ -205,7 +205,7 @@ def importance(shares: pd.Series, most: int = 25) -> Figure:
     return figure
 
 
-def effects(table: pd.DataFrame) -> Figure:
+def effect_plot(table: pd.DataFrame) -> Figure:
     """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
     y = np.arange(len(table))[::-1]

@@ -142,7 +142,7 @@ def radar(
 def frames(
     view: str,
     half: HalfMatch,
-    span: range,
+    window: range,
     reader: VideoReader | None = None,
     truth: pd.DataFrame | None = None,
     predictions: pd.DataFrame | None = None,
@@ -151,7 +151,7 @@ def frames(
 
     Parameters
     ----------
-    span
+    window
         Absolute frames.
     reader
         The match's video, which ``overlay`` needs.
@@ -161,22 +161,22 @@ def frames(
     DataError
         If the half has not all of these frames, or the view has no video.
     """
-    if not len(span) or span.start < half.first_frame or span.stop > half.end_frame:
-        wanted = f"{span.start}..{span.stop - 1}"
+    if not len(window) or window.start < half.first_frame or window.stop > half.end_frame:
+        wanted = f"{window.start}..{window.stop - 1}"
         have = f"{half.first_frame}..{half.end_frame - 1}"
         raise DataError(f"half {half.name}: no frames {wanted}: it has {have}")
     if view == "radar":
-        return (radar(half, frame, truth, predictions) for frame in span)
+        return (radar(half, frame, truth, predictions) for frame in window)
     if view != "overlay":
         raise DataError(f"view {view!r} is neither overlay nor radar")
     if reader is None:
         raise DataError(f"half {half.name}: an overlay needs the match's video")
     clips = itertools.chain.from_iterable(
-        pictures for _, pictures in reader.windows(span.start, span.stop, 2 * FPS, 2 * FPS)
+        pictures for _, pictures in reader.windows(window.start, window.stop, 2 * FPS, 2 * FPS)
     )
     return (
         overlay(picture, half, frame, truth, predictions)
-        for frame, picture in zip(span, clips, strict=True)
+        for frame, picture in zip(window, clips, strict=True)
     )
 
 
@@ -190,8 +190,8 @@ def look(
     """Both views of one frame as a figure; the radar alone without a video."""
     pictures = [next(frames("radar", half, range(frame, frame + 1), None, truth, predictions))]
     if reader is not None:
-        span = range(frame, frame + 1)
-        pictures.insert(0, next(frames("overlay", half, span, reader, truth, predictions)))
+        window = range(frame, frame + 1)
+        pictures.insert(0, next(frames("overlay", half, window, reader, truth, predictions)))
     ratios = [picture.shape[1] / picture.shape[0] for picture in pictures]
     figure, axes = plt.subplots(
         1,

@@ -57,7 +57,7 @@ GRIDS = {
     ("gate", "window"): (3, 6, 12, 18, 25),
     ("refine", "offsets"): tuple(range(-4, 5)),
     ("refine", "window"): (0, 2, 4, 6, 9, 12),
-    ("refine", "least"): (0.0, 0.3, 0.5, 0.7),
+    ("refine", "min_strength"): (0.0, 0.3, 0.5, 0.7),
     ("nms", "window"): (0, 3, 6, 12, 25, 40),
 }
 
@@ -86,13 +86,13 @@ def search(per_class: bool = False) -> Search:
     return Search() if per_class else Search(per_class=False, own=0.5)
 
 
-FORMAT = "footpass postprocess 1"
+STEPS_FORMAT = "footpass postprocess 1"
 
 
 def save(config: PostprocessConfig, path: str | Path) -> None:
     """Write fitted steps as JSON."""
     with atomic_write(path) as stream:
-        json.dump({"format": FORMAT, "steps": plain(config)}, stream, indent=1)
+        json.dump({"format": STEPS_FORMAT, "steps": plain(config)}, stream, indent=1)
 
 
 def load(path: str | Path) -> PostprocessConfig:
@@ -104,8 +104,8 @@ def load(path: str | Path) -> PostprocessConfig:
         If it is no such file, or a value makes no sense.
     """
     content = load_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"{path}: no fitted steps ({FORMAT})")
+    if not isinstance(content, dict) or content.get("format") != STEPS_FORMAT:
+        raise DataError(f"{path}: no fitted steps ({STEPS_FORMAT})")
     try:
         return build(PostprocessConfig, content["steps"])
     except (DataError, TypeError, AttributeError, KeyError) as error:

@@ -12,7 +12,7 @@ Where nothing is known of a player, an event is neither dropped nor given to som
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,12 +57,14 @@ class Gate:
 class Refine:
     """Add the offset of the class (one of 8), then move to the evidence's peak within ``window`` frames.
 
-    Peaks weaker than ``least`` are not followed.
+    Peaks weaker than ``min_strength`` are not followed.
     """
+
+    former: ClassVar[dict[str, str]] = {"least": "min_strength"}
 
     offsets: tuple[int, ...] = (0,) * len(ACTIONS)
     window: int = 0
-    least: float = 0.0
+    min_strength: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self, "offsets")
@@ -154,7 +156,7 @@ def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed
     offset = np.array(config.offsets)[table["cls"].to_numpy() - ACTIONS[0]]
     shifted = table.assign(frame=(table["frame"] + offset).clip(lower=0))
     strength, peak = evidence.peak(shifted, config.window)
-    follow = (strength > 0) & (strength >= config.least)
+    follow = (strength > 0) & (strength >= config.min_strength)
     moved = shifted.assign(frame=np.where(follow, peak, shifted["frame"]))
     reason = np.where(follow, Reason.PEAK, Reason.OFFSET)
     return _processed("refine", table, moved, reason, strength=strength)

@@ -129,7 +129,7 @@ def read_match(
     return MatchData(half, truth, tables, positions, volume)
 
 
-def judge(result: Evaluation) -> pd.DataFrame:
+def verdicts(result: Evaluation) -> pd.DataFrame:
     """Predictions as the metric matched them, and what the others were meant to be.
 
     What the metric leaves over is matched again by its own rules, first whatever the class, then whoever
@@ -197,7 +197,7 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
             shown[name] = counted.assign(truth=-1, kind=Kind.UNJUDGED.value)
         else:
             results[name] = evaluate(table, match.truth)
-            shown[name] = judge(results[name])
+            shown[name] = verdicts(results[name])
     evidence = _evidence(match)
     truth = [] if match.truth is None else [match.truth]
     tables = [*truth, *shown.values(), *([] if evidence is None else [evidence])]

@@ -67,12 +67,12 @@ QUESTIONS = (
     Question(
         "What is real and what is synthetic?",
         "The videos and the tactical data are not public; where they are not at hand, a simulator of "
-        "the same statistics takes their place. There the sequence model rehearses on matches of that "
+        "the same statistics takes their place. There the sequence model pre-trains on matches of that "
         "same simulator, which flatters it: see what it is worth without.",
         (
             "report.tables.data",
-            "04_train_dst_gnn.metrics.unrehearsed_macro_f1",
-            "04_train_dst_gnn.metrics.rehearsal_gain",
+            "04_train_dst_gnn.metrics.not_pretrained_macro_f1",
+            "04_train_dst_gnn.metrics.pretraining_gain",
             "00_look_at_the_data.figures.events",
             "01_class_imbalance.figures.real_against_simulated",
         ),

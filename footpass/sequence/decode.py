@@ -58,7 +58,7 @@ def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) 
     }
 
 
-def write_events(
+def predict_events(
     model: AnyDST,
     halves: Mapping[str, Source],
     config: WindowConfig,
@@ -95,7 +95,7 @@ def write_events(
     DataError
         If the halves have not as many logit volumes as the model reads, or as in `Recorded.cut`.
     """
-    data = FixedWindows(halves, config, stride or max(1, config.span // 2))
+    data = FixedWindows(halves, config, stride or max(1, config.window_length // 2))
     device = next(model.parameters()).device
     model.eval()
     rows, codes, owners = [], [], []

@@ -12,7 +12,7 @@ AnyDST = DST | PlayerDST
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class Pretraining:
     """Matches that are simulated to learn from before the real ones, and how.
 
     Their detectors are made up too (`simulate.logits`); nothing in them comes from the data but
@@ -36,7 +36,7 @@ class DSTRecipe:
         Of the classes in the action loss (`losses.WEIGHTINGS`).
     smoothing
         Of labels (`losses.token_losses`).
-    rehearsal
+    pretraining
         What is learned before; None: nothing.
     """
 
@@ -45,12 +45,13 @@ class DSTRecipe:
     train: TrainConfig
     weighting: str = "none"
     smoothing: float = 0.05
-    rehearsal: Rehearsal | None = None
+    pretraining: Pretraining | None = None
 
     def __post_init__(self) -> None:
-        if self.model.span != self.windows.span:
+        if self.model.window_length != self.windows.window_length:
             raise DataError(
-                f"the model is for windows of {self.model.span} frames, not of {self.windows.span}"
+                f"the model is for windows of {self.model.window_length} frames, "
+                f"not of {self.windows.window_length}"
             )
 
 
@@ -58,10 +59,10 @@ _MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
 
 
 # The prior is a handful of numbers that are wrong at first and may learn fast.
-_REHEARSED = TrainConfig(batch=16, rates={"": 2e-3, "prior.": 3e-2}, warmup=30, clip=1.0)
+_PRETRAIN = TrainConfig(batch=16, lr={"": 2e-3, "prior.": 3e-2}, warmup=30, max_grad_norm=1.0)
 
 
-_TUNED = TrainConfig(batch=16, rates={"": 5e-4, "prior.": 1e-2}, warmup=30, clip=1.0)
+_TUNED = TrainConfig(batch=16, lr={"": 5e-4, "prior.": 1e-2}, warmup=30, max_grad_norm=1.0)
 
 
 # In `study` the detectors have not learned from the matches that are tuned on: there is nothing to hide.
@@ -70,22 +71,22 @@ _TUNED_SIZES = PlayerDSTConfig(forget=0.0)
 
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(
-        PlayerDSTConfig(span=100, player=8, width=16, heads=2, feedforward=32),
-        WindowConfig(span=100, per_half=8),
+        PlayerDSTConfig(window_length=100, player=8, width=16, heads=2, feedforward=32),
+        WindowConfig(window_length=100, per_half=8),
         replace(_TUNED, epochs=1),
-        rehearsal=Rehearsal(1, 0.4, replace(_REHEARSED, epochs=1)),
+        pretraining=Pretraining(1, 0.4, replace(_PRETRAIN, epochs=1)),
     ),
     "demo": DSTRecipe(
         _TUNED_SIZES,
-        WindowConfig(span=375, per_half=100),
+        WindowConfig(window_length=375, per_half=100),
         replace(_TUNED, epochs=2),
-        rehearsal=Rehearsal(12, 15.0, replace(_REHEARSED, epochs=2, milestones=(1,))),
+        pretraining=Pretraining(12, 15.0, replace(_PRETRAIN, epochs=2, milestones=(1,))),
     ),
     "study": DSTRecipe(
         replace(_TUNED_SIZES, player=32, width=128, feedforward=256),
-        WindowConfig(span=375, per_half=100),
+        WindowConfig(window_length=375, per_half=100),
         replace(_TUNED, epochs=6, milestones=(4,)),
-        rehearsal=Rehearsal(40, 15.0, replace(_REHEARSED, epochs=10, milestones=(6, 9), decay=0.25)),
+        pretraining=Pretraining(40, 15.0, replace(_PRETRAIN, epochs=10, milestones=(6, 9), decay=0.25)),
     ),
     "paper": DSTRecipe(
         DSTConfig(),
@@ -93,7 +94,7 @@ DST_RECIPES: dict[str, DSTRecipe] = {
         TrainConfig(
             epochs=12,
             batch=96,
-            rates={"": 2.5e-4},
+            lr={"": 2.5e-4},
             warmup=1000,
             milestones=(3, 6, 8),
             precision="bf16",

@@ -13,14 +13,14 @@ from footpass.files import DataError
 from footpass.schema import ACTIONS, EOS, MISSING, N_SLOTS, NO_SLOT, PAD, SOS, State, Token
 
 
-def encode(events: np.ndarray, start: int, span: int) -> np.ndarray:
+def encode(events: np.ndarray, start: int, length: int) -> np.ndarray:
     """Tokens of the events of one window, however many.
 
     Parameters
     ----------
     events
         ``(N, 3)`` int: frame, slot 0..25, class 1..8; those outside the window are left out.
-    start, span
+    start, length
         First frame of the window, and the frames that a longest window has.
 
     Returns
@@ -38,12 +38,12 @@ def encode(events: np.ndarray, start: int, span: int) -> np.ndarray:
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         raise DataError(f"event {row}: frame, slot, class {events[row].tolist()} is not an event")
-    inside = events[(events[:, 0] >= start) & (events[:, 0] < start + span)]
+    inside = events[(events[:, 0] >= start) & (events[:, 0] < start + length)]
     frame, slot, cls = inside[np.lexsort(inside.T[::-1])].T
     tokens = np.empty((len(inside) + 2, len(Token)), dtype=np.int64)
     tokens[0] = SOS, NO_SLOT, 0
     tokens[1:-1] = np.stack([cls - 1, slot, frame - start + 1], axis=1)
-    tokens[-1] = EOS, NO_SLOT, span + 1
+    tokens[-1] = EOS, NO_SLOT, length + 1
     return tokens
 
 

@@ -16,7 +16,7 @@ from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
 from footpass.models.player_dst import PlayerDST
 from footpass.schema import PAD, Token
-from footpass.sequence.decode import _check_inputs, write_events
+from footpass.sequence.decode import _check_inputs, predict_events
 from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
@@ -71,7 +71,7 @@ def train_dst(
             "weighting": recipe.weighting,
             "smoothing": recipe.smoothing,
             "start": fingerprint(start) if start else None,
-            "lessons": _mark(first, counts),  # a run must not go on with other halves or logits
+            "data": _mark(first, counts),  # a run must not go on with other halves or logits
         },
     )
 
@@ -112,7 +112,7 @@ def sequence_figures(
     batch: int = 64,
 ) -> dict[str, float]:
     """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
-    counts = evaluate(write_events(model, halves, windows, batch=batch), truth).counts
+    counts = evaluate(predict_events(model, halves, windows, batch=batch), truth).counts
     return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"]}
 
 

@@ -7,7 +7,7 @@ A window comes from a tactical half with its logit volumes (`Recorded`), or from
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -30,29 +30,29 @@ class Window:
     own_stop: int
 
 
-def windows(first: int, stop: int, span: int, stride: int) -> list[Window]:
-    """Windows of ``span`` frames that cover the frames ``first`` to ``stop - 1``.
+def windows(first: int, stop: int, length: int, stride: int) -> list[Window]:
+    """Windows of ``length`` frames that cover the frames ``first`` to ``stop - 1``.
 
     Each frame is owned by one window: where two overlap, by the one whose border is farther away. So an
     event near a border is taken from where it is seen whole, and none is lost or counted twice. The
-    last window is moved back to be as long as the others; only a half shorter than ``span`` gives a
+    last window is moved back to be as long as the others; only a half shorter than ``length`` gives a
     short one.
 
     Raises
     ------
     DataError
-        If there are no frames or the stride is not within 1..span.
+        If there are no frames or the stride is not within 1..length.
     """
     if not first < stop:
         raise DataError(f"no windows: frames {first} to {stop - 1} are none")
-    if not 1 <= stride <= span:
-        raise DataError(f"window stride {stride} is not within 1..{span} (the window's span)")
-    last = max(first, stop - span)
+    if not 1 <= stride <= length:
+        raise DataError(f"window stride {stride} is not within 1..{length} (the window's length)")
+    last = max(first, stop - length)
     starts = [*range(first, last, stride), last]
-    borders = [(a + span + b) // 2 for a, b in pairwise(starts)]
+    borders = [(a + length + b) // 2 for a, b in pairwise(starts)]
     owned = zip([first, *borders], [*borders, stop], strict=True)
     return [
-        Window(start, min(start + span, stop), *own) for start, own in zip(starts, owned, strict=True)
+        Window(start, min(start + length, stop), *own) for start, own in zip(starts, owned, strict=True)
     ]
 
 
@@ -83,7 +83,7 @@ class WindowConfig:
 
     Attributes
     ----------
-    span
+    window_length
         Frames; as of the model.
     per_half
         Windows drawn from a half in an epoch.
@@ -93,13 +93,15 @@ class WindowConfig:
         Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
     """
 
-    span: int = 750
+    former: ClassVar[dict[str, str]] = {"span": "window_length"}
+
+    window_length: int = 750
     per_half: int = 1000
     augment: Literal["none", "mirrors", "players"] = "mirrors"
     sparse: bool = False
 
     def __post_init__(self) -> None:
-        if self.span < 1 or self.per_half < 1 or self.augment not in _AUGMENTATIONS:
+        if self.window_length < 1 or self.per_half < 1 or self.augment not in _AUGMENTATIONS:
             raise DataError(f"not a choice of windows: {self}")
 
 
@@ -135,10 +137,10 @@ class WindowDataset(Dataset):
     ) -> None:
         self.halves, self.config, self.seed, self.epoch = list(halves.values()), config, seed, epoch
         for half in self.halves:
-            if half.end_frame - half.first_frame < config.span:
+            if half.end_frame - half.first_frame < config.window_length:
                 raise DataError(
                     f"half {half.name}: {half.end_frame - half.first_frame} frames, too short for "
-                    f"windows of {config.span}"
+                    f"windows of {config.window_length}"
                 )
         rng = np.random.default_rng([seed, epoch])
         self.order = rng.permutation(np.repeat(np.arange(len(self.halves)), config.per_half))
@@ -149,8 +151,10 @@ class WindowDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         half = self.halves[self.order[index]]
-        start = int(rng.integers(half.first_frame, half.end_frame - self.config.span, endpoint=True))
-        excerpt = half.cut(start, start + self.config.span)
+        start = int(
+            rng.integers(half.first_frame, half.end_frame - self.config.window_length, endpoint=True)
+        )
+        excerpt = half.cut(start, start + self.config.window_length)
         if excerpt.labels is None:
             raise DataError(f"half {half.name}: no labels to learn from")
         return sample(_AUGMENTATIONS[self.config.augment](excerpt, rng), self.config)
@@ -172,7 +176,9 @@ class FixedWindows(Dataset):
         self.places: list[tuple[Source, Window]] = [
             (half, window)
             for half in halves.values()
-            for window in windows(half.first_frame, half.end_frame, config.span, stride or config.span)
+            for window in windows(
+                half.first_frame, half.end_frame, config.window_length, stride or config.window_length
+            )
         ]
 
     def __len__(self) -> int:
@@ -203,7 +209,7 @@ def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
         kept = np.flatnonzero(said)
         state, frames = state[..., kept], frames[kept]
         logits = tuple(volume[..., kept] for volume in logits)
-    return Sample(window_features(state, *logits), frames, encode(events, 0, config.span))
+    return Sample(window_features(state, *logits), frames, encode(events, 0, config.window_length))
 
 
 def grouped(

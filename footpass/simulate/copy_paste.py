@@ -1,9 +1,9 @@
-"""Detections for matches that no model has seen: patches of real ones around real events, pasted.
+"""Detections for matches that no model has seen: snippets of real ones around real events, pasted.
 
 A few matches with predictions say how models err; many more matches have only ground truth. Every
 detection of the former is given to the true event it is most likely about, with its offset in time,
 class, score, and its player *relative to the chain of possession* (the actor, who acted before, who acts
-next, some other team-mate or opponent). Onto every event of the latter goes the patch of an event like
+next, some other team-mate or opponent). Onto every event of the latter goes the snippet of an event like
 it: same class, visibility, neighbours and gaps as far as there are such.
 """
 
@@ -30,8 +30,8 @@ _NOBODY = 99  # a player who is not in the chain
 
 
 @dataclass(frozen=True)
-class PatchConfig:
-    """How patches are cut and pasted.
+class CopyPasteConfig:
+    """How snippets are cut and pasted.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class PatchConfig:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Snippets:
     """Detections by the event they belong to.
 
     Attributes
@@ -82,11 +82,11 @@ class Patches:
     least_gap: np.ndarray
 
 
-def cut_patches(
-    truth: pd.DataFrame, tables: Sequence[pd.DataFrame], config: PatchConfig | None = None
-) -> Patches:
+def cut_snippets(
+    truth: pd.DataFrame, tables: Sequence[pd.DataFrame], config: CopyPasteConfig | None = None
+) -> Snippets:
     """Give every detection of the models to one true event."""
-    config = config or PatchConfig()
+    config = config or CopyPasteConfig()
     truth = _sorted(truth)
     found = concat(list(tables))
     found["model"] = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
@@ -124,7 +124,7 @@ def cut_patches(
     )[keep]
     order = np.argsort(event[keep], kind="stable")
     count = np.bincount(event[keep], minlength=len(truth))
-    return Patches(
+    return Snippets(
         contexts=_contexts(truth),
         quality=uniform_filter1d(hit.astype(float), 11, mode="constant"),
         first=np.cumsum(count) - count,
@@ -135,7 +135,10 @@ def cut_patches(
 
 
 def paste(
-    patches: Patches, truth: pd.DataFrame, rng: np.random.Generator, config: PatchConfig | None = None
+    snippets: Snippets,
+    truth: pd.DataFrame,
+    rng: np.random.Generator,
+    config: CopyPasteConfig | None = None,
 ) -> list[pd.DataFrame]:
     """Detections of every model for matches that have only ground truth.
 
@@ -144,14 +147,14 @@ def paste(
     list[pd.DataFrame]
         A prediction table per model, sorted by half and frame.
     """
-    config = config or PatchConfig()
+    config = config or CopyPasteConfig()
     truth = _sorted(truth)
     true, n = Timeline.of(truth), len(truth)
-    donor = _donors(patches, _contexts(truth), _luck(n, rng, config.persistence), rng, config.donors)
-    count = np.where(donor >= 0, patches.count[donor], 0)
+    donor = _donors(snippets, _contexts(truth), _luck(n, rng, config.persistence), rng, config.donors)
+    count = np.where(donor >= 0, snippets.count[donor], 0)
     event = np.repeat(np.arange(n), count)
     within = np.arange(len(event)) - np.repeat(np.cumsum(count) - count, count)
-    taken = patches.detections.iloc[patches.first[donor][event] + within]
+    taken = snippets.detections.iloc[snippets.first[donor][event] + within]
     offset, relative = taken["offset"].to_numpy(), taken["relative"].to_numpy()
     jitter = np.rint(rng.normal(0, config.frame_jitter, len(event))).astype(np.int64)
     place = true.place[event] + offset + jitter
@@ -179,7 +182,7 @@ def paste(
     )[keep]
     return [
         _thinned(table[table["model"] == m].drop(columns="model"), gap)
-        for m, gap in enumerate(patches.least_gap)
+        for m, gap in enumerate(snippets.least_gap)
     ]
 
 
@@ -245,16 +248,16 @@ def _luck(n: int, rng: np.random.Generator, persistence: float) -> np.ndarray:
 
 
 def _donors(
-    patches: Patches,
+    snippets: Snippets,
     contexts: np.ndarray,
     luck: np.ndarray,
     rng: np.random.Generator,
     least: tuple[int, ...],
 ) -> np.ndarray:
-    """Event whose patch is pasted: of the finest context with enough donors, the luckier the better."""
+    """Event whose snippet is pasted: of the finest context with enough donors."""
     donor = np.full(contexts.shape[1], -1)
-    quality = patches.quality + 0.05 * rng.random(len(patches.quality))
-    for known, wanted, enough in reversed(list(zip(patches.contexts, contexts, least, strict=True))):
+    quality = snippets.quality + 0.05 * rng.random(len(snippets.quality))
+    for known, wanted, enough in reversed(list(zip(snippets.contexts, contexts, least, strict=True))):
         order = np.lexsort((quality, known))
         first = np.searchsorted(known[order], wanted, side="left")
         count = np.searchsorted(known[order], wanted, side="right") - first

@@ -19,7 +19,7 @@ from footpass.files import atomic_write
 from footpass.metrics import match_events
 from footpass.schema import ACTIONS, TOLERANCE
 
-LEVELS = np.linspace(0, 1, 11)  # of all quantiles below
+QUANTILES = np.linspace(0, 1, 11)  # of all quantiles below
 
 
 OUTCOMES = ("hit", "wrong class", "wrong player", "missed")
@@ -90,7 +90,7 @@ def measure(predictions: pd.DataFrame, truth: pd.DataFrame) -> Detector:
     score = predictions["score"].to_numpy()
     scores = [
         [
-            np.quantile(score[part & (said == c)] if (part & (said == c)).any() else score, LEVELS)
+            np.quantile(score[part & (said == c)] if (part & (said == c)).any() else score, QUANTILES)
             for c in range(n)
         ]
         for part in (~right, right)
@@ -99,7 +99,7 @@ def measure(predictions: pd.DataFrame, truth: pd.DataFrame) -> Detector:
         outcome=_rounded(_normal(rates)[..., :3]),
         confusion=_rounded(_normal(confusion)),
         false_alarms=_rounded(np.bincount(said[~known], minlength=n) / max(len(truth), 1)),
-        jitter=_rounded(np.quantile(offset, LEVELS) if known.any() else 0 * LEVELS),
+        jitter=_rounded(np.quantile(offset, QUANTILES) if known.any() else 0 * QUANTILES),
         score=_rounded(np.array(scores)),
     )
 
@@ -186,7 +186,7 @@ def _simulate(
 
 def _draw(quantiles: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
     """One value for each of n rows of quantiles ``(n or 1, 11)``, linear between the levels."""
-    place = rng.random(n) * (len(LEVELS) - 1)
+    place = rng.random(n) * (len(QUANTILES) - 1)
     rows = np.arange(n) if len(quantiles) == n else np.zeros(n, dtype=int)
     low = place.astype(int)
     return quantiles[rows, low] + (place - low) * (quantiles[rows, low + 1] - quantiles[rows, low])

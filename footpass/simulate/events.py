@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.data.statistics import LEVELS, RELATIONS, load_statistics
+from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, load_statistics
 from footpass.events import concat
 from footpass.files import DataError
 from footpass.schema import ACTIONS, FPS, N_TEAMS, Role
@@ -49,7 +49,7 @@ _WEIGHTS = np.array([ROLE_WEIGHTS[role] for role in Role], dtype=float)  # (13, 
 FIRST_FRAME = 50  # of a match's video: the kick-off
 
 
-BREAK = 0.1  # of the first half's length, between the halves: second halves start near 75,000
+HALF_TIME = 0.1  # of the first half's length, between the halves: second halves start near 75,000
 
 
 SUBSTITUTIONS = 3  # of each team, in the second half
@@ -90,7 +90,7 @@ def simulate_match(game: int, minutes: float = 90.0, seed: int = 0) -> Simulated
         raise DataError(f"{minutes} minutes a match: not within 0..600")
     rng = np.random.default_rng([seed, game])
     length = round(minutes / 2 * 60 * FPS)
-    starts = (FIRST_FRAME, FIRST_FRAME + round(length * (1 + BREAK)))
+    starts = (FIRST_FRAME, FIRST_FRAME + round(length * (1 + HALF_TIME)))
     line = [_starting_line(rng) for _ in range(N_TEAMS)]
     events, lineups = [], []
     for number, start in enumerate(starts, 1):
@@ -168,10 +168,10 @@ def _chain(
     box = replay = False
     rows = []
     while frame < stop:
-        if relation == RELATIONS.index("opponent"):
+        if relation == ACTOR_RELATIONS.index("opponent"):
             team = 1 - team
         on_pitch = stints[(stints[:, 0] == team) & (stints[:, 3] <= frame) & (frame < stints[:, 4])]
-        if relation != RELATIONS.index("same player") or jersey not in on_pitch[:, 1]:
+        if relation != ACTOR_RELATIONS.index("same player") or jersey not in on_pitch[:, 1]:
             others = on_pitch[on_pitch[:, 1] != jersey]
             weights = _WEIGHTS[others[:, 2] - 1, cls]
             jersey = int(rng.choice(others[:, 1], p=weights / weights.sum()))
@@ -181,7 +181,7 @@ def _chain(
 
         cell = int(np.searchsorted(following[cls], rng.random(), side="right"))
         relation, following_cls = divmod(min(cell, following.shape[1] - 1), n)
-        gap = np.interp(rng.random(), LEVELS, statistics.gaps[cls, relation, following_cls])
+        gap = np.interp(rng.random(), GAP_LEVELS, statistics.gaps[cls, relation, following_cls])
         frame += max(1, round(float(gap)))
         cls = following_cls
     columns = ["frame", "team", "jersey", "cls", "box_visible", "replay"]

@@ -34,7 +34,7 @@ FIRST_GAME = {"train": 1001, "val": 2001, "challenge": 3001}
 FIRST_HIGHLIGHTS = 4001
 
 
-HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to rehearse a submission; not an official file
+HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to try a submission on; not an official file
 
 
 _AROUND = FPS  # frames before and after a highlight that are shown too

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -29,7 +29,7 @@ class TrainConfig:
         Samples in a micro-batch, and micro-batches in an optimizer step over all processes together, so
         that a run takes the same steps on any number of GPUs; a multiple of this number. The sizes of an
         epoch's micro-batches differ by one at most.
-    rates
+    lr
         Learning rates of parameters by the start of their name; the longest counts, ``""`` is the rest.
     weight_decay
         Of weights; biases and norms, all that has one axis, have none.
@@ -37,7 +37,7 @@ class TrainConfig:
         Optimizer steps in which the learning rates rise from zero.
     milestones, decay
         Epochs, counted from 0, before which the learning rates are multiplied by ``decay``.
-    clip
+    max_grad_norm
         Largest norm of the gradient, None for any.
     precision
         Of the forward pass: fp32, bf16 or, on CUDA only, fp16.
@@ -61,15 +61,17 @@ class TrainConfig:
         If a value is of the wrong type or out of range.
     """
 
+    former: ClassVar[dict[str, str]] = {"rates": "lr", "clip": "max_grad_norm"}
+
     epochs: int = 10
     batch: int = 8
     accumulate: int = 1
-    rates: Mapping[str, float] = field(default_factory=lambda: {"": 1e-3})
+    lr: Mapping[str, float] = field(default_factory=lambda: {"": 1e-3})
     weight_decay: float = 1e-4
     warmup: int = 0
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
-    clip: float | None = None
+    max_grad_norm: float | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     ema: float | None = None
     frozen_epochs: int = 0
@@ -80,7 +82,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("epochs", "batch", "accumulate", "clip", "save_every"):
+        for name in ("epochs", "batch", "accumulate", "max_grad_norm", "save_every"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise DataError(f"TrainConfig.{name} = {value!r}: must be more than 0")
         counts = ("weight_decay", "warmup", "frozen_epochs", "frozen_blocks", "seed", "workers")
@@ -92,7 +94,7 @@ class TrainConfig:
 
 
 def learning_rate(
-    step: int, rate: float, warmup: int = 0, milestones: Sequence[int] = (), decay: float = 0.1
+    step: int, lr: float, warmup: int = 0, milestones: Sequence[int] = (), decay: float = 0.1
 ) -> float:
     """Learning rate of an optimizer step.
 
@@ -103,10 +105,10 @@ def learning_rate(
     ----------
     step
         From 0.
-    rate
+    lr
         What it rises to, linearly: step ``warmup - 1`` is the first to have it.
     milestones
         Steps from which on it is multiplied by ``decay``, once for each.
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return rate * rise * decay ** sum(step >= milestone for milestone in milestones)
+    return lr * rise * decay ** sum(step >= milestone for milestone in milestones)

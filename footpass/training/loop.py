@@ -84,7 +84,7 @@ def train(
     Returns
     -------
     list[dict]
-        A row per epoch, as in ``log.jsonl``: epoch, step, loss, rates, the figures of ``validate`` and
+        A row per epoch, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate`` and
         the seconds it took (of an epoch that was broken off, those since).
 
     Raises
@@ -146,7 +146,7 @@ def train(
             with _repeatable(next(model.parameters()).device):
                 batches = zip(micro, _loaded(loader), strict=True)
                 mean = run_epoch(net, batches, loss, config.precision, run, after_step)
-            row = {"epoch": epoch, "step": run.step, "loss": mean, "rates": run.rates}
+            row = {"epoch": epoch, "step": run.step, "loss": mean, "lr": run.lr}
             if validate:
                 with torch.no_grad():
                     figures = {k: float(v) for k, v in validate(run.averaged.eval()).items()}

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def parameter_groups(model: nn.Module, rates: Mapping[str, float], weight_decay: float) -> list[dict]:
+def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: float) -> list[dict]:
     """Parameters by learning rate and with or without weight decay, for an optimizer.
 
     Returns
     -------
     list[dict]
-        With ``params``, ``rate``, ``weight_decay`` and ``start``, that of their names. Sizes are logged.
+        With ``params``, ``base_lr``, ``weight_decay`` and ``start``, that of
+        their names. Sizes are logged.
 
     Raises
     ------
@@ -36,12 +37,12 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float], weight_decay:
     """
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        starts = [start for start in rates if name.startswith(start)]
+        starts = [start for start in lr if name.startswith(start)]
         if not starts:
-            raise DataError(f"no learning rate for {name}; there are rates for {list(rates)}")
+            raise DataError(f"no learning rate for {name}; there are rates for {list(lr)}")
         key = max(starts, key=len), parameter.ndim > 1
         groups.setdefault(key, []).append(parameter)
-    idle = sorted(set(rates) - {start for start, _ in groups})
+    idle = sorted(set(lr) - {start for start, _ in groups})
     if idle:
         raise DataError(
             f"learning rates for {idle}: no parameter of {type(model).__name__} is left for them"
@@ -51,7 +52,7 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float], weight_decay:
         kind = "weights" if decays else "biases and norms"
         log.info("%s of %s*: %d parameters", kind, start, sum(p.numel() for p in params))
         decay = weight_decay if decays else 0.0
-        group = {"params": params, "rate": rates[start], "weight_decay": decay, "start": start}
+        group = {"params": params, "base_lr": lr[start], "weight_decay": decay, "start": start}
         result.append(group)
     return result
 
@@ -67,7 +68,7 @@ class Updates:
 
     def __init__(self, model: nn.Module, config: "TrainConfig", per_epoch: int) -> None:
         self.model, self.config, self.per_epoch = model, config, per_epoch
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.rates, config.weight_decay))
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.lr, config.weight_decay))
         device = next(model.parameters()).device.type
         # Losses are sums, larger than the means that the default scale is made for.
         enabled = config.precision == "fp16"
@@ -97,14 +98,14 @@ class Updates:
         milestones = [epoch * self.per_epoch for epoch in config.milestones]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
-                self.step, group["rate"], config.warmup, milestones, config.decay
+                self.step, group["base_lr"], config.warmup, milestones, config.decay
             )
         self.scaler.unscale_(self.optimizer)
         _, world = rank_and_world()  # DDP has taken the mean over processes, not the sum
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad *= world / max(weight, 1e-12)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip or inf)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_grad_norm or inf)
         if not self.scaler.is_enabled():  # the scaler leaves such a step out, and tries a lower scale
             self._demand_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
@@ -120,7 +121,7 @@ class Updates:
         if not isfinite(value):
             raise DataError(
                 f"optimizer step {self.step}: the {what} is {value}: "
-                "try lower rates, a warm-up, clip or more precision"
+                "try lower rates, a warm-up, max_grad_norm or more precision"
             )
 
     @property
@@ -129,7 +130,7 @@ class Updates:
         return self.total[0] / max(self.total[1], 1e-12)
 
     @property
-    def rates(self) -> dict[str, float]:
+    def lr(self) -> dict[str, float]:
         """The latest learning rates, by the start of the parameters' names."""
         return {group["start"]: group["lr"] for group in self.optimizer.param_groups}
 

@@ -1,4 +1,4 @@
-"""A challenge entry rehearsed on synthetic matches, with the commands that README gives."""
+"""A challenge entry, tried out on synthetic matches, with the commands that README gives."""
 
 import json
 import zipfile

@@ -167,8 +167,8 @@ def test_tracklets_are_the_actor_and_visible_others():
     assert chosen == {(4, 1, 9), (4, 9, 1)}
     five = draw_slots(window, 4, 4, np.random.default_rng(0))  # fewer are visible than asked for
     assert set(five[1:3]) == {1, 9} and len(set(five.tolist())) == 5
-    everyone = draw_slots(window, 4, 25, np.random.default_rng(0))
-    assert sorted(everyone) == list(range(26))
+    without_box = draw_slots(window, 4, 25, np.random.default_rng(0))
+    assert sorted(without_box) == list(range(26))
 
 
 # --- boxes and labels

@@ -165,7 +165,7 @@ def test_nodes_say_team_place_and_speed():
 def test_events_without_a_box_are_learned_from_too(data):
     halves = [entry.half for entry in open_footage(data, "train").values()]
     seen = learnable_events(halves, 16)
-    every = learnable_events(halves, 16, everyone=True)
+    every = learnable_events(halves, 16, without_box=True)
     missing = set(zip(*every, strict=True)) - set(zip(*seen, strict=True))
     assert missing == {(0, 150, 25, Action.SHOT)}
     assert set(zip(*seen, strict=True)) < set(zip(*every, strict=True))
@@ -174,7 +174,7 @@ def test_events_without_a_box_are_learned_from_too(data):
 class Knowing(nn.Module):
     """Sees a batch's labels and turns them into logits; what is not asked about is all shots."""
 
-    everyone = True
+    without_box = True
 
     def __init__(self, clips):
         super().__init__()
@@ -188,7 +188,7 @@ class Knowing(nn.Module):
 
 def test_loss_and_figures_are_of_all_who_are_present(data):
     footage = list(open_footage(data, "train").values())
-    events = learnable_events([entry.half for entry in footage], 16, everyone=True)
+    events = learnable_events([entry.half for entry in footage], 16, without_box=True)
     clips = ClipDataset(footage, replace(ALL, dilation=0), events=events)
     every = [clips[i] for i in range(len(clips))]
     assert len(every) == 6
@@ -204,7 +204,7 @@ def test_loss_and_figures_are_of_all_who_are_present(data):
     asked = model_inputs(batch, "cpu").present
     assert asked.sum() == len(seasons.PLAYERS) * 16  # slot 25, without a box, among them
     logits = torch.randn(1, 9, N_SLOTS, 16, generator=torch.Generator().manual_seed(0))
-    loss, weight = ClipLoss(0.05, 1.25, everyone=True)(Fixed(every), batch)
+    loss, weight = ClipLoss(0.05, 1.25, without_box=True)(Fixed(every), batch)
     p = logits.softmax(1)
     total = norm = 0.0
     for b, m, t in asked.nonzero().tolist():
@@ -315,7 +315,7 @@ def test_training_and_prediction_from_the_command_line(data, taad, tmp_path, cap
     assert f"{logits_path(out, 'val')}: logits of 2 halves" in capsys.readouterr().out
     written = read_predictions(predictions_path(out, "val"))
     halves = {name: entry.half for name, entry in open_footage(data, "val").items()}
-    events = events_from_store(logits_path(out, "val"), halves, everyone=True)
+    events = events_from_store(logits_path(out, "val"), halves, without_box=True)
     np.testing.assert_array_equal(written.drop(columns="half"), events.drop(columns="half"))
     seen = events_from_store(logits_path(out, "val"), halves)
     hidden = events.merge(seen, how="left", indicator=True)["_merge"] == "left_only"

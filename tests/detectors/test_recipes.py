@@ -96,7 +96,7 @@ def test_sixteen_clips_are_learned_by_heart(tmp_path):
     clips = Painted()
     small = X3DConfig(8, (8, 16, 16, 16), (1, 1, 1, 1))
     model = TAAD(TAADConfig(small, width=32, head=64))
-    config = TrainConfig(epochs=24, batch=8, rates={"": 1e-2}, clip=1.0, weight_decay=0.0)
+    config = TrainConfig(epochs=24, batch=8, lr={"": 1e-2}, max_grad_norm=1.0, weight_decay=0.0)
     before = clip_figures(model.eval(), clips, config)
     rows = train(model, config, lambda epoch: clips, ClipLoss(0.05), tmp_path)
     after = clip_figures(model.eval(), clips, config)
@@ -130,7 +130,7 @@ def test_the_loss_counts_visible_frames_by_the_weight_of_their_class():
 class Perfect(torch.nn.Module):
     """Sees the labels, and turns them into logits; misses one class."""
 
-    everyone = False
+    without_box = False
 
     def __init__(self, clips, missed=0):
         super().__init__()

@@ -21,18 +21,18 @@ from footpass.ensemble.classifiers import (
     fit_linear,
 )
 from footpass.ensemble.features import GAPS, features, transitions
-from footpass.ensemble.rescore import RescoreConfig, decode, fit, rescore_lomo
+from footpass.ensemble.rescore import RescoreConfig, choose, fit, rescore_lomo
 from footpass.events import halves_of, match_of, read_predictions, select_halves, write_events
 from footpass.experiments.release import TRUTH_FILES, simulate_release
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD, Action
-from footpass.simulate.copy_paste import PatchConfig, cut_patches, paste
+from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
 from tests.oracles import features as plain_features
 from tests.tables import predictions, truth
 
 TINY = RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(500, trees=3, least_rows=5))
-EXACT = PatchConfig(frame_jitter=0, score_jitter=0)
+EXACT = CopyPasteConfig(frame_jitter=0, score_jitter=0)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_a_models_delay_is_taken_off():
 def test_a_patch_comes_back_on_the_match_it_was_cut_from():
     known = truth(*((100 * i, i % 2, 1 + i % 5, 1 + i % 8) for i in range(1, 60)))
     found = predictions(*((100 * i + 3, i % 2, 1 + i % 5, 1 + i % 8, 0.7) for i in range(1, 60)))
-    config = PatchConfig(frame_jitter=0, score_jitter=0, donors=(1, 1, 1, 1, 1))
-    (pasted,) = paste(cut_patches(known, [found], config), known, np.random.default_rng(0), config)
+    config = CopyPasteConfig(frame_jitter=0, score_jitter=0, donors=(1, 1, 1, 1, 1))
+    (pasted,) = paste(cut_snippets(known, [found], config), known, np.random.default_rng(0), config)
     columns = ["frame", "team", "jersey", "cls"]
     assert pasted[columns].values.tolist() == found[columns].values.tolist()
     assert pasted["score"].to_numpy() == pytest.approx(0.7)
@@ -145,7 +145,7 @@ def test_a_wrong_player_stays_the_one_who_acts_next():
     known = truth((100, 0, 7, 2), (140, 0, 9, 1))
     found = predictions((101, 0, 9, 2, 0.7))  # the pass given to its receiver
     other = truth((500, 1, 3, 2), (540, 1, 4, 1))
-    (pasted,) = paste(cut_patches(known, [found], EXACT), other, np.random.default_rng(0), EXACT)
+    (pasted,) = paste(cut_snippets(known, [found], EXACT), other, np.random.default_rng(0), EXACT)
     assert pasted[["frame", "team", "jersey", "cls"]].values.tolist() == [[501, 1, 4, 2]]
 
 
@@ -153,13 +153,13 @@ def test_background_is_not_pasted_onto_other_events():
     known = truth((100, 0, 7, 2), (1000, 0, 9, 2))
     found = predictions((300, 0, 7, 5, 0.7))
     crowded = truth((500, 1, 3, 2), (700, 1, 4, 2))  # 200 frames on there is another event
-    (pasted,) = paste(cut_patches(known, [found], EXACT), crowded, np.random.default_rng(0), EXACT)
+    (pasted,) = paste(cut_snippets(known, [found], EXACT), crowded, np.random.default_rng(0), EXACT)
     assert 700 not in pasted["frame"].tolist()
 
 
 def test_pasted_detections_are_as_good_as_the_real_ones(season):
     tables, val, _ = season
-    pasted = paste(cut_patches(val, [*tables.values()]), val, np.random.default_rng(0))
+    pasted = paste(cut_snippets(val, [*tables.values()]), val, np.random.default_rng(0))
     for real, simulated in zip(tables.values(), pasted, strict=True):
         ours, theirs = evaluate(simulated, val).counts.micro, evaluate(real, val).counts.micro
         assert ours == pytest.approx(theirs, abs=0.06)
@@ -187,7 +187,7 @@ def test_decoding_keeps_the_best_of_all_numbers(p, recall):
     table = merge([predictions(*((100 * i, 0, 7, 5, 0.5) for i in range(len(p))))])
     full = np.zeros((len(p), N_CLASSES))
     full[:, Action.SHOT] = p
-    kept = decode(table, full, np.full(N_CLASSES, recall))
+    kept = choose(table, full, np.full(N_CLASSES, recall))
     total, best = p.sum() / recall, np.sort(p)[::-1]
     scores = [2 * best[:k].sum() / (k + total) for k in range(1, len(p) + 1)]
     mine = np.sort((kept["score"].to_numpy() - SCORE_THRESHOLD) / (1 - SCORE_THRESHOLD))[::-1]
@@ -198,7 +198,7 @@ def test_decoding_keeps_the_best_of_all_numbers(p, recall):
 
 def test_decoding_nothing_gives_an_empty_table_with_all_halves():
     table = merge([predictions(halves=("game_1_H1", "game_1_H2"))])
-    kept = decode(table, np.zeros((0, N_CLASSES)), np.ones(N_CLASSES))
+    kept = choose(table, np.zeros((0, N_CLASSES)), np.ones(N_CLASSES))
     assert not len(kept) and halves_of(kept) == ["game_1_H1", "game_1_H2"]
 
 
@@ -386,7 +386,7 @@ def files(season, tmp_path, monkeypatch):
         (folder / name).parent.mkdir(exist_ok=True)
         write_events(table, folder / name)
     monkeypatch.setenv("FOOTPASS_RELEASE", str(tmp_path))
-    monkeypatch.setitem(rescore.PROFILES, "smoke", TINY)
+    monkeypatch.setitem(rescore.RESCORE_CONFIGS, "smoke", TINY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

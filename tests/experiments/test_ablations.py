@@ -118,7 +118,7 @@ def test_effects_are_paired_and_name_what_they_are_against(results):
 WORKER = """
 import logging, sys
 from pathlib import Path
-from footpass import ablations
+from footpass.experiments import grid as ablations
 from footpass.experiments.season import find_season
 from footpass.experiments.stages import Study
 
@@ -168,6 +168,6 @@ def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
     first, later = made
     folders = [path for path in (tmp_path / "stages").iterdir()]
     kinds = Counter(folder.name.rpartition("-")[0] for folder in folders)
-    assert kinds == {"taad": 1, "rehearsal": 1, "dst": 2, "row": 5}
+    assert kinds == {"taad": 1, "pretraining": 1, "dst": 2, "row": 5}
     assert sorted(first) == sorted(map(str, folders))
     assert not later and len(set(tables)) == 1

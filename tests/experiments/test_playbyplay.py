@@ -9,7 +9,7 @@ from footpass.events import class_counts
 from footpass.experiments.play_by_play import pasted
 from footpass.schema import Action
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, grouped
-from footpass.simulate.copy_paste import cut_patches
+from footpass.simulate.copy_paste import cut_snippets
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
 from tests.tables import truth
@@ -33,13 +33,13 @@ def same(one, other) -> bool:
 
 def test_detections_are_drawn_anew_in_each_epoch_and_only_then(season):
     table = simulate_detections(season, {"TAAD": TAAD}, 0)["TAAD"]
-    patches = cut_patches(season, [table])
-    first = peaks(pasted(season, patches, (3, 1)))
-    assert same(first, peaks(pasted(season, patches, (3, 1))))
+    snippets = cut_snippets(season, [table])
+    first = peaks(pasted(season, snippets, (3, 1)))
+    assert same(first, peaks(pasted(season, snippets, (3, 1))))
     for other in ((3, 2), (4, 1)):
         assert not all(
             a.shape == b.shape and np.array_equal(a, b)
-            for a, b in zip(first, peaks(pasted(season, patches, other)), strict=True)
+            for a, b in zip(first, peaks(pasted(season, snippets, other)), strict=True)
         )
 
 
@@ -73,7 +73,7 @@ def len_(one: Sample) -> int:
 def test_windows_have_the_events_of_the_truth(season):
     """Pasting detections leaves the events as they are, each once."""
     table = simulate_detections(season, {"TAAD": TAAD}, 0)["TAAD"]
-    halves = pasted(season, cut_patches(season, [table]), (0, 0))
+    halves = pasted(season, cut_snippets(season, [table]), (0, 0))
     counted = sum(
         np.count_nonzero(half.cut(half.first_frame, half.end_frame).labels) for half in halves.values()
     )

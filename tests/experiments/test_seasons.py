@@ -121,24 +121,24 @@ def drawn(tmp_path_factory):
 
 def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
     """Two matches, of which the second is kept from them; highlights join the first."""
-    size = SeasonSize(2, 1, 0.4, unseen=1, highlights=1)
+    size = SeasonSize(2, 1, 0.4, held_out=1, highlights=1)
     study = Study(tmp_path / "stages", "demo", Season(drawn, True, size))
-    assert list(study.lessons) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
+    assert list(study.training_footage) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
     assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
     assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
     # Without a number, all matches serve both.
     study = Study(tmp_path / "stages", "demo", find_season("demo", real))
-    assert list(study.lessons) == list(study.watched("train")) == [H1, H2]
+    assert list(study.training_footage) == list(study.watched("train")) == [H1, H2]
 
 
 def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
-    season = Season(drawn, True, SeasonSize(2, 1, 0.4, unseen=1))
-    unseen, chosen = ["game_1002_H1", "game_1002_H2"], LogitAdjustment(1.0, (-1.0, *[0.5] * 8))
+    season = Season(drawn, True, SeasonSize(2, 1, 0.4, held_out=1))
+    held_out, chosen = ["game_1002_H1", "game_1002_H2"], LogitAdjustment(1.0, (-1.0, *[0.5] * 8))
     asked = []
 
-    def fit(logits, halves, truth, everyone, smoothings):
-        assert set(halves_of(truth)) <= set(unseen)
-        asked.append((list(logits), list(halves), everyone, tuple(smoothings)))
+    def fit(logits, halves, truth, without_box, smoothings):
+        assert set(halves_of(truth)) <= set(held_out)
+        asked.append((list(logits), list(halves), without_box, tuple(smoothings)))
         return chosen
 
     monkeypatch.setattr(spotting, "fit_adjustment", fit)
@@ -150,7 +150,7 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
     pd.testing.assert_frame_equal(found, events_from_store(store, halves, adjustment=chosen))
     table = study.adjustment_scores(taad)
     assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
-    assert asked == [(unseen, unseen, False, SMOOTHINGS), (unseen, unseen, False, (0.0,))]
+    assert asked == [(held_out, held_out, False, SMOOTHINGS), (held_out, held_out, False, (0.0,))]
     # It is kept with the detector; a season without a match to spare has none.
     assert Study(tmp_path / "stages", "smoke", season).adjustment(taad) == chosen
     study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))

@@ -20,8 +20,10 @@ from footpass.sequence.tokens import encode, pad
 from tests import golden
 from tests.oracles.decode import PlainDST
 
-GOLDEN = DSTConfig(span=40, width=32, heads=4, encoder_layers=2, decoder_layers=2, mask_memory=False)
-TINY = DSTConfig(span=30, width=16, heads=2, encoder_layers=2, decoder_layers=2, feedforward=32)
+GOLDEN = DSTConfig(
+    window_length=40, width=32, heads=4, encoder_layers=2, decoder_layers=2, mask_memory=False
+)
+TINY = DSTConfig(window_length=30, width=16, heads=2, encoder_layers=2, decoder_layers=2, feedforward=32)
 START = torch.tensor([[[SOS, NO_SLOT, 0]]])
 
 
@@ -49,9 +51,9 @@ def pair(config: DSTConfig = TINY, seed: int = 0) -> tuple[DST, PlainDST]:
 def windows(config: DSTConfig = TINY, seed: int = 0, count: int = 3) -> tuple[Tensor, Tensor]:
     """Windows of full length, but the second of 20 frames."""
     rng = torch.Generator().manual_seed(seed)
-    frames = torch.arange(1, config.span + 1).repeat(count, 1)
+    frames = torch.arange(1, config.window_length + 1).repeat(count, 1)
     frames[1, 20:] = PAD_FRAME
-    return torch.randn(count, config.span, config.inputs, generator=rng), frames
+    return torch.randn(count, config.window_length, config.inputs, generator=rng), frames
 
 
 def test_teacher_forced_logits_equal_the_public_model(reference):
@@ -252,7 +254,7 @@ def test_eight_windows_are_learnt_by_heart():
         for n in counts
     ]
     events[7][1, 0] = events[7][0, 0]
-    sentences = [encode(rows, start=100, span=32) for rows in events]
+    sentences = [encode(rows, start=100, window_length=32) for rows in events]
     tokens = torch.tensor(pad(sentences))
     features = torch.randn(8, 32, config.inputs)
     frames = torch.arange(1, 33).repeat(8, 1)

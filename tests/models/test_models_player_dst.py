@@ -14,7 +14,9 @@ from footpass.schema import EOS, N_CLASSES, N_SLOTS, NO_SLOT, PAD, PAD_FRAME, SO
 from footpass.sequence.tokens import encode, window_features
 from footpass.sequence.windows import Sample, collate
 
-SMALL = PlayerDSTConfig(span=60, player=8, width=16, heads=2, feedforward=32, dropout=0.0, forget=0.0)
+SMALL = PlayerDSTConfig(
+    window_length=60, player=8, width=16, heads=2, feedforward=32, dropout=0.0, forget=0.0
+)
 EVENTS = [(8, 3, 2), (31, 3, 1), (55, 17, 8)]  # frame, slot, class
 
 
@@ -35,7 +37,7 @@ def sample(
     logits[:, 0] += 5
     for frame, slot, cls in events:
         logits[:, cls, slot, max(0, frame - 1) : frame + 2] += loud
-    tokens = encode(np.array(events).reshape(-1, 3), 0, SMALL.span)
+    tokens = encode(np.array(events).reshape(-1, 3), 0, SMALL.window_length)
     return Sample(window_features(state, *logits), np.arange(1, length + 1), tokens)
 
 
@@ -165,7 +167,7 @@ def test_kept_keys_and_values_change_nothing():
 
 def test_written_events_are_events_of_the_window():
     """However little it knows: frames of the window in order, slots and classes that exist."""
-    net = PlayerDST(dataclasses.replace(SMALL, least=1e-5)).eval()
+    net = PlayerDST(dataclasses.replace(SMALL, min_probability=1e-5)).eval()
     features, frames, _ = batch(sample(), sample(length=33))
     for written, length in zip(net.write(features, frames), (60, 33), strict=True):
         action, slot, frame = written.tokens.unbind(-1)
@@ -180,7 +182,7 @@ def test_written_events_are_events_of_the_window():
 def test_drawn_games_have_the_probabilities_that_the_model_states():
     """Of games of one event, when, who and what can be written down without drawing any."""
     net = model()
-    net.config = dataclasses.replace(net.config, games=4000)
+    net.config = dataclasses.replace(net.config, samples=4000)
     features, frames, _ = batch(sample(), sample(length=40))
     start = torch.tensor([[[SOS, NO_SLOT, 0]]]).expand(2, 1, 3)
     with torch.no_grad():

@@ -18,7 +18,7 @@ class PlainDST(nn.Module):
     def __init__(self, config: DSTConfig) -> None:
         super().__init__()
         self.config = config
-        vocabulary, frames = N_ACTION_TOKENS + N_SLOT_TOKENS, config.span + 2
+        vocabulary, frames = N_ACTION_TOKENS + N_SLOT_TOKENS, config.window_length + 2
         self.encoder_embedding = nn.Linear(config.inputs + frames, config.width)
         self.decoder_embedding = nn.Linear(vocabulary + frames, config.width)
         self.transformer = nn.Transformer(
@@ -34,13 +34,13 @@ class PlainDST(nn.Module):
         self.timestamp_output_projection = nn.Linear(config.width, frames)
 
     def encode(self, features: Tensor, frames: Tensor) -> Tensor:
-        number = frames.where(frames != PAD_FRAME, self.config.span + 1)
-        x = torch.cat((features, F.one_hot(number, self.config.span + 2)), dim=-1)
+        number = frames.where(frames != PAD_FRAME, self.config.window_length + 1)
+        x = torch.cat((features, F.one_hot(number, self.config.window_length + 2)), dim=-1)
         x = self.encoder_embedding(x) + frame_code(frames, self.config.width)
         return self.transformer.encoder(x, src_key_padding_mask=frames == PAD_FRAME)
 
     def logits(self, tokens: Tensor, memory: Tensor, padded: Tensor | None) -> tuple[Tensor, ...]:
-        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.span + 2)
+        sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.window_length + 2)
         one_hot = [F.one_hot(tokens[..., i], size) for i, size in enumerate(sizes)]
         x = self.decoder_embedding(torch.cat(one_hot, dim=-1).float())
         x = x + frame_code(tokens[..., Token.FRAME], self.config.width)

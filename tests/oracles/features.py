@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from footpass.ensemble.features import BREAK, CHAIN, FADE, GAPS, NEAR, SURE
+from footpass.ensemble.features import CHAIN, CHAIN_BREAK, FADE, GAPS, NEAR, SURE
 from footpass.schema import ACTIONS
 from footpass.timeline import RELATIONS
 
@@ -92,7 +92,7 @@ def _chain(
     kind = {(r, a): 0.0 for a in ACTIONS for r in RELATIONS}
     for other, j in zip(others, numbers, strict=False):
         apart, relation = abs(other["frame"] - me["frame"]), _relation(me, other)
-        if apart >= BREAK or (relation == "same" and apart <= 3):
+        if apart >= CHAIN_BREAK or (relation == "same" and apart <= 3):
             continue
         weight = open_ * (1 - p[j, 0])
         open_ *= p[j, 0]

@@ -57,7 +57,7 @@ def refine(events: list[Event], evidence: PlainEvidence, config: Refine) -> list
     for half, frame, *rest in events:
         shifted = (half, max(frame + config.offsets[rest[2] - 1], 0), *rest)
         strength, peak = evidence.peak(shifted, config.window)
-        follow = strength > 0 and strength >= config.least
+        follow = strength > 0 and strength >= config.min_strength
         moved.append((half, peak, *rest) if follow else shifted)
     return moved
 

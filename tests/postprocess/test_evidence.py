@@ -184,8 +184,8 @@ def test_of_who_has_no_box_pixels_tell_nothing():
     # Who is not on the pitch at all, or not then, did nothing; of who has no box, nobody knows.
     others = predictions((10, 0, 99, PASS, 0.5), (10, 0, -1, PASS, 0.5), (900, 0, 3, PASS, 0.5))
     assert source.peak(others, window=9)[0].tolist() == [0, 0, 0]
-    everyone = concat([query, others])
-    kept = gate(everyone, source, Gate((0.5,) * 8, window=9)).table
+    without_box = concat([query, others])
+    kept = gate(without_box, source, Gate((0.5,) * 8, window=9)).table
     assert kept["jersey"].tolist() == [3, 2] and kept["frame"].tolist() == [10, 10]
     given = reassign(query.iloc[:2], source, Reassign(margin=0.1, window=9)).table
     assert given["jersey"].tolist() == [3, 2]

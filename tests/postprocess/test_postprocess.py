@@ -80,7 +80,7 @@ def test_the_score_of_an_unseen_player_can_carry_the_event():
 def test_refine_moves_to_the_peak_and_else_by_the_offset():
     source = EventEvidence(predictions((105, 0, 7, PASS, 0.8), (205, 0, 7, PASS, 0.3)))
     events = predictions((101, 0, 7, PASS, 0.9), (201, 0, 7, PASS, 0.9), (201, 0, 7, DRIVE, 0.9))
-    table, audit = refine(events, source, Refine(by_class(-1, drive=2), window=6, least=0.5))
+    table, audit = refine(events, source, Refine(by_class(-1, drive=2), window=6, min_strength=0.5))
     assert table["frame"].tolist() == [105, 200, 203]
     assert (audit["to_frame"] - audit["frame"]).tolist() == [4, -1, 2]
     assert audit["fate"].tolist() == ["moved"] * 3

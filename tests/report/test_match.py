@@ -23,10 +23,10 @@ from footpass.report.match_page import (
     STEP,
     Kind,
     MatchData,
-    judge,
     page_data,
     peaks,
     read_match,
+    verdicts,
     write_match_page,
 )
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, PITCH, Action, Role, State
@@ -89,7 +89,7 @@ def judged_slowly(found, true):
 def test_leftovers_are_matched_again_by_the_metric_s_rules(guesses, facts):
     halves = ("a_H1", "a_H2")
     true = truth(*(row[:5] for row in facts), halves=halves)
-    judged = judge(evaluate(predictions(*guesses, halves=halves), true))
+    judged = verdicts(evaluate(predictions(*guesses, halves=halves), true))
     pairs = list(zip(judged["truth"], judged["kind"], strict=True))
     assert pairs == judged_slowly(judged, true)
 
@@ -103,7 +103,7 @@ def test_kinds_by_example():
         (413, 1, 4, 5, 0.9),  # a frame too late
         (100, 0, 7, 2, 0.1),  # not counted
     )
-    judged = judge(evaluate(guesses, true))
+    judged = verdicts(evaluate(guesses, true))
     assert list(judged["truth"]) == [0, 1, 2, -1]
     assert list(judged["kind"]) == [Kind.FOUND, Kind.WRONG_CLASS, Kind.WRONG_PLAYER, Kind.MADE_UP]
     table = page_data(MatchData(HALF, true, {"a": guesses}))[1]["a"].set_index("class")

@@ -127,7 +127,7 @@ def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):
         )
         for name in ("01_first", "02_second", "03_third")
     ]
-    code = "import sys, pathlib, footpass.report as report\n"
+    code = "import sys, pathlib, footpass.report.notebooks as report\n"
     code += "report.run_notebooks(sys.argv[1], 'smoke', [pathlib.Path(path) for path in sys.argv[2:]])"
     process = subprocess.Popen([sys.executable, "-c", code, runs, *books], stderr=subprocess.DEVNULL)
     while not (log.exists() and "02_second" in log.read_text()):
@@ -163,7 +163,7 @@ def test_of_two_reports_in_one_folder_one_waits(tmp_path):
         f"import time\nwith open({str(log)!r}, 'a') as log:\n    log.write('run ')\ntime.sleep(0.5)",
         "run.finish()",
     )
-    code = "import sys, pathlib, footpass.report as report\n"
+    code = "import sys, pathlib, footpass.report.notebooks as report\n"
     code += "report.run_notebooks(sys.argv[1], 'smoke', [pathlib.Path(sys.argv[2])])"
     command = [sys.executable, "-c", code, runs, book]
     both = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]

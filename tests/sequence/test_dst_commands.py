@@ -14,12 +14,11 @@ from footpass.data.paths import tactical_path
 from footpass.data.tactical import write_tactical
 from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
 from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES, leave_one_match_out
-from footpass.experiments.pretraining import rehearse_dst
+from footpass.experiments.pretraining import pretrain_dst
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
-from footpass.sequence.decode import load_dst, open_recorded
-from footpass.sequence.decode import write_events as write_sequences
+from footpass.sequence.decode import load_dst, open_recorded, predict_events
 from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
 from footpass.sequence.train import train_dst
 from footpass.sequence.windows import WindowConfig
@@ -68,12 +67,12 @@ def test_a_fused_dst_trains_and_predicts(data, tmp_path, capsys):
     code, out, err = run(capsys, "train", "dst", *what, "--weighting", "sqrt", "--epochs", 2)
     assert code == 0 and f"{checkpoint_path(tmp_path)}: macro F1 0." in out
     model, windows = load_dst(checkpoint_path(tmp_path))
-    assert model.config.fusion == "concat" and windows.span == 100
+    assert model.config.fusion == "concat" and windows.window_length == 100
     again = ["--checkpoint", checkpoint_path(tmp_path), "--data", data, "--out", tmp_path / "events"]
     code, out, err = run(capsys, "predict", *again, "--logits", *runs)
     assert code == 0, err
     events = read_predictions(predictions_path(tmp_path / "events", "val"))
-    wanted = write_sequences(model, open_recorded(data, "val", runs), windows)
+    wanted = predict_events(model, open_recorded(data, "val", runs), windows)
     assert halves_of(events) == list(EVENTS["val"])
     np.testing.assert_array_equal(events["frame"], wanted["frame"])
     np.testing.assert_array_equal(events["jersey"], wanted["jersey"])
@@ -104,23 +103,23 @@ def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
 
 def test_a_model_and_its_windows_agree():
     with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
-        DSTRecipe(DSTConfig(), WindowConfig(span=500), TrainConfig())
+        DSTRecipe(DSTConfig(), WindowConfig(window_length=500), TrainConfig())
 
 
-def test_training_goes_on_from_a_rehearsal(data, tmp_path):
+def test_training_goes_on_from_a_pretraining(data, tmp_path):
     """With a learning rate of next to nothing the weights stay; what is no size may differ."""
     recipe = DST_RECIPES["smoke"]
-    rehearse_dst(recipe, tmp_path / "first")
+    pretrain_dst(recipe, tmp_path / "first")
     start = tmp_path / "first" / LAST
     halves = open_recorded(data, "train", [data / "taad"])
     still = replace(
         recipe,
-        model=replace(recipe.model, forget=0.0, least=0.2),
-        train=replace(recipe.train, rates={"": 1e-12}),
+        model=replace(recipe.model, forget=0.0, min_probability=0.2),
+        train=replace(recipe.train, lr={"": 1e-12}),
     )
     train_dst(still, lambda epoch: halves, np.ones(8), tmp_path / "then", start=start)
     before, after = (load_dst(path)[0] for path in (start, tmp_path / "then" / LAST))
-    assert after.config.least == 0.2
+    assert after.config.min_probability == 0.2
     for name, weight in before.state_dict().items():
         np.testing.assert_allclose(after.state_dict()[name], weight, atol=1e-6)
     other = replace(recipe, model=replace(recipe.model, width=32))
@@ -128,15 +127,15 @@ def test_training_goes_on_from_a_rehearsal(data, tmp_path):
         train_dst(other, lambda epoch: halves, np.ones(8), tmp_path / "other", start=start)
 
 
-def test_a_rehearsal_is_of_the_recipe_alone(tmp_path):
+def test_pretraining_is_of_the_recipe_alone(tmp_path):
     """The same twice, whatever is near; its matches are simulated once."""
     recipe = DST_RECIPES["smoke"]
     for folder in ("one", "two"):
-        rehearse_dst(recipe, tmp_path / folder)
+        pretrain_dst(recipe, tmp_path / folder)
     one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
     assert all((one[name] == two[name]).all() for name in one)
     made = (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns
-    rehearse_dst(recipe, tmp_path / "one")
+    pretrain_dst(recipe, tmp_path / "one")
     assert (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns == made
 
 

@@ -11,7 +11,7 @@ from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig, TokenLogits
 from footpass.models.transformer import Written
 from footpass.schema import ACTIONS, PAD, Action
-from footpass.sequence.decode import load_dst, write_events
+from footpass.sequence.decode import load_dst, predict_events
 from footpass.sequence.sources import detected
 from footpass.sequence.tokens import decode, encode
 from footpass.sequence.train import sequence_loss, train_dst
@@ -21,7 +21,7 @@ from footpass.simulate.events import simulate_match
 from tests import golden
 from tests.tables import predictions, truth
 
-SPARSE = WindowConfig(span=250, augment="none", sparse=True)
+SPARSE = WindowConfig(window_length=250, augment="none", sparse=True)
 
 
 def test_eight_windows_are_learned_by_heart():
@@ -33,7 +33,7 @@ def test_eight_windows_are_learned_by_heart():
     batch = collate(samples)
     torch.manual_seed(0)
     sizes = dict(width=64, heads=4, encoder_layers=1, decoder_layers=1, feedforward=128, dropout=0.0)
-    model = DST(DSTConfig(span=250, **sizes))
+    model = DST(DSTConfig(window_length=250, **sizes))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     for _ in range(100):
         loss, _ = sequence_loss(model, batch, smoothing=0.0)
@@ -57,7 +57,7 @@ def test_a_run_does_not_go_on_with_other_logits(tmp_path):
     counts = class_counts(events)
     rows = train_dst(recipe, lambda epoch: halves[0], counts, tmp_path)
     assert train_dst(recipe, lambda epoch: halves[0], counts, tmp_path) == rows
-    with pytest.raises(DataError, match=r"last.pt: of another config: about.lessons"):
+    with pytest.raises(DataError, match=r"last.pt: of another config: about.data"):
         train_dst(recipe, lambda epoch: halves[1], counts, tmp_path)
 
 
@@ -77,7 +77,7 @@ class KnowsNothing(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.config = DSTConfig(span=250)
+        self.config = DSTConfig(window_length=250)
         self.logit = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, features, frames, tokens):
@@ -104,7 +104,7 @@ class Oracle(torch.nn.Module):
 
     def __init__(self, windows, score=0.7):
         super().__init__()
-        self.config = DSTConfig(span=250)
+        self.config = DSTConfig(window_length=250)
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.windows, self.score = iter(windows), score
 
@@ -123,7 +123,7 @@ def test_events_come_back_whole_from_overlapping_windows(stride):
     taad = simulate_detections(events, released_detectors(), seed=0)["TAAD"]
     halves = detected([taad], events)
     data = FixedWindows(halves, SPARSE, stride or 125)
-    table = write_events(Oracle([data[i].tokens for i in range(len(data))]), halves, SPARSE, stride, 3)
+    table = predict_events(Oracle([data[i].tokens for i in range(len(data))]), halves, SPARSE, stride, 3)
     columns = ["half", "frame", "team", "jersey", "cls"]
     order = ["half", "frame", "team", "jersey"]
     want = events[columns].sort_values(order, ignore_index=True)
@@ -138,16 +138,16 @@ def test_an_event_that_two_windows_claim_counts_once():
     """Two windows see a pass at their border a frame apart, each within what it answers for."""
     taad = predictions((0, 0, 7, Action.PASS, 0.5), (99, 0, 8, Action.PASS, 0.5))
     halves = detected([taad])
-    config = WindowConfig(span=50, sparse=True)
+    config = WindowConfig(window_length=50, sparse=True)
     told = [[24 + 25, 0, 2]], [[25 + 25, 0, 2], [70, 1, 2]]  # windows 0..49 and 50..99
     windows = [encode(np.array(rows), 50 * i, 50) for i, rows in enumerate(told)]
-    table = write_events(Oracle(windows), halves, config, stride=50)
+    table = predict_events(Oracle(windows), halves, config, stride=50)
     assert table[["frame", "jersey"]].to_numpy().tolist() == [[49, 7], [70, 8]]
 
 
 def test_a_half_in_which_nothing_is_written_is_still_there():
     halves = detected([predictions((0, 0, 7, 2, 0.5), (99, 0, 8, 2, 0.5))])
     nothing = [encode(np.zeros((0, 3)), 0, 250)]
-    table = write_events(Oracle(nothing), halves, SPARSE)
+    table = predict_events(Oracle(nothing), halves, SPARSE)
     assert len(table) == 0 and halves_of(table) == ["game_1_H1"]
     assert table["frame"].dtype == np.int64 and table["score"].dtype == np.float64

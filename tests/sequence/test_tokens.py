@@ -18,30 +18,30 @@ events_of_a_half = st.lists(
 
 def test_tokens_of_a_window():
     events = [[110, 3, Action.SHOT], [100, 25, Action.PASS], [149, 0, Action.DRIVE], [150, 1, 1]]
-    tokens = encode(np.array(events), start=100, span=50)
+    tokens = encode(np.array(events), start=100, window_length=50)
     assert tokens.tolist() == [
         [SOS, NO_SLOT, 0],
         [1, 25, 1],  # the window's first frame is 1
         [4, 3, 11],
-        [0, 0, 50],  # its last is its span
+        [0, 0, 50],  # its last is its window_length
         [EOS, NO_SLOT, 51],
     ]
     assert decode(tokens, start=100).tolist() == [[100, 25, 2], [110, 3, 5], [149, 0, 1]]
 
 
 def test_a_window_without_events_is_a_start_and_an_end():
-    tokens = encode(np.empty((0, 3)), start=0, span=50)
+    tokens = encode(np.empty((0, 3)), start=0, window_length=50)
     assert tokens.tolist() == [[SOS, NO_SLOT, 0], [EOS, NO_SLOT, 51]]
     assert decode(tokens, start=0).shape == (0, 3)
     assert decode(np.empty((0, 3)), start=0).shape == (0, 3)
 
 
 @given(events_of_a_half, st.integers(1, 250), st.data())
-def test_a_half_survives_windows_tokens_and_padding(events, span, data):
+def test_a_half_survives_windows_tokens_and_padding(events, window_length, data):
     """Whatever the windows, also 60 events in one and several at one frame: each comes back once."""
-    stride = data.draw(st.integers(1, span))
-    parts = windows(FIRST, FIRST + 200, span, stride)
-    batch = pad([encode(events, part.start, span) for part in parts])
+    stride = data.draw(st.integers(1, window_length))
+    parts = windows(FIRST, FIRST + 200, window_length, stride)
+    batch = pad([encode(events, part.start, window_length) for part in parts])
     found = []
     for part, tokens in zip(parts, batch, strict=True):
         for event in decode(tokens, part.start).tolist():
@@ -52,14 +52,14 @@ def test_a_half_survives_windows_tokens_and_padding(events, span, data):
 
 
 @given(st.integers(0, 300), st.integers(1, 400), st.integers(1, 120), st.data())
-def test_windows_cover_and_own_every_frame(first, length, span, data):
-    stride = data.draw(st.integers(1, span))
-    parts = windows(first, first + length, span, stride)
+def test_windows_cover_and_own_every_frame(first, length, window_length, data):
+    stride = data.draw(st.integers(1, window_length))
+    parts = windows(first, first + length, window_length, stride)
     owned = [frame for part in parts for frame in range(part.own_start, part.own_stop)]
     assert owned == list(range(first, first + length))
     for part in parts:
         assert part.start <= part.own_start < part.own_stop <= part.stop
-        assert part.stop - part.start == min(span, length)
+        assert part.stop - part.start == min(window_length, length)
 
 
 def test_windows_of_a_half():

@@ -144,7 +144,7 @@ def test_features_and_tokens_of_a_window():
     volume = np.zeros((9, 26, 40), np.float16)
     volume[Action.SHOT, 13, 24] = 3
     half = Recorded(dense(rows, "game_1_H2"), volume)
-    got = sample(half.cut(FIRST + 20, FIRST + 30), WindowConfig(span=10))
+    got = sample(half.cut(FIRST + 20, FIRST + 30), WindowConfig(window_length=10))
     assert got.features.shape == (10, 26 * 5 + 26 * 9) and got.features.dtype == np.float32
     state = got.features[:, : 26 * 5].reshape(10, 5, 26)
     np.testing.assert_array_equal(state[:, :, 13], [[0.25, 0.5, -1, 2, 0]] * 10)
@@ -161,7 +161,7 @@ def test_random_windows_depend_on_seed_epoch_and_index_alone():
         {f"game_{i}_H1": random_half(rng, name=f"game_{i}_H1") for i in range(3)},
         TAAD={f"game_{i}_H1": random_logits(rng) for i in range(3)},
     )
-    config = WindowConfig(span=20, per_half=7)
+    config = WindowConfig(window_length=20, per_half=7)
     one, again = (WindowDataset(halves, config, seed=3, epoch=1) for _ in range(2))
     assert len(one) == 21
     backwards = [again[i] for i in reversed(range(21))][::-1]
@@ -182,7 +182,7 @@ def test_random_windows_reach_both_ends_of_a_half():
 def test_fixed_windows_hold_every_event_of_their_own_frames_once():
     half = Recorded(random_half(np.random.default_rng(4), frames=57))
     for stride in (10, 20):
-        data = FixedWindows({"h": half}, WindowConfig(span=20), stride)
+        data = FixedWindows({"h": half}, WindowConfig(window_length=20), stride)
         events = [
             event
             for (_, window), item in zip(data.places, (data[i] for i in range(len(data))), strict=True)
@@ -196,8 +196,8 @@ def test_fixed_windows_hold_every_event_of_their_own_frames_once():
 
 def test_a_batch_is_filled_up_to_its_longest():
     half = random_half(np.random.default_rng(5), frames=30)
-    short = sample(Recorded(half).cut(FIRST, FIRST + 6), WindowConfig(span=20))
-    long = sample(Recorded(half).cut(FIRST, FIRST + 20), WindowConfig(span=20))
+    short = sample(Recorded(half).cut(FIRST, FIRST + 6), WindowConfig(window_length=20))
+    long = sample(Recorded(half).cut(FIRST, FIRST + 20), WindowConfig(window_length=20))
     batch = collate([short, long])
     assert batch.features.shape == (2, 20, 130) and batch.features.dtype == torch.float32
     assert batch.frames[0].tolist() == [*range(1, 7), *[PAD_FRAME] * 14]
@@ -259,8 +259,8 @@ def test_sparse_windows_say_the_same_as_full_ones(seed):
     )
     half = Detected("game_1_H1", [table], table.drop(columns="score"))
     excerpt = half.cut(0, 100)
-    full = sample(excerpt, WindowConfig(span=100))
-    short = sample(excerpt, WindowConfig(span=100, sparse=True))
+    full = sample(excerpt, WindowConfig(window_length=100))
+    short = sample(excerpt, WindowConfig(window_length=100, sparse=True))
     kept = sorted({*table["frame"], 99})
     np.testing.assert_array_equal(short.frames, np.array(kept) + 1)
     np.testing.assert_array_equal(short.features, full.features[kept])
@@ -270,7 +270,7 @@ def test_sparse_windows_say_the_same_as_full_ones(seed):
 
 def test_a_sparse_window_without_any_peak_still_has_a_frame():
     half = Detected("game_1_H1", [predictions((5, 0, 7, 2, 0.5), (900, 0, 8, 2, 0.5))])
-    got = sample(half.cut(100, 200), WindowConfig(span=100, sparse=True))
+    got = sample(half.cut(100, 200), WindowConfig(window_length=100, sparse=True))
     assert got.frames.tolist() == [100] and not got.features.any()
 
 
@@ -322,8 +322,8 @@ def test_halves_without_logits_of_a_model_are_named():
 def test_a_window_longer_than_the_half():
     half = Recorded(random_half(np.random.default_rng(0)))
     with pytest.raises(DataError, match=r"half game_1_H2: 60 frames, too short for windows of 61"):
-        WindowDataset({"h": half}, WindowConfig(span=61))
-    assert len(FixedWindows({"h": half}, WindowConfig(span=61))[0].frames) == 60
+        WindowDataset({"h": half}, WindowConfig(window_length=61))
+    assert len(FixedWindows({"h": half}, WindowConfig(window_length=61))[0].frames) == 60
 
 
 def test_a_challenge_half_has_nothing_to_learn_from():
@@ -333,8 +333,8 @@ def test_a_challenge_half_has_nothing_to_learn_from():
     rows[:, Tactical.ROLE] = rng.integers(1, 14, 60)
     half = Recorded(dense(rows, "game_0_H1"))
     with pytest.raises(DataError, match="half game_0_H1: no labels"):
-        WindowDataset({"h": half}, WindowConfig(span=10))[0]
-    empty = FixedWindows({"h": half}, WindowConfig(span=10))[0]  # but it can be predicted
+        WindowDataset({"h": half}, WindowConfig(window_length=10))[0]
+    empty = FixedWindows({"h": half}, WindowConfig(window_length=10))[0]  # but it can be predicted
     assert empty.tokens[0, 1] == NO_SLOT and len(empty.tokens) == 2
 
 
@@ -347,7 +347,7 @@ def test_detections_that_lack_a_half_are_named():
         detected([predictions(halves=("game_1_H2",))])
 
 
-@pytest.mark.parametrize("wrong", [{"span": 0}, {"per_half": 0}, {"augment": "Z"}])
+@pytest.mark.parametrize("wrong", [{"window_length": 0}, {"per_half": 0}, {"augment": "Z"}])
 def test_impossible_choices(wrong):
     with pytest.raises(DataError, match="not a choice of windows"):
         WindowConfig(**wrong)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from footpass.data.statistics import RELATIONS, derive, load_statistics
+from footpass.data.statistics import ACTOR_RELATIONS, derive, load_statistics
 from footpass.events import read_ground_truth
 from footpass.experiments.release import simulate_release
 from footpass.files import DataError
@@ -47,7 +47,7 @@ def test_statistics_by_hand():
         (Action.DRIVE, "opponent", Action.TACKLE),
         (Action.TACKLE, "same player", Action.DRIVE),
     ):
-        expected[before - 1, RELATIONS.index(relation), after - 1] = 1
+        expected[before - 1, ACTOR_RELATIONS.index(relation), after - 1] = 1
     assert (statistics.transitions == expected).all()
     assert statistics.count.tolist() == [2, 1, 0, 0, 0, 0, 1, 0]
     assert statistics.box.tolist() == [1, 1, 0, 0, 0, 0, 0, 0]

@@ -97,10 +97,10 @@ def test_learning_rate_against_values_by_hand():
 
 def test_warm_up_counts_optimizer_steps_not_micro_batches(tmp_path):
     """The public scripts count micro-batches, step once in eight and stay at 14 % of their rates."""
-    config = TrainConfig(epochs=4, batch=1, accumulate=8, warmup=3, rates={"": 0.5}, milestones=(3,))
+    config = TrainConfig(epochs=4, batch=1, accumulate=8, warmup=3, lr={"": 0.5}, milestones=(3,))
     rows = train(linear(), config, lambda epoch: points(epoch, 8), squares, tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert [row["rates"][""] for row in rows] == pytest.approx([0.5 / 3, 1 / 3, 0.5, 0.05])
+    assert [row["lr"][""] for row in rows] == pytest.approx([0.5 / 3, 1 / 3, 0.5, 0.05])
 
 
 def test_only_weights_decay():
@@ -109,7 +109,7 @@ def test_only_weights_decay():
     groups = parameter_groups(model, {"": 1e-3, "inner": 1e-4}, weight_decay=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {
-        names[id(parameter)]: (group["rate"], group["weight_decay"])
+        names[id(parameter)]: (group["base_lr"], group["weight_decay"])
         for group in groups
         for parameter in group["params"]
     }
@@ -133,12 +133,12 @@ def test_group_sizes_are_logged(caplog):
 
 
 @pytest.mark.parametrize(
-    ("rates", "message"),
+    ("lr", "message"),
     [({"inner": 1e-3}, "no learning rate for norm.weight"), ({"": 1, "x3d": 1}, r"\['x3d'\]: no param")],
 )
-def test_each_parameter_has_a_rate_and_each_rate_parameters(rates, message):
+def test_each_parameter_has_a_rate_and_each_rate_parameters(lr, message):
     with pytest.raises(DataError, match=message):
-        parameter_groups(perceptron(), rates, 0.1)
+        parameter_groups(perceptron(), lr, 0.1)
 
 
 # -- Micro-batches
@@ -178,7 +178,7 @@ def test_processes_share_the_samples_of_an_epoch(size, batch, per_process, world
 def test_accumulated_steps_equal_a_plain_loop_over_whole_steps(tmp_path):
     """The mean is over all that counts in a step, though its micro-batches count differently."""
     config = TrainConfig(
-        epochs=2, batch=2, accumulate=3, rates={"": 0.05}, weight_decay=0.1, clip=0.7, warmup=3
+        epochs=2, batch=2, accumulate=3, lr={"": 0.05}, weight_decay=0.1, max_grad_norm=0.7, warmup=3
     )
     model, plain = linear(), linear()
     rows = train(model, config, lambda epoch: points(epoch, 11), squares, tmp_path)
@@ -230,7 +230,7 @@ def test_frozen_backbone_learns_nothing_batch_norm_included(tmp_path):
         return {"macro_f1": 0.0}
 
     validate(model)
-    config = TrainConfig(epochs=2, batch=2, frozen_epochs=1, frozen_blocks=2, rates={"": 1e-2})
+    config = TrainConfig(epochs=2, batch=2, frozen_epochs=1, frozen_blocks=2, lr={"": 1e-2})
     train(model, config, tiny_run.samples, tiny_run.weighted_loss, tmp_path, validate)
     start, frozen, free = states
     # Block 0 and 1 are frozen for good, 2 to 4 for an epoch, the head never.
@@ -242,7 +242,7 @@ def test_frozen_backbone_learns_nothing_batch_norm_included(tmp_path):
 
 def test_average_of_the_weights_is_what_is_validated_and_kept(tmp_path):
     trace, validated = [], []
-    config = TrainConfig(epochs=3, batch=12, ema=0.75, rates={"": 0.1})
+    config = TrainConfig(epochs=3, batch=12, ema=0.75, lr={"": 0.1})
     model = linear()
 
     def watched(model: nn.Module, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -291,7 +291,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(tmp_path):
     seen = set()
     model = linear()
     model[1].register_forward_hook(lambda module, args, out: seen.add(out.dtype))
-    config = TrainConfig(epochs=30, batch=4, rates={"": 0.03}, precision="bf16")
+    config = TrainConfig(epochs=30, batch=4, lr={"": 0.03}, precision="bf16")
     rows = train(model, config, lambda epoch: points(0), squares, tmp_path)
     assert seen == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -303,7 +303,7 @@ def test_fp16_skips_steps_that_overflow_and_takes_the_others_as_fp32_does():
     traces = {}
     for precision in ("fp32", "fp16"):
         model = linear()
-        config = TrainConfig(batch=12, rates={"": 0.03}, precision=precision, clip=5.0)
+        config = TrainConfig(batch=12, lr={"": 0.03}, precision=precision, max_grad_norm=5.0)
         updates = Updates(model, config, per_epoch=1)
         if precision == "fp16":
             updates.scaler.load_state_dict(updates.scaler.state_dict() | {"scale": 2.0**18})
@@ -336,7 +336,9 @@ class Killed(BaseException):
     """Not an Exception: nothing may catch it."""
 
 
-PERCEPTRON = TrainConfig(epochs=2, batch=2, accumulate=2, ema=0.7, save_every=2, warmup=2, clip=1.0)
+PERCEPTRON = TrainConfig(
+    epochs=2, batch=2, accumulate=2, ema=0.7, save_every=2, warmup=2, max_grad_norm=1.0
+)
 
 
 def perceptron_run(folder: Path, tick: Callable[[], None] = lambda: None) -> None:
@@ -421,7 +423,7 @@ def test_threads_change_nothing_from_run_to_run(tmp_path):
     torch.set_num_threads(4)
     try:
         for run in range(5):
-            config = TrainConfig(epochs=4, batch=1, rates={"": 1e-2})
+            config = TrainConfig(epochs=4, batch=1, lr={"": 1e-2})
             train(
                 Table(),
                 config,
@@ -619,7 +621,7 @@ def test_config_that_does_not_suit(tmp_path):
             {"precision": "fp8"},
             r"TrainConfig.precision = 'fp8': expected Literal\['fp32', 'bf16', 'fp16'\]",
         ),
-        ({"rates": {"": "1e-3"}}, r"TrainConfig.rates = .*: expected Mapping\[str, float\]"),
+        ({"lr": {"": "1e-3"}}, r"TrainConfig.lr = .*: expected Mapping\[str, float\]"),
         ({"milestones": [3]}, r"TrainConfig.milestones = \[3\]: expected tuple"),
         ({"decay": float("nan")}, "TrainConfig.decay = nan: expected float"),
         ({"accumulate": 0}, "TrainConfig.accumulate = 0: must be more than 0"),

@@ -1,4 +1,4 @@
-"""A run small enough to be killed and repeated: ``python tests/tiny_run.py DIR EPOCHS [STOP]``."""
+"""A run small enough to be killed and repeated: ``python tests/training/tiny_run.py DIR EPOCHS [STOP]``."""
 
 import itertools
 import sys
@@ -23,10 +23,10 @@ CONFIG = TrainConfig(
     epochs=3,
     batch=2,
     accumulate=2,
-    rates={"": 1e-2, "x3d.": 5e-3},
+    lr={"": 1e-2, "x3d.": 5e-3},
     warmup=2,
     milestones=(2,),
-    clip=1.0,
+    max_grad_norm=1.0,
     ema=0.8,
     frozen_epochs=1,
     save_every=2,
@@ -47,6 +47,9 @@ class Tiny(nn.Module):
         self.x3d = X3D(X3DConfig(stem=4, widths=(4, 4, 8, 8), depths=(1, 1, 1, 1)))
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(8, self.config.classes)
+
+    def freeze(self, blocks: int | None) -> None:
+        self.x3d.freeze(blocks)
 
     def forward(self, clip: Tensor) -> Tensor:
         *_, x = self.x3d(clip)  # (B, 8, T, 1, 1)
