@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from footpass.cli import ablate, data, postprocess
+from footpass.cli import ablate, data, export, postprocess
 from footpass.cli import evaluate as scoring
 from footpass.cli import report as reporting
 from footpass.cli import train as training
@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for theme in (data, training, postprocess, scoring, ablate, reporting):
+    for theme in (data, training, postprocess, scoring, export, ablate, reporting):
         theme.add(commands)
     return parser
 

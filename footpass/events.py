@@ -76,6 +76,11 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     return _read(path, PREDICTION_COLUMNS)
 
 
+def read_events(path: str | Path) -> pd.DataFrame:
+    """Read ground truth or predictions, whichever a file holds; columns and errors as above."""
+    return _read(path, None)
+
+
 def write_events(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table in the official layout, atomically; reading it gives the table back.
 
@@ -156,7 +161,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
     content = load_json(path, finite=False)
     if not isinstance(content, dict) or not {"keys", "events"} <= content.keys():
         raise DataError(f'{path}: not an object with "keys" and "events"')
@@ -175,6 +180,10 @@ def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
     for half in events:
         if half not in halves:
             raise DataError(f'{path}: half {half} has "events" and is not in "keys"')
+    if columns is None:
+        lengths = [len(row) for rows in events.values() if isinstance(rows, list) for row in rows[:1]]
+        truth = lengths and lengths[0] == len(GROUND_TRUTH_COLUMNS)
+        columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
     for half in halves:
         _check_rows(events[half], columns, f"{path}: half {half}")
     return _table({half: events[half] for half in halves}, columns)

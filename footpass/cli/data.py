@@ -6,6 +6,7 @@ from pathlib import Path
 
 from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, SPLITS
+from footpass.simulate import FORMS
 
 _SHOWN = 50  # problems of a data check
 
@@ -31,6 +32,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     simulate.add_argument("--workers", type=int, help="processes (one a core)")
     rare = "only the seconds around rare events, of first halves: a second data folder to train on"
     simulate.add_argument("--highlights", action="store_true", help=rare)
+    tracker = simulate.add_argument_group("the same matches as a tracker would see them")
+    forms = "write as_FORM too: SoccerNet game state, MOT folders, or what kloppy loads as SkillCorner's"
+    tracker.add_argument("--as", dest="forms", nargs="+", choices=FORMS, default=[], help=forms)
+    for name, metavar, what in (
+        ("--break-tracks", "SECONDS", "mean time until a track breaks (never)"),
+        ("--unknown-jerseys", "SHARE", "of tracks"),
+        ("--wrong-jerseys", "SHARE", "of tracks that get a team-mate's"),
+        ("--noise", "METRES", "of positions"),
+        ("--missed", "SHARE", "of boxes"),
+    ):
+        tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
     simulate.set_defaults(run=_simulate)
 
     view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
@@ -82,7 +94,16 @@ def _prepare(args: argparse.Namespace) -> None:
 def _simulate(args: argparse.Namespace) -> None:
     from footpass.data.paths import tactical_path
     from footpass.simulate.season import write_season
+    from footpass.simulate.tracker_files import write_trackers
+    from footpass.simulate.trackers import TrackerErrors
 
+    errors = TrackerErrors(
+        args.break_tracks, args.unknown_jerseys, args.wrong_jerseys, args.noise, args.missed
+    )
+    if errors != TrackerErrors() and not args.forms:
+        raise DataError(f"a tracker's errors need --as {'|'.join(FORMS)}")
+    if args.highlights and args.forms:
+        raise DataError("--as and --highlights: a tracker sees whole halves")
     there = Path(args.out, tactical_path(args.split))
     if there.exists():
         raise DataError(f"{there}: there already; it may be real: choose another --out, or delete it")
@@ -97,6 +118,9 @@ def _simulate(args: argparse.Namespace) -> None:
         args.highlights,
     )
     print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
+    for form in args.forms:
+        season = args.matches, args.minutes, args.seed, args.split, args.workers
+        print(write_trackers(args.out, form, errors, *season))
 
 
 def _view(args: argparse.Namespace) -> None:

@@ -13,12 +13,12 @@ import pandas as pd
 
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.schema import FPS, FULL_HD, N_TEAMS, PITCH, Role
+from footpass.simulate import FORMS
 from footpass.simulate.camera import Shots
 from footpass.simulate.motion import N_PLACES, Motion
 from footpass.simulate.season import FIRST_GAME, in_parallel, simulate_half
 from footpass.simulate.trackers import TrackerErrors, drift, track
 
-FORMS = ("gsr", "mot", "kloppy")
 _METRES = np.array(PITCH)
 _CENTRE = _METRES / 2
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from footpass.files import DataError, tactical_path
+from footpass.__main__ import main
+from footpass.data.paths import tactical_path
+from footpass.files import DataError
 from footpass.schema import PITCH, Role, Tactical
 from footpass.simulate.season import simulate_half, write_season
 from footpass.simulate.tracker_files import write_trackers
@@ -206,3 +208,23 @@ def test_the_same_seed_writes_the_same_files(season, tmp_path):
 def test_errors_that_make_no_sense_are_refused(wrong, reason):
     with pytest.raises(DataError, match=reason):
         TrackerErrors(**wrong)
+
+
+def test_the_command_writes_a_tracker_s_files_beside_the_season(tmp_path, capsys):
+    plain = ["simulate", "--matches", "1", "--minutes", "0.5", "--no-video", "--workers", "1", "--out"]
+    dials = "--break-tracks 2 --unknown-jerseys .15 --wrong-jerseys .03 --noise 1 --missed .05"
+    assert main([*plain, str(tmp_path / "a"), "--as", "gsr", "mot", *dials.split()]) == 0
+    names = {str(path.relative_to(tmp_path / "a")) for path in tmp_path.glob("a/as_*/*")}
+    assert names == {
+        *(f"as_gsr/game_1001_H{half}.json" for half in (1, 2)),
+        *(f"as_mot/game_1001_H{half}" for half in (1, 2)),
+    }
+    assert "as_mot" in capsys.readouterr().out
+    for wrong, reason in (
+        (["--noise", "1"], "a tracker's errors need --as"),
+        (["--as", "gsr", "--highlights"], "a tracker sees whole halves"),
+        (["--as", "gsr", "--missed", "5"], "missed 5.0 is not within 0..1"),
+    ):
+        assert main([*plain, str(tmp_path / "b"), *wrong]) == 2
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

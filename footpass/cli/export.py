@@ -1,0 +1,104 @@
+"""``export``: events for other tools."""
+
+import argparse
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from footpass.files import DataError
+from footpass.schema import SCORE_THRESHOLD
+
+if TYPE_CHECKING:
+    from footpass.data.halves import HalfMatch
+
+_FORMATS = ("spadl", "osl", "cdf", "sportscode", "srt", "csv")
+_PLACED = ("spadl", "cdf")  # every event has its place on the pitch
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    export = commands.add_parser("export", help="write events in the formats of other tools")
+    export.add_argument("format", choices=_FORMATS)
+    export.add_argument(
+        "--predictions",
+        required=True,
+        metavar="P.json",
+        help="predictions, or ground truth",
+    )
+    export.add_argument("--data", metavar="DATA_DIR", help="where everybody was (needed for spadl, cdf)")
+    export.add_argument("--out", required=True, metavar="FILE", help="cdf: a folder")
+    export.add_argument("--match", metavar="MATCH", help="only this one, such as game_18")
+    export.add_argument(
+        "--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)"
+    )
+    start = "cdf: when the video starts, such as 2026-05-01T18:00:00Z"
+    export.add_argument("--start", type=_utc, default=datetime(1970, 1, 1, tzinfo=UTC), help=start)
+    score = "cdf: goals of home and away after each half, such as 1-0 2-1: without, no match file"
+    export.add_argument("--score", nargs="+", type=_goals, default=[], help=score)
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from footpass.events import halves_of, match_of, read_events, select_halves
+    from footpass.importers import export
+    from footpass.importers.actions import actions, placed
+
+    events = read_events(args.predictions)
+    names = halves_of(events)
+    if args.match:
+        names = [name for name in names if match_of(name) == args.match]
+        if not names:
+            known = dict.fromkeys(map(match_of, halves_of(events)))
+            raise DataError(f"{args.predictions}: no match {args.match}; it has {', '.join(known)}")
+        events = select_halves(events, names)
+    if args.format in _PLACED and not args.data:
+        raise DataError(f"{args.format} needs to know where everybody was: --data DATA_DIR")
+    positions = _halves(args.data, names) if args.data else None
+    table = actions(events, positions, args.threshold)
+    if args.format in _PLACED:
+        count, table = len(table), placed(table)
+        if len(table) < count:
+            print(f"left out: {count - len(table)} events whose player is not in the data at that frame")
+    if args.format == "cdf":
+        written = export.write_cdf(table, args.out, positions or {}, args.start, args.score)
+        print(f"{', '.join(map(str, written))}: {len(table)} events")
+        if not args.score:
+            print("no match.json: it needs the result, which events do not tell: --score 1-0 2-1")
+        return
+    getattr(export, f"write_{args.format}")(table, args.out)
+    print(f"{args.out}: {len(table)} events")
+
+
+def _halves(data_dir: str, names: Iterable[str]) -> "dict[str, HalfMatch]":
+    """Halves by name, from whichever splits of a data folder have them."""
+    from footpass.data.cache import load_half, prepared_dir, present_splits
+    from footpass.data.paths import find, tactical_path
+    from footpass.data.tactical import half_names
+
+    found = {}
+    for split in present_splits(data_dir):
+        path = find(data_dir, tactical_path(split))
+        assert path is not None  # the split is present
+        for name in set(names) & set(half_names(path)):
+            found[name] = load_half(path, name, prepared_dir(data_dir))
+    missing = sorted(set(names) - set(found))
+    if missing:
+        raise DataError(f"{data_dir}: no half {missing[0]} in its tactical data")
+    return found
+
+
+def _utc(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-05-01T18:00:00Z"
+        ) from None
+
+
+def _goals(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a score such as 2-1")
+    return int(found[1]), int(found[2])

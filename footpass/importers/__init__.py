@@ -1,0 +1,1 @@
+"""Own matches: from other tools' tracks and events to the official files, and events for other tools."""
