@@ -39,7 +39,7 @@ outers = st.builds(
     name=st.text(),
     rate=st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
     steps=st.lists(st.integers()).map(tuple),
-    rates=st.dictionaries(st.text(), st.floats(0, 1)),
+    lr=st.dictionaries(st.text(), st.floats(0, 1)),
     kind=st.sampled_from("ab"),
     quick=st.booleans(),
 )
@@ -69,7 +69,7 @@ def test_configs_of_the_project_and_back(config):
         ({"rate": True}, "Outer.rate = True"),
         ({"steps": [1, 2.0]}, r"Outer.steps = \(1, 2.0\): expected tuple\[int, ...\]"),
         ({"steps": 3}, "Outer.steps = 3"),
-        ({"lr": {"a": None}}, r"Outer.rates = {'a': None}: expected Mapping\[str, float\]"),
+        ({"lr": {"a": None}}, r"Outer.lr = {'a': None}: expected Mapping\[str, float\]"),
         ({"kind": "c"}, r"Outer.kind = 'c': expected Literal\['a', 'b'\]"),
         ({"inner": {"widths": [1, 2, 3]}}, r"Inner.widths = \(1, 2, 3\): expected tuple\[int, int\]"),
         ({"inner": {"width": 1}}, "Inner has no width; it has widths"),

@@ -1,4 +1,4 @@
-"""The house keeps its shape: which wing may know which, and that no modules import each other in circles."""
+"""The house keeps its shape: which wing may know which, and no modules that import in circles."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -23,7 +23,7 @@ FORBIDDEN = {
 
 
 def imports() -> dict[str, set[str]]:
-    """Module -> what it imports while it is being imported: modules of the package and other packages."""
+    """Module -> what it imports when it is imported: modules of the package and other packages."""
     names = {
         ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in PACKAGE.rglob("*.py")

@@ -254,7 +254,7 @@ def test_eight_windows_are_learnt_by_heart():
         for n in counts
     ]
     events[7][1, 0] = events[7][0, 0]
-    sentences = [encode(rows, start=100, window_length=32) for rows in events]
+    sentences = [encode(rows, start=100, length=32) for rows in events]
     tokens = torch.tensor(pad(sentences))
     features = torch.randn(8, 32, config.inputs)
     frames = torch.arange(1, 33).repeat(8, 1)

@@ -18,7 +18,7 @@ events_of_a_half = st.lists(
 
 def test_tokens_of_a_window():
     events = [[110, 3, Action.SHOT], [100, 25, Action.PASS], [149, 0, Action.DRIVE], [150, 1, 1]]
-    tokens = encode(np.array(events), start=100, window_length=50)
+    tokens = encode(np.array(events), start=100, length=50)
     assert tokens.tolist() == [
         [SOS, NO_SLOT, 0],
         [1, 25, 1],  # the window's first frame is 1
@@ -30,7 +30,7 @@ def test_tokens_of_a_window():
 
 
 def test_a_window_without_events_is_a_start_and_an_end():
-    tokens = encode(np.empty((0, 3)), start=0, window_length=50)
+    tokens = encode(np.empty((0, 3)), start=0, length=50)
     assert tokens.tolist() == [[SOS, NO_SLOT, 0], [EOS, NO_SLOT, 51]]
     assert decode(tokens, start=0).shape == (0, 3)
     assert decode(np.empty((0, 3)), start=0).shape == (0, 3)

@@ -625,7 +625,7 @@ def test_config_that_does_not_suit(tmp_path):
         ({"milestones": [3]}, r"TrainConfig.milestones = \[3\]: expected tuple"),
         ({"decay": float("nan")}, "TrainConfig.decay = nan: expected float"),
         ({"accumulate": 0}, "TrainConfig.accumulate = 0: must be more than 0"),
-        ({"clip": 0.0}, "TrainConfig.clip = 0.0: must be more than 0"),
+        ({"max_grad_norm": 0.0}, "TrainConfig.max_grad_norm = 0.0: must be more than 0"),
         ({"warmup": -1}, "TrainConfig.warmup = -1: must not be negative"),
         ({"ema": 1.0}, "TrainConfig.ema = 1.0: must lie between 0 and 1"),
     ],
