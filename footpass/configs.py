@@ -25,11 +25,6 @@ def check_types(config: object) -> None:
     """Compare the fields of a dataclass with their annotations; made for its ``__post_init__``.
 
     Whole numbers are fine as floats; True is no number, and neither are NaN and infinity.
-
-    Raises
-    ------
-    DataError
-        At the first field of another type.
     """
     hints = get_type_hints(type(config))
     for name in _names(config):
@@ -67,11 +62,6 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """A config from plain values, as `plain` makes them: the way back from a checkpoint or JSON.
 
     A class attribute ``former`` maps names that fields had in older files to those of today.
-
-    Raises
-    ------
-    DataError
-        If it has no field of such a name, or a value is of the wrong type.
     """
     hints = get_type_hints(cls)
     former = getattr(cls, "former", {})
@@ -104,13 +94,7 @@ PROFILES = ("smoke", "demo", "study", "paper")
 
 
 def resolve_profile(profile: str | None = None) -> str:
-    """The profile asked for, else ``$FOOTPASS_PROFILE``, else ``demo``.
-
-    Raises
-    ------
-    DataError
-        If there is no such profile.
-    """
+    """The profile asked for, else ``$FOOTPASS_PROFILE``, else ``demo``."""
     name = profile or os.environ.get("FOOTPASS_PROFILE") or "demo"
     if name not in PROFILES:
         raise DataError(f"profile {name!r} is none of {', '.join(PROFILES)}")

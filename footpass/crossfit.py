@@ -30,11 +30,7 @@ class Cuttable(Protocol):
 
 
 Inputs = Mapping[str, pd.DataFrame | Cuttable]
-
-
 Fit = Callable[[Inputs, pd.DataFrame], Any]
-
-
 Apply = Callable[[Any, Inputs], pd.DataFrame]
 
 
@@ -66,12 +62,6 @@ def cross_fit(
         Ground truth, by which the halves are ordered in the result.
     groups
         ``"match"`` holds out one match at a time; a mapping match -> fold holds out whole folds.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two groups, an input holds ground truth, a half is in no input, or
-        ``apply`` returns events of a half that it was not given.
     """
     halves = _checked_halves(inputs, truth)
     folds: dict[str, list[str]] = {}
@@ -93,7 +83,7 @@ def cross_fit(
 def in_sample(fit: Fit, apply: Apply, inputs: Inputs, truth: pd.DataFrame) -> CrossFit:
     """Fit on *all* matches and apply to the same: too good, only to report by how much.
 
-    Arguments, result (its one model is called ``"all"``) and errors as in `cross_fit`.
+    Arguments and result (its one model is called ``"all"``) as in `cross_fit`.
     """
     halves = _checked_halves(inputs, truth)
     model = fit(_cut_all(inputs, halves), _cut(truth, halves))

@@ -59,11 +59,6 @@ def read_ground_truth(path: str | Path) -> pd.DataFrame:
     pd.DataFrame
         Columns ``half, frame, team, jersey, cls, box_visible, replay``; frames are absolute in the
         match's video.
-
-    Raises
-    ------
-    DataError
-        Naming file, half, row and reason, at the first thing that is wrong.
     """
     return _read(path, GROUND_TRUTH_COLUMNS)
 
@@ -71,24 +66,18 @@ def read_ground_truth(path: str | Path) -> pd.DataFrame:
 def read_predictions(path: str | Path) -> pd.DataFrame:
     """Read a prediction file, rows ``[frame, team, jersey, class, score]``.
 
-    Columns and errors as in `read_ground_truth`, with ``score`` (0 to 1) in place of the two flags.
+    Columns as in `read_ground_truth`, with ``score`` (0 to 1) in place of the two flags.
     """
     return _read(path, PREDICTION_COLUMNS)
 
 
 def read_events(path: str | Path) -> pd.DataFrame:
-    """Read ground truth or predictions, whichever a file holds; columns and errors as above."""
+    """Read ground truth or predictions, whichever a file holds; columns as above."""
     return _read(path, None)
 
 
 def write_events(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table in the official layout, atomically; reading it gives the table back.
-
-    Raises
-    ------
-    DataError
-        If a row is not valid, before anything is written; or if the file cannot be written.
-    """
+    """Write a table in the official layout, atomically; reading it gives the table back."""
     content = _official(table, path)
     with atomic_write(path) as stream:
         stream.write(json.dumps(content, allow_nan=False))
@@ -102,11 +91,6 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
     layout
         ``"official"`` is ``{"keys": [...], "events": {half: rows}}``, the shape of the released files;
         ``"flat"`` is the bare ``{half: rows}``, which another public entry submitted.
-
-    Raises
-    ------
-    DataError
-        If a row is not valid or the file cannot be written.
     """
     if layout not in ("official", "flat"):
         raise DataError(f"layout {layout!r} is neither 'official' nor 'flat'")
@@ -130,11 +114,6 @@ def load_json(path: str | Path, finite: bool = True) -> object:
     ----------
     finite
         Without, NaN and infinity are numbers too: for a caller who can say where they are.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, unreadable or not JSON.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -17,13 +17,7 @@ class DataError(ValueError):
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
-    """Open a temporary file that takes the place of ``path`` only when all went well.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written: no such folder, no permission, no space.
-    """
+    """Open a temporary file that takes the place of ``path`` only when all went well."""
     path = Path(path)
     encoding = None if "b" in mode else "utf-8"
     temporary = None
@@ -51,13 +45,7 @@ def _umask() -> int:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make a folder and those it is in, unless it is there.
-
-    Raises
-    ------
-    DataError
-        If it cannot be made.
-    """
+    """Make a folder and those it is in, unless it is there."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -19,8 +19,6 @@ from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERA
 from footpass.timeline import pairs_within
 
 N_ACTIONS = len(ACTIONS)
-
-
 SUBSETS = ("box", "no_box", "replay", "live")
 
 
@@ -281,12 +279,6 @@ def evaluate(
     strict
         A half without predictions counts as all missed, and predictions for a half without ground
         truth are an error. ``False`` is the official behaviour: only halves in both are scored.
-
-    Raises
-    ------
-    DataError
-        If the tolerance is negative, the threshold is not within 0..1, no half is in both, or (strict)
-        a half has predictions and no ground truth.
     """
     if tolerance < 0:
         raise DataError(f"tolerance {tolerance} is negative")
@@ -374,11 +366,6 @@ def bootstrap(
     -------
     list[Interval]
         Macro F1 of each evaluation, then, for each but the first, its macro F1 minus the first's.
-
-    Raises
-    ------
-    DataError
-        If the evaluations are not of the same halves.
     """
     systems = [[e] if isinstance(e, Evaluation) else list(e) for e in evaluations]
     each = [evaluation for system in systems for evaluation in system]

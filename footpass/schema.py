@@ -32,8 +32,6 @@ class Action(IntEnum):
 
 
 ACTIONS = tuple(Action)[1:]  # the eight classes that are predicted and scored
-
-
 ACTION_LABELS = tuple(action.label for action in ACTIONS)
 
 
@@ -56,29 +54,13 @@ class Role(IntEnum):
 
 
 SPLITS = ("train", "val", "challenge")
-
-
 FPS = 25
-
-
 PITCH = (105.0, 68.0)  # length, width in metres; the files have positions as fractions of it
-
-
 FULL_HD = (1080, 1920)  # height, width of the picture that the boxes of the files refer to
-
-
 MODEL_SIZE = (352, 640)  # height, width of the pictures that the models see
-
-
 N_TEAMS = 2  # 0 attacks from the left, 1 from the right
-
-
 N_ROLES = len(Role)
-
-
 N_SLOTS = N_TEAMS * N_ROLES
-
-
 N_CLASSES = len(Action)
 
 
@@ -135,11 +117,7 @@ class Mirror:
 
 
 _PAIRS = ((Role.LB, Role.RB), (Role.LCB, Role.RCB), (Role.LM, Role.RM), (Role.LW, Role.RW))
-
-
 _OTHER_SIDE = {a: b for left, right in _PAIRS for a, b in ((left, right), (right, left))}
-
-
 MIRRORS = {"X": Mirror(True, False), "Y": Mirror(False, True), "XY": Mirror(True, True)}
 
 
@@ -191,38 +169,18 @@ class Token(IntEnum):
 
 
 SOS, EOS = len(ACTIONS), len(ACTIONS) + 1
-
-
 N_ACTION_TOKENS = len(ACTIONS) + 2
-
-
 NO_SLOT = N_SLOTS
-
-
 N_SLOT_TOKENS = N_SLOTS + 1
-
-
 PAD = -100  # fills up a batch of sequences; what `torch.nn.functional.cross_entropy` ignores
-
 
 # Rows of the play-by-play JSON files, and the columns of an event table.
 EVENT_COLUMNS = ("frame", "team", "jersey", "cls")
-
-
 GROUND_TRUTH_COLUMNS = (*EVENT_COLUMNS, "box_visible", "replay")
-
-
 PREDICTION_COLUMNS = (*EVENT_COLUMNS, "score")
-
 
 # The official evaluator's settings.
 TOLERANCE = 12  # frames
-
-
 SCORE_THRESHOLD = 0.15
-
-
 MISSING = -15.0  # state of an empty slot, as in the published model
-
-
 PAD_FRAME = -1  # number of a frame that only fills up a batch

@@ -9,11 +9,7 @@ import pandas as pd
 from footpass.events import halves_of
 
 SAME_PLAYER, TEAM_MATE, OPPONENT = range(3)
-
-
 RELATIONS = ("same", "mate", "opponent")
-
-
 _FAR = 10_000  # frames between halves on one time line
 
 

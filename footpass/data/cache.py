@@ -44,11 +44,6 @@ def open_footage(
         As of `open_halves`.
     matches
         Only the first so many of the split.
-
-    Raises
-    ------
-    DataError
-        If a video is missing or ends before its half does, or as in `open_halves`.
     """
     footage = {}
     for name, half in open_halves(data_dir, split, cache, matches).items():
@@ -70,13 +65,7 @@ def open_footage(
 
 
 def present_splits(data_dir: str | Path) -> list[str]:
-    """Splits whose tactical file is in a data folder.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """Splits whose tactical file is in a data folder."""
     splits = [split for split in SPLITS if find(data_dir, tactical_path(split))]
     if not splits:
         names = ", ".join(tactical_path(split).name for split in SPLITS)
@@ -109,11 +98,6 @@ def open_halves(
         Folder of the prepared halves; `prepared_dir` by default.
     matches
         Only the first so many of the file.
-
-    Raises
-    ------
-    DataError
-        If the tactical file is missing or wrong, or the cache cannot be written.
     """
     path = find(data_dir, tactical_path(split))
     if path is None:
@@ -132,13 +116,7 @@ def open_halves(
 
 
 def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
-    """One half of a tactical file, memory-mapped from the cache, which is filled first if need be.
-
-    Raises
-    ------
-    DataError
-        If the half cannot be read or placed, or the cache cannot be written.
-    """
+    """One half of a tactical file, memory-mapped from the cache, which is filled first if need be."""
     half = _prepared(path, name, cache)
     if half is None:
         folder = _folder(path, name, cache)

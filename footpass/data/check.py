@@ -58,11 +58,6 @@ def check(data_dir: str | Path) -> DataCheck:
     """Check a data folder: tactical files, play-by-play files, videos, and each against the others.
 
     A split, or all videos of a split, may be absent; what is there must be whole and agree.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder.
     """
     folder = Path(data_dir)
     if not folder.is_dir():

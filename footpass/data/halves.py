@@ -53,13 +53,7 @@ class HalfMatch:
         return self.first_frame + self.n_frames
 
     def window(self, start: int, stop: int) -> "HalfMatch":
-        """The frames ``start`` to ``stop - 1``, absolute like ``first_frame``; shares the arrays.
-
-        Raises
-        ------
-        DataError
-            If the half does not have all of them.
-        """
+        """The frames ``start`` to ``stop - 1``, absolute like ``first_frame``; shares the arrays."""
         if not self.first_frame <= start <= stop <= self.end_frame:
             raise DataError(
                 f"half {self.name}: no window {start}..{stop - 1}: "
@@ -93,13 +87,7 @@ class HalfMatch:
 
 
 def events_of(half: HalfMatch) -> pd.DataFrame:
-    """Event table of a half's labels, the same as its play-by-play ground truth.
-
-    Raises
-    ------
-    DataError
-        If the half has no labels.
-    """
+    """Event table of a half's labels, the same as its play-by-play ground truth."""
     if half.labels is None:
         raise DataError(f"half {half.name}: a challenge half has no labels")
     frames, slots = np.nonzero(half.labels.T)
@@ -126,11 +114,6 @@ def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
         ``(N, 14)`` or ``(N, 13)``, in any order.
     where
         Named in errors.
-
-    Raises
-    ------
-    DataError
-        At the first row that has no place: its frame, team, role, jersey or class is none.
     """
     cells, first = _cells(rows, name, where)
     return _half(name, first, cells, labelled=rows.shape[1] > Tactical.LABEL)
@@ -141,7 +124,6 @@ def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
 _CELL = np.dtype(
     [("state", "<f4", len(State)), ("boxes", "<f4", 4), ("jersey", "<i2"), ("label", "i1")], align=True
 )
-
 
 _NOBODY = np.array(([np.nan] * 4 + [0], [np.nan] * 4, -1, 0), _CELL)
 

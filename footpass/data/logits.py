@@ -36,13 +36,7 @@ def frames_per_second(path: str | Path) -> float | None:
 
 
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
-    """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
-
-    Raises
-    ------
-    DataError
-        If the file is not a logit store, or has no such half, or fewer frames of it.
-    """
+    """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays."""
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file: predict the split with the run first")
     try:

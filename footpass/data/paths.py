@@ -12,12 +12,6 @@ def release_dir() -> Path | None:
 
     It is ``$FOOTPASS_RELEASE``, by default ``data/FOOTPASS`` beside the package: a clone of the
     public repository, with ``playbyplay_GT`` and ``playbyplay_PRED`` inside.
-
-    Raises
-    ------
-    DataError
-        If ``$FOOTPASS_RELEASE`` is set and is not such a folder (a typing error must not
-        silently turn real figures into simulated ones).
     """
     named = os.environ.get("FOOTPASS_RELEASE")
     folder = Path(named) if named else PROJECT / "data" / "FOOTPASS"
@@ -32,11 +26,6 @@ def data_dir() -> Path | None:
     """Folder of tactical data and videos, or None where there is none.
 
     It is ``$FOOTPASS_DATA``, by default ``data`` beside the package. `find` says what it holds.
-
-    Raises
-    ------
-    DataError
-        If ``$FOOTPASS_DATA`` is set and is not a folder.
     """
     named = os.environ.get("FOOTPASS_DATA")
     folder = Path(named) if named else PROJECT / "data"

@@ -20,19 +20,12 @@ from footpass.files import DataError, atomic_write
 from footpass.schema import ACTIONS
 
 FILE = Path(__file__).with_name("statistics.json")
-
-
 ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
-
 
 # Levels of the gap quantiles: dense at the tail, and cut there, since one break of eight minutes would
 # stretch the straight line to it over all long gaps.
 GAP_LEVELS = np.array([0, 0.02, *np.arange(0.05, 0.95, 0.05).round(2), 0.95, 0.98, 0.99, 0.995])
-
-
 FEWEST_GAPS = 40  # a cell with fewer has the quantiles of its relation, all classes together
-
-
 MOST_PLAYERS = 11  # ranks of ``player_share``
 
 

@@ -12,13 +12,7 @@ from footpass.schema import ACTIONS, N_ROLES, N_TEAMS, Tactical
 
 
 def half_names(path: str | Path) -> list[str]:
-    """Names of the halves of a tactical file.
-
-    Raises
-    ------
-    DataError
-        If it is not HDF5, is cut off, or holds something else than halves.
-    """
+    """Names of the halves of a tactical file."""
     with _open(path) as file:
         names = list(file)
         for name in names:
@@ -28,13 +22,7 @@ def half_names(path: str | Path) -> list[str]:
 
 
 def read_rows(path: str | Path, half: str) -> np.ndarray:
-    """Rows of a half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`.
-
-    Raises
-    ------
-    DataError
-        If the half is not there, cannot be read, or is not such a table of floating-point numbers.
-    """
+    """Rows of a half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`."""
     where = f"{path}: half {half}"
     with _open(path) as file:
         table = file.get(half)
@@ -69,11 +57,6 @@ def write_tactical(
     halves
         Name and rows of every half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in
         `Tactical`. An iterator of pairs never needs more than one half in memory.
-
-    Raises
-    ------
-    DataError
-        If the rows have another shape, or the file cannot be written.
     """
     pairs = halves.items() if isinstance(halves, Mapping) else halves
     with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as file:
@@ -95,7 +78,6 @@ _RANGES = {
     Tactical.JERSEY: (-1, 999),
     Tactical.LABEL: (0, max(ACTIONS).value),
 }
-
 
 _LONGEST = 250_000  # frames, almost three hours: one wild frame number must not fill the memory
 

@@ -20,8 +20,6 @@ from footpass.schema import FPS, MODEL_SIZE
 
 # Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
 _WORTH_A_SEEK = 16
-
-
 _NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
 
 
@@ -41,13 +39,7 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Size, rate and length of a video, without decoding it.
-
-    Raises
-    ------
-    DataError
-        If it cannot be opened, or if it is cut off: its index points behind the end of the file.
-    """
+    """Size, rate and length of a video, without decoding it."""
     with _open(path) as container:
         stream = container.streams.video[0]
         last = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
@@ -70,12 +62,6 @@ class VideoReader:
     ----------
     size
         Height and width of the pictures; those of the video are resized to it.
-
-    Raises
-    ------
-    DataError
-        If the file is not a video, is cut off, or is not at 25 fps: its frames would not be those
-        of the data.
     """
 
     _frame: av.VideoFrame
@@ -98,11 +84,6 @@ class VideoReader:
         """Pictures of some frames, uint8 ``(len(indices), height, width, 3)``, in the order given.
 
         Where the video drops a frame, this is the picture before it, as on a screen.
-
-        Raises
-        ------
-        DataError
-            If a frame is before the video's first or after its last, or cannot be decoded.
         """
         wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         pictures = np.empty((len(wanted), *self.size, 3), np.uint8)  # (T, H, W, 3)
@@ -251,11 +232,6 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) 
     """Write pictures, uint8 ``(height, width, 3)`` RGB with even sides, as H.264 in mp4, atomically.
 
     Encodes in one thread, so that the same pictures give the same file on every machine.
-
-    Raises
-    ------
-    DataError
-        If there is no picture, its sides are odd, or the file cannot be written.
     """
     frames = iter(frames)
     first = next(frames, None)

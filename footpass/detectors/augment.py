@@ -54,7 +54,6 @@ def random_warp(
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
-
 # RGB to brightness and two coordinates of colour, in whose plane a hue is an angle (NTSC's YIQ).
 _YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 

@@ -79,11 +79,6 @@ def learnable_events(halves: Sequence[HalfMatch], frames: int, without_box: bool
         Length of the clips that are to be cut around them.
     without_box
         Also those of players without a box, who are somewhere on the pitch: for the graph model.
-
-    Raises
-    ------
-    DataError
-        If there are none, a half has no labels, or a half is shorter than a clip.
     """
     parts = []
     for number, half in enumerate(halves):
@@ -103,13 +98,7 @@ def learnable_events(halves: Sequence[HalfMatch], frames: int, without_box: bool
 
 
 def asked_about(half: HalfMatch, without_box: bool) -> np.ndarray:
-    """Bool ``(26, T)``, where a model is to say what a player does: with a box, or of ``without_box``.
-
-    Raises
-    ------
-    DataError
-        If without_box is asked about, and nobody who has a box has a position.
-    """
+    """Bool ``(26, T)``: where a model says what a player does, with a box or with a position at all."""
     visible = half.state[State.VISIBLE] > 0
     if not without_box:
         return visible
@@ -164,8 +153,6 @@ class Clip(NamedTuple):
 
 
 _SAME_PLACE = np.eye(2, 3, dtype=np.float32)
-
-
 _SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
 
 
@@ -180,11 +167,6 @@ class ClipDataset(Dataset):
         None for validation: clips as they are.
     epoch
         Which draw; `at_epoch` gives the other ones.
-
-    Raises
-    ------
-    DataError
-        As in `learnable_events`; from reading a clip, if the video has fewer frames than it says.
     """
 
     def __init__(

@@ -28,11 +28,6 @@ def player_graph(model: TAADGNN, footage: Footage, config: ClipConfig, frame: in
         Nodes are slots with ``place`` (metres), ``team``, ``jersey`` and ``visible``. An edge goes from
         who is heard to who hears; its ``weight`` is the share of the last graph layer's channels in
         which this neighbour's message was the largest (`TAADGNN.explain`).
-
-    Raises
-    ------
-    DataError
-        If the half has no such frame, or it cannot be read.
     """
     half = footage.half
     if not half.first_frame <= frame < half.end_frame:

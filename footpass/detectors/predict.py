@@ -46,11 +46,6 @@ def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGN
     ----------
     public
         The file is a checkpoint of the public repository, at the published sizes.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, or of another model.
     """
     if public:
         weights = read_public(path)
@@ -78,11 +73,6 @@ def predict(
     ----------
     adjustment
         As in `inference.events_from_logits`; the logits are written as they are.
-
-    Raises
-    ------
-    DataError
-        As in `load_detector` and `write_logits`, or if a graph model has no positions.
     """
     model, clips = load_detector(checkpoint, public)
     halves = {name: entry.half for name, entry in footage.items()}
@@ -130,11 +120,6 @@ def half_logits(
     tuple[int, np.ndarray]
         Absolute frame, and float32 ``(9, 26, n)`` of the ``n`` frames from it on: one stretch after the
         other, without gaps.
-
-    Raises
-    ------
-    DataError
-        If the stride is longer than a window, or a frame of the half cannot be read.
     """
     stride = config.frames // 2 if stride is None else stride
     if not 1 <= stride <= config.frames:
@@ -206,11 +191,6 @@ def write_logits(
     mark
         What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one,
         or of another video or other boxes, are made anew.
-
-    Raises
-    ------
-    DataError
-        As in `half_logits`, or if a file cannot be written.
     """
     path = Path(path)
     # Everything that the logits depend on.

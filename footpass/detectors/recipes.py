@@ -33,15 +33,11 @@ class TAADRecipe:
 
 # Two CPU cores have no time for the published sizes: a batch of 6 clips would take them a minute.
 _SMALL = X3DConfig(stem=8, widths=(8, 24, 32, 48), depths=(1, 2, 2, 1))
-
-
 _MEDIUM = X3DConfig(stem=8, widths=(8, 32, 48, 64), depths=(1, 3, 3, 1))
-
 
 # Where all events lie in the middle of short clips, a model learns the place in the clip (the padding of
 # its convolutions tells it) before it looks at the players: here they may lie almost anywhere.
 _SHORT = ClipConfig(frames=16, size=(128, 224), earliest=1, latest=14, others=8)
-
 
 TAAD_RECIPES: dict[str, TAADRecipe] = {
     "smoke": TAADRecipe(
@@ -114,7 +110,6 @@ def _all_slots(profile: str) -> ClipConfig:
 # With the backbones of the TAAD recipes, to start from what these have learned. Until the graph has
 # found a use for it, it stays as it is: that is also cheaper.
 _SMALL_GRAPH = GNNConfig(_SMALL, width=48, visual=32, graph=64, head=64)
-
 
 GNN_RECIPES: dict[str, GNNRecipe] = {
     "smoke": GNNRecipe(

@@ -75,11 +75,6 @@ def spot(
     -------
     tuple of np.ndarray
         Tracklet, frame, class and score (the class's probability), ``(N,)`` each, by frame.
-
-    Raises
-    ------
-    DataError
-        If a logit is not finite: the model has diverged.
     """
     if not np.isfinite(logits).all(axis=0)[asked].all():
         raise DataError("logits that are not finite: the model has diverged")
@@ -116,11 +111,6 @@ def events_from_logits(
     pd.DataFrame
         ``half, frame, team, jersey, cls, score``, by frame; the jersey is that of the slot at the frame,
         -1 where it is never known.
-
-    Raises
-    ------
-    DataError
-        If the logits are not of these frames, or are not finite; or as in `asked_about`.
     """
     expected = (N_CLASSES, *half.jersey.shape)
     if logits.shape != expected:
@@ -157,11 +147,7 @@ def events_from_store(
 
 
 SMOOTHINGS = tuple(np.arange(0.0, 3.5, 0.5).tolist())
-
-
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
 _BACKGROUNDS = tuple(np.arange(-2.0, 4.5, 0.5).tolist())
 
 
@@ -186,11 +172,6 @@ def fit_adjustment(
         Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
     smoothings
         To choose from; ``(0.0,)`` fits the offsets alone.
-
-    Raises
-    ------
-    DataError
-        If there are no halves, or as in `events_from_logits`.
     """
     if not halves:
         raise DataError("no halves to fit the adjustment of logits on")
@@ -232,13 +213,7 @@ def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
 
 
 def read_adjustment(path: str | Path) -> LogitAdjustment:
-    """Read an adjustment.
-
-    Raises
-    ------
-    DataError
-        If the file is not one.
-    """
+    """Read an adjustment."""
     content = load_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path}: not an adjustment of logits (predict --fit-adjustment writes one)")

@@ -45,11 +45,6 @@ def train_taad(
     ----------
     kinetics
         File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
-
-    Raises
-    ------
-    DataError
-        As in `ClipDataset` and `training.train`, or if there are no such weights.
     """
     torch.manual_seed(recipe.train.seed)
     model = TAAD(recipe.model)
@@ -77,11 +72,6 @@ def train_gnn(
     start
         Checkpoint of a TAAD with the same backbone and width, whose features it starts from; without it,
         they are random.
-
-    Raises
-    ------
-    DataError
-        As in `train_taad`, or if the checkpoint does not fit, or a half has no positions.
     """
     torch.manual_seed(recipe.train.seed)
     model = TAADGNN(recipe.model)

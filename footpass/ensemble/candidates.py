@@ -25,11 +25,6 @@ def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.Data
     -------
     pd.DataFrame
         ``half, frame, team, jersey, cls, score_0, ...``, sorted by half and frame.
-
-    Raises
-    ------
-    DataError
-        If there is no table.
     """
     if not tables:
         raise DataError("no predictions to merge")

@@ -23,17 +23,9 @@ from footpass.schema import ACTIONS, N_CLASSES, Action
 # A candidate of one class that may really be of another: the only confusions that leave more than one
 # candidate in a hundred. (Where a model confuses rarer classes, another has the right one.)
 CHANGES = ((Action.DRIVE, Action.PASS), (Action.PASS, Action.DRIVE))
-
-
 FOLDS = (0, 1)
-
-
 PARTS = ((0,), (1,), (0, 1))  # folds that the linear classifiers are fitted on
-
-
 LINEAR_C = 0.01  # scikit-learn's inverse strength of the linear classifiers' penalty
-
-
 CLIP = 4.0  # standard deviations beyond which a feature says no more to them
 
 

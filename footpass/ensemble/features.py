@@ -10,20 +10,10 @@ from footpass.schema import ACTIONS, N_CLASSES
 from footpass.timeline import RELATIONS, SAME_PLAYER, TEAM_MATE, Timeline, pairs_within
 
 NEAR = 25  # frames: what belongs to the same moment
-
-
 FADE = 10  # frames in which the weight of a neighbour falls by e
-
-
 CHAIN = 14  # candidates that are looked at before and after in the chain of possession
-
-
 CHAIN_BREAK = 800  # frames without an event that end a chain
-
-
 GAPS = (4, 8, 14, 22, 35, 60, 100, 200)  # frames: edges between the bins of gaps
-
-
 SURE = 0.4  # probability from which a candidate counts as an event of its player
 
 

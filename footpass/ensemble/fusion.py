@@ -49,11 +49,6 @@ def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
     pd.DataFrame
         Prediction table with a column ``agreement``: how many models have the event. Scores are mapped
         to above the official threshold, since what is kept is kept.
-
-    Raises
-    ------
-    DataError
-        If there is not one weight per table.
     """
     if len(config.weights) != len(tables):
         raise DataError(f"{len(config.weights)} weights for {len(tables)} prediction files")

@@ -91,7 +91,6 @@ RESCORE_CONFIGS = {
     "study": RescoreConfig(),
 }
 
-
 RESCORE_CONFIGS["paper"] = RESCORE_CONFIGS["study"]
 
 
@@ -154,11 +153,6 @@ def fit(
         Ground truth of the halves in ``tables``.
     train_truth
         Ground truth of other matches, for which there are no predictions.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two halves to fit on, or none of train, or a table is of other halves.
     """
     config = config or RESCORE_CONFIGS["study"]
     for number, table in enumerate(tables, 1):
@@ -182,13 +176,7 @@ def fit(
 
 
 def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Candidates and the ``(N, 9)`` calibrated probability of every class (0: nothing of it all).
-
-    Raises
-    ------
-    DataError
-        If there are not as many tables as the pipeline was fitted on, or one is of other halves.
-    """
+    """Candidates and the ``(N, 9)`` calibrated probability of every class (0: nothing of it all)."""
     if len(tables) != len(rescorer.delays):
         raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
     for number, other in enumerate(tables[1:], 2):
@@ -312,13 +300,7 @@ def save(rescorer: Rescorer, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Rescorer:
-    """Read a fitted pipeline.
-
-    Raises
-    ------
-    DataError
-        If the file is not one.
-    """
+    """Read a fitted pipeline."""
     content = load_json(path)
     if not isinstance(content, dict) or content.get("format") != RESCORE_FORMAT:
         raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")

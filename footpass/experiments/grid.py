@@ -31,8 +31,6 @@ from footpass.postprocess.steps import PostprocessConfig, postprocess
 from footpass.schema import ACTION_LABELS
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
-
-
 POLL = 10.0  # seconds between looks at rows that other workers are at
 
 
@@ -89,13 +87,7 @@ class Outcome(NamedTuple):
 
 
 def read_grid(path: str | Path) -> Grid:
-    """A grid from a TOML file: ``seeds`` and a table ``rows`` of `Row`.
-
-    Raises
-    ------
-    DataError
-        If the file is not such a grid, two rows have one name, or a row is compared with none of them.
-    """
+    """A grid from a TOML file: ``seeds`` and a table ``rows`` of `Row`."""
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

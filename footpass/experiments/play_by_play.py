@@ -46,9 +46,7 @@ _SMALL = DSTConfig(
     dropout=0.0,
 )
 
-
 BEAMS = 3  # of decoding, where every event counts
-
 
 PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
     "smoke": _from_detections(

@@ -15,11 +15,9 @@ from footpass.simulate.events import simulate_season
 
 TRUTH_FILES = {split: play_by_play_path(split) for split in ("train", "val")}
 
-
 PREDICTION_FILES = {
     model: Path("playbyplay_PRED", f"playbyplay_{model}_val.json") for model in ("TAAD", "DST")
 }
-
 
 _SOURCE = "source.json"  # in a folder of our own models' events; the public one has none
 
@@ -57,13 +55,7 @@ class Release:
 
 
 def read_release(folder: str | Path) -> Release:
-    """Read a clone of the public repository, or what `write_release` wrote.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or not valid.
-    """
+    """Read a clone of the public repository, or what `write_release` wrote."""
     folder = Path(folder)
     truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
     predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
@@ -130,13 +122,7 @@ def load_release(folder: str | Path | None = None, matches: int = 48, seed: int 
 
 
 def read_train_truth() -> pd.DataFrame:
-    """Ground truth of the train matches in the user's clone of the public repository.
-
-    Raises
-    ------
-    DataError
-        If there is no clone or the file is not valid.
-    """
+    """Ground truth of the train matches in the user's clone of the public repository."""
     folder = release_dir()
     if folder is None:
         raise DataError("needs the train ground truth: set FOOTPASS_RELEASE to a clone of FOOTPASS")

@@ -79,7 +79,7 @@ class Season:
         return self.simulated and self.size is not None and self.size.highlights > 0
 
     def footage(self, split: str) -> dict[str, Footage]:
-        """Halves of a split by name, each with its video; errors as in `open_footage`."""
+        """Halves of a split by name, each with its video."""
         if self.size is None:
             return open_footage(self.folder, split)
         footage = open_footage(self.folder, split, matches=getattr(self.size, split))
@@ -87,7 +87,7 @@ class Season:
         return {name: Footage(_beginning(f.half, frames), f.video) for name, f in footage.items()}
 
     def highlights(self) -> dict[str, Footage]:
-        """Highlights of further matches, none in real data; errors as in `open_footage`."""
+        """Highlights of further matches, none in real data."""
         return open_footage(_highlights_of(self.folder), "train") if self._has_highlights else {}
 
 
@@ -100,11 +100,6 @@ def find_season(profile: str, data: str | Path | None = None) -> Season:
 
     Whatever the data are, a profile uses no more of them than its `SEASON_SIZES`; ``paper`` uses all.
     With ``smoke``, as in tests, only named data are used: finding some must not make it slow.
-
-    Raises
-    ------
-    DataError
-        If there are no data, and the profile is not for synthetic ones.
     """
     size = SEASON_SIZES.get(profile)
     found = Path(data) if data else None if profile == "smoke" else data_dir()
@@ -118,13 +113,7 @@ def _highlights_of(folder: Path) -> Path:
 
 
 def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
-    """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once.
-
-    Raises
-    ------
-    DataError
-        If the profile is not for synthetic data, or the season cannot be written.
-    """
+    """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once."""
     if profile not in SEASON_SIZES:
         raise DataError(f"profile {profile} needs real data: set FOOTPASS_DATA to their folder")
     size = SEASON_SIZES[profile]

@@ -62,11 +62,7 @@ from footpass.training.distributed import first_says, rank_and_world
 from footpass.training.loop import Loss
 
 log = logging.getLogger(__name__)
-
-
 _ALONE = 5  # times the epochs, of a DST without a pre-training
-
-
 _RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
 
 

@@ -23,13 +23,7 @@ _CUE = 1.5  # seconds a subtitle stays, unless another event comes
 
 
 def one_match(table: pd.DataFrame, where: str | Path) -> str:
-    """The match that a table is of.
-
-    Raises
-    ------
-    DataError
-        If it has several or none, and the file can hold one.
-    """
+    """The match that a table is of."""
     matches = list(dict.fromkeys(match_of(half) for half in halves_of(table)))
     if len(matches) != 1:
         raise DataError(

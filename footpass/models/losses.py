@@ -20,14 +20,12 @@ from footpass.schema import ACTIONS, EOS, N_ACTION_TOKENS, PAD, SOS, Token
 # of Cui et al. 2019 (arXiv 1901.05555), eq. 2; "sqrt" is the choice of arXiv 2606.09679.
 EFFECTIVE_BETA = 0.999
 
-
 _SCHEMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": np.ones_like,
     "inverse": lambda n: 1 / n,
     "sqrt": lambda n: 1 / np.sqrt(n),
     "effective": lambda n: (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**n),
 }
-
 
 WEIGHTINGS = tuple(_SCHEMES)
 
@@ -47,11 +45,6 @@ def class_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
     np.ndarray
         ``(C,)`` float64. A class that never occurs has weight 1: no target carries it, and an infinite
         weight would push all others to zero.
-
-    Raises
-    ------
-    DataError
-        If the scheme is unknown or a count is negative or not finite.
     """
     if scheme not in _SCHEMES:
         raise DataError(f"class weights {scheme!r}: choose one of {', '.join(WEIGHTINGS)}")

@@ -41,20 +41,10 @@ from footpass.schema import (
 )
 
 _GAPS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 45)  # steps since the last event, in classes
-
-
 _NEVER = -50.0  # log-odds
-
-
 _SURE = 8.0  # log-odds beyond which evidence says no more
-
-
 _CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
-
-
 _SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
-
-
 _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, nearness is 1/e
 
 
@@ -359,11 +349,6 @@ class PlayerDST(nn.Module):
         of an event is the share of the games in which this player does this within the tolerance: what
         one sequence, however likely, cannot tell. The arguments are those of `DST.write`; there are no
         beams, and the draws are the same each time.
-
-        Raises
-        ------
-        DataError
-            If ``beams`` is not 1.
         """
         if beams != 1:
             raise DataError(f"{beams} beams: PlayerDST draws whole games, it has no beams")

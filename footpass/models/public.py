@@ -10,13 +10,7 @@ from footpass.files import DataError
 
 
 def read_public(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint of the public repository, by their public names.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged.
-    """
+    """The tensors of a checkpoint of the public repository, by their public names."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.get("model_state_dict", state))
@@ -33,11 +27,6 @@ def load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         A model with a method ``from_reference``, which gives the public tensors our names.
     state_dict
         The state dict itself, or the public training script's ``{"model_state_dict": ...}``.
-
-    Raises
-    ------
-    DataError
-        If a tensor is missing, left over or of another shape, or two names for the same tensor disagree.
     """
     public = dict(state_dict.get("model_state_dict", state_dict))
     try:
@@ -57,13 +46,7 @@ def load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
 
 
 def take_alias(state: dict[str, Tensor], alias: str, name: str) -> None:
-    """Drop the tensors named ``alias...``, which must repeat those named ``name...``.
-
-    Raises
-    ------
-    DataError
-        If one of them does not: the checkpoint is of another model.
-    """
+    """Drop the tensors named ``alias...``, which must repeat those named ``name...``."""
     for key in [key for key in state if key.startswith(alias)]:
         original = name + key.removeprefix(alias)
         copy = state.pop(key)

@@ -16,8 +16,6 @@ from footpass.models.x3d import X3D, X3DConfig
 from footpass.schema import N_CLASSES
 
 STRIDE = 8  # of the features that boxes are pooled from
-
-
 ROI_CELLS = (4, 2)  # rows and columns of the RoI-align that the mean is taken of
 
 

@@ -109,11 +109,6 @@ class X3D(nn.Module):
         path
             A file, or an address (``https://...``), from which it is loaded once and kept where
             `torch.hub` keeps its files.
-
-        Raises
-        ------
-        DataError
-            If the file cannot be read or its weights are not those of this size of backbone.
         """
         try:
             address = "://" in str(path)

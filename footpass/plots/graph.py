@@ -14,8 +14,6 @@ from footpass.plots.style import CLASS_COLOURS
 from footpass.schema import ACTION_LABELS, FPS, N_ROLES, PITCH, State
 
 _TEAMS = ("#4682FF", "#FF5046")  # as in `views`
-
-
 _SHOWN = 2 * FPS  # frames before and after an event
 
 

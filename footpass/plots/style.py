@@ -13,7 +13,6 @@ CLASS_COLOURS = dict(
     )
 )
 
-
 BY_CLASS = list(CLASS_COLOURS.values())
 
 

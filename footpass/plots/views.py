@@ -24,23 +24,11 @@ from footpass.pitch import markings
 from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
 
 TEAM_COLOURS = ((70, 130, 255), (255, 80, 70))
-
-
 TRUE, PREDICTED = (255, 255, 255), (255, 215, 40)
-
-
 RADAR_SIZE = (448, 640)  # height, width
-
-
 _ZOOM = 2  # of the broadcast picture
-
-
 _SHOWN = 12  # frames before and after its anchor that an event is shown
-
-
 _TRAIL = FPS  # frames of the past that the radar shows
-
-
 _TEXT: dict[str, Any] = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "lineType": cv2.LINE_AA}
 
 
@@ -155,11 +143,6 @@ def frames(
         Absolute frames.
     reader
         The match's video, which ``overlay`` needs.
-
-    Raises
-    ------
-    DataError
-        If the half has not all of these frames, or the view has no video.
     """
     if not len(window) or window.start < half.first_frame or window.stop > half.end_frame:
         wanted = f"{window.start}..{window.stop - 1}"
@@ -288,13 +271,7 @@ def explore(
 
 
 def save_picture(picture: np.ndarray, path: str | Path) -> None:
-    """Write a picture as PNG, atomically.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written.
-    """
+    """Write a picture as PNG, atomically."""
     with atomic_write(path, "wb") as stream:
         stream.write(_png(picture))
 
@@ -345,8 +322,6 @@ def _label(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, si
 
 
 _PER_METRE = 5.8
-
-
 _CORNER = ((RADAR_SIZE[1] - _PER_METRE * PITCH[0]) / 2, (RADAR_SIZE[0] - _PER_METRE * PITCH[1]) / 2 - 4)
 
 

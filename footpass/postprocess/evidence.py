@@ -258,11 +258,6 @@ def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
     """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half.
 
     It is read whole, some 50 MB a half: fitting asks hundreds of times, and the file is compressed.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read or does not fit the line-ups.
     """
     try:
         with h5py.File(path) as file:

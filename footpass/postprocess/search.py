@@ -61,7 +61,6 @@ GRIDS = {
     ("nms", "window"): (0, 3, 6, 12, 25, 40),
 }
 
-
 MAX_ROUNDS = 5
 
 
@@ -96,13 +95,7 @@ def save(config: PostprocessConfig, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> PostprocessConfig:
-    """Read what `save` has written.
-
-    Raises
-    ------
-    DataError
-        If it is no such file, or a value makes no sense.
-    """
+    """Read what `save` has written."""
     content = load_json(path)
     if not isinstance(content, dict) or content.get("format") != STEPS_FORMAT:
         raise DataError(f"{path}: no fitted steps ({STEPS_FORMAT})")

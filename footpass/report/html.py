@@ -11,7 +11,7 @@ from footpass.report.run import format_cell
 
 
 def write_page(template: str, path: str | Path, **values: object) -> None:
-    """Fill a template of this folder, atomically; errors as in `footpass.files.atomic_write`."""
+    """Fill a template of this folder, whole or not at all."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -40,11 +40,7 @@ from footpass.schema import (
 )
 
 STEP = FPS // 2  # frames between the positions that the page holds
-
-
 NOBODY = -(2**15)  # where a slot has no position
-
-
 _LEAST, _PEAKS = 0.05, 20_000  # evidence: the weakest peak, and the most of them
 
 
@@ -92,11 +88,6 @@ def read_match(
     """What a data folder, and files of predictions and logits, have of a half.
 
     Tactical data and play-by-play are each used where they are; either will do.
-
-    Raises
-    ------
-    DataError
-        If a file is not valid or does not have the half, or there are logits and no tactical data.
     """
     tactical = find(data_dir, tactical_path(split))
     positions = truth = None
@@ -169,11 +160,6 @@ def peaks(logits: np.ndarray, visible: np.ndarray) -> pd.DataFrame:
     pd.DataFrame
         Columns ``slot, index, cls, score``: where a class's probability, at least 0.05, is the highest
         within 12 frames; the 20,000 highest.
-
-    Raises
-    ------
-    DataError
-        If a logit is not finite: the model has diverged.
     """
     if not np.isfinite(logits).all():
         raise DataError("logits that are not finite: the model has diverged")
@@ -237,13 +223,7 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
 
 
 def write_match_page(match: MatchData, path: str | Path) -> dict:
-    """Write the page of a half, and return what it holds as `page_data` gives it.
-
-    Raises
-    ------
-    DataError
-        If logits are not finite, or the page cannot be written.
-    """
+    """Write the page of a half, and return what it holds as `page_data` gives it."""
     content, figures = page_data(match)
     write_page("match.html", path, content=content, figures=figures)
     return content

@@ -27,7 +27,6 @@ from footpass.report.html import write_page
 
 NOTEBOOKS = PROJECT / "notebooks"
 
-
 # Markup that a cell's output may hold: scripts, styles and frames are not among it.
 _TAGS = re.findall(
     r"\w+",

@@ -110,11 +110,6 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     -------
     Path
         The page.
-
-    Raises
-    ------
-    DataError
-        If there is no finished run and no failure to tell of.
     """
     folder = Path(folder)
     runs = []
@@ -140,11 +135,6 @@ def publish(folder: str | Path, out: str | Path) -> int:
     """Copy a report's pages and figures to where it is kept under version control; its size in bytes.
 
     Checkpoints, logits and pictures, which the pages have inside, stay behind.
-
-    Raises
-    ------
-    DataError
-        If there is no report in the folder, or the copy cannot be written.
     """
     folder, out = Path(folder), Path(out)
     if not (folder / "index.html").is_file():

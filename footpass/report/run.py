@@ -129,12 +129,6 @@ def start_run(
         Folder of the results; None: ``runs/<profile>/<name>`` in the project.
     config
         A dataclass or mapping, recorded with whatever else is given.
-
-    Raises
-    ------
-    DataError
-        If the profile does not exist, the seed is not a whole number (papermill's ``-p seed abc``
-        arrives as a string) or the folder cannot be made.
     """
     profile = resolve_profile(profile)
     if type(seed) is not int or seed < 0:

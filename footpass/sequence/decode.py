@@ -29,11 +29,6 @@ def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConf
     ----------
     public
         The file is a checkpoint of the public repository, at the published sizes.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, or of another model.
     """
     if public:
         published = DST(DSTConfig(mask_memory=False))  # its decoder was trained to read padding
@@ -44,13 +39,7 @@ def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConf
 
 
 def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
-    """Halves of a split with the logits of one or two runs (`recipes.logits_path`).
-
-    Raises
-    ------
-    DataError
-        If the data or the logits of a half are not there, or do not fit together.
-    """
+    """Halves of a split with the logits of one or two runs (`recipes.logits_path`)."""
     halves = open_halves(data_dir, split)
     return {
         name: Recorded(half, *(read_logits(logits_path(run, split), half) for run in runs))
@@ -89,11 +78,6 @@ def predict_events(
     pd.DataFrame
         ``half, frame, team, jersey, cls, score``, by half and frame; the score is the probability of the
         class. Events of players whose jersey is never known have jersey -1.
-
-    Raises
-    ------
-    DataError
-        If the halves have not as many logit volumes as the model reads, or as in `Recorded.cut`.
     """
     data = FixedWindows(halves, config, stride or max(1, config.window_length // 2))
     device = next(model.parameters()).device

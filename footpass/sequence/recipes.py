@@ -57,17 +57,12 @@ class DSTRecipe:
 
 _MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
 
-
 # The prior is a handful of numbers that are wrong at first and may learn fast.
 _PRETRAIN = TrainConfig(batch=16, lr={"": 2e-3, "prior.": 3e-2}, warmup=30, max_grad_norm=1.0)
-
-
 _TUNED = TrainConfig(batch=16, lr={"": 5e-4, "prior.": 1e-2}, warmup=30, max_grad_norm=1.0)
-
 
 # In `study` the detectors have not learned from the matches that are tuned on: there is nothing to hide.
 _TUNED_SIZES = PlayerDSTConfig(forget=0.0)
-
 
 DST_RECIPES: dict[str, DSTRecipe] = {
     "smoke": DSTRecipe(

@@ -66,11 +66,6 @@ class Recorded:
     ----------
     logits
         ``(9, 26, T)`` each, on the frames of the half.
-
-    Raises
-    ------
-    DataError
-        If the logits are not of these frames; from `cut`, if they are not finite.
     """
 
     def __init__(self, half: HalfMatch, *logits: np.ndarray) -> None:
@@ -107,11 +102,6 @@ def recorded(halves: Mapping[str, HalfMatch], **logits: Mapping[str, np.ndarray]
     ----------
     logits
         Model name -> logits by half, in the order in which they are fused.
-
-    Raises
-    ------
-    DataError
-        Naming the model and the halves that it has no logits of; or as in `Recorded`.
     """
     for model, volumes in logits.items():
         missing = [name for name in halves if name not in volumes]
@@ -217,13 +207,7 @@ def _stints(seen: pd.DataFrame) -> pd.DataFrame:
 def detected(
     detections: Sequence[pd.DataFrame], truth: pd.DataFrame | None = None
 ) -> dict[str, Detected]:
-    """Halves by name, from play-by-play alone: those of ``truth``, else of the first detections.
-
-    Raises
-    ------
-    DataError
-        Naming the halves that some detections lack.
-    """
+    """Halves by name, from play-by-play alone: those of ``truth``, else of the first detections."""
     names = halves_of(detections[0] if truth is None else truth)
     for number, table in enumerate(detections, 1):
         missing = [name for name in names if name not in halves_of(table)]

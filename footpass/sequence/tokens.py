@@ -27,11 +27,6 @@ def encode(events: np.ndarray, start: int, length: int) -> np.ndarray:
     -------
     np.ndarray
         ``(n + 2, 3)`` int64: SOS, the events by frame (then slot, then class), EOS.
-
-    Raises
-    ------
-    DataError
-        If a slot or class is not one.
     """
     events = np.asarray(events, dtype=np.int64).reshape(-1, 3)
     wrong = (events[:, 1:] < (0, ACTIONS[0])) | (events[:, 1:] > (N_SLOTS - 1, ACTIONS[-1]))

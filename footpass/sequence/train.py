@@ -45,12 +45,6 @@ def train_dst(
         As in `training.train`, such as `sequence_figures`.
     start
         A checkpoint of a model of these sizes, to begin with its weights; random ones by default.
-
-    Raises
-    ------
-    DataError
-        If the halves have not as many logit volumes as the model reads, or as in `WindowDataset` and
-        `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model = _MODELS[type(recipe.model)](recipe.model).to(device)

@@ -37,11 +37,6 @@ def windows(first: int, stop: int, length: int, stride: int) -> list[Window]:
     event near a border is taken from where it is seen whole, and none is lost or counted twice. The
     last window is moved back to be as long as the others; only a half shorter than ``length`` gives a
     short one.
-
-    Raises
-    ------
-    DataError
-        If there are no frames or the stride is not within 1..length.
     """
     if not first < stop:
         raise DataError(f"no windows: frames {first} to {stop - 1} are none")
@@ -124,13 +119,7 @@ class Sample(NamedTuple):
 
 
 class WindowDataset(Dataset):
-    """Windows at random places: what they are depends on seed, epoch and index alone.
-
-    Raises
-    ------
-    DataError
-        If a half is shorter than a window or, from reading, has no labels.
-    """
+    """Windows at random places: what they are depends on seed, epoch and index alone."""
 
     def __init__(
         self, halves: Mapping[str, Source], config: WindowConfig, seed: int = 0, epoch: int = 0

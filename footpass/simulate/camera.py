@@ -13,14 +13,8 @@ from footpass.schema import FPS, FULL_HD, PITCH
 from footpass.simulate.motion import DEAD, Motion
 
 BODY = 1.85  # metres from the ground to the top of a box
-
-
 _MAIN = np.array([PITCH[0] / 2, PITCH[1] + 38.0, 21.0])  # where the main camera stands, metres
-
-
 _WIDTH = 0.46  # of a box, in heights
-
-
 _SLOW = 2  # times slower than life
 
 

@@ -21,11 +21,7 @@ from footpass.schema import N_CLASSES, TOLERANCE
 from footpass.timeline import RELATIONS, Timeline, pairs_within
 
 _CONTEXT_GAPS = (8, 18, 40, 90)  # frames: bins of the gap to the neighbouring events
-
-
 _CONTEXT_REACH = 250  # frames: a neighbour further away is none
-
-
 _NOBODY = 99  # a player who is not in the chain
 
 

@@ -20,14 +20,8 @@ from footpass.metrics import match_events
 from footpass.schema import ACTIONS, TOLERANCE
 
 QUANTILES = np.linspace(0, 1, 11)  # of all quantiles below
-
-
 OUTCOMES = ("hit", "wrong class", "wrong player", "missed")
-
-
 FALSE_ALARM_SPREAD = 50  # frames around some event: nothing is detected where play has stopped
-
-
 _RATES = Path(__file__).with_name("detections.json")
 
 

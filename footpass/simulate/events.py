@@ -23,7 +23,6 @@ FORMATIONS = {
     "3-4-3": "GK LB LCB MCB RCB RB LM RM LW RW CF",
 }
 
-
 # How much likelier a role is than another to be the actor of a class; columns in class order:
 #        drive pass cross throw-in shot header tackle block
 ROLE_WEIGHTS = {
@@ -42,22 +41,11 @@ ROLE_WEIGHTS = {
     Role.RB: (9, 9, 6, 14, 1, 5, 9, 3),
 }
 
-
 _WEIGHTS = np.array([ROLE_WEIGHTS[role] for role in Role], dtype=float)  # (13, 8)
-
-
 FIRST_FRAME = 50  # of a match's video: the kick-off
-
-
 HALF_TIME = 0.1  # of the first half's length, between the halves: second halves start near 75,000
-
-
 SUBSTITUTIONS = 3  # of each team, in the second half
-
-
 ROLE_SWAPS = 1  # of each team and half: two team-mates of one such pair exchange roles for good
-
-
 SWAPPED = ((Role.LB, Role.RB), (Role.LM, Role.RM), (Role.LW, Role.RW), (Role.LCB, Role.RCB))
 
 
@@ -79,13 +67,7 @@ class SimulatedMatch:
 
 
 def simulate_match(game: int, minutes: float = 90.0, seed: int = 0) -> SimulatedMatch:
-    """One match of ``minutes`` in two halves, reproducible by ``(seed, game)``.
-
-    Raises
-    ------
-    DataError
-        If ``minutes`` is not above 0 or the second half would not fit into a float32's integers.
-    """
+    """One match of ``minutes`` in two halves, reproducible by ``(seed, game)``."""
     if not 0 < minutes <= 600:
         raise DataError(f"{minutes} minutes a match: not within 0..600")
     rng = np.random.default_rng([seed, game])

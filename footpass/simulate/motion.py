@@ -24,7 +24,6 @@ from footpass.simulate.events import FORMATIONS, ROLE_WEIGHTS
 
 N_PLACES = 11  # of a team; a figure is place + 11 * team
 
-
 # Where each role stands when its team has the ball at midfield: x from the own goal line, y from the
 # left touchline, both 0..1.
 _STATIONS = {
@@ -34,26 +33,14 @@ _STATIONS = {
     Role.CF: (0.80, 0.50),
 }  # fmt: skip
 
-
 RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
-
-
 TOP_SPEED = 9.0  # m/s that paths are corrected to; in 40 half matches one man still reached 9.4
-
 
 # m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
-
-
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
-
-
 _SETTLE = 30  # frames that the taker of a restart stands at the ball before he plays it
-
-
 _STEP = 5  # frames between two home positions
-
-
 _SHORTEST = 10  # frames of a half
 
 
@@ -96,12 +83,6 @@ def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -
     lineup
         Who plays where: rows ``team, jersey, role, start, stop`` as of `SimulatedMatch.lineup`; for a
         real half, `infer_lineup`. A substitute goes on from where the player he replaces is.
-
-    Raises
-    ------
-    DataError
-        If an actor is not in the line-up at that frame, two events share a frame, or the half has
-        hardly any frames.
     """
     first, length = int(lineup["start"].min()), int(lineup["stop"].max() - lineup["start"].min())
     if length < _SHORTEST:
@@ -124,11 +105,6 @@ def infer_lineup(script: pd.DataFrame, frames: range, rng: np.random.Generator) 
 
     Who never acts with eleven others about is a substitute; roles are those that make what each
     player does likeliest.
-
-    Raises
-    ------
-    DataError
-        If a team needs 12 players at a time.
     """
     stints = []
     weights = np.array([ROLE_WEIGHTS[role] for role in Role], float) + 0.01

@@ -17,25 +17,12 @@ from footpass.simulate.camera import Shots
 from footpass.simulate.motion import N_PLACES, Motion
 
 _SCALE = np.array([MODEL_SIZE[1] / FULL_HD[1], MODEL_SIZE[0] / FULL_HD[0], MODEL_SIZE[1] / FULL_HD[1]])
-
-
 _TEXELS = 5  # a metre of grass
-
-
 _MARGIN = 14.0  # metres of grass around the pitch
-
-
 _SHIFT = 4  # cv2 draws at 1/16 pixel
-
-
 _CHUNK = 250  # frames posed at once
-
-
 _Kit = tuple[tuple[int, int, int], tuple[int, int, int]]  # shirt, shorts
-
-
 Kits = tuple[_Kit, _Kit]  # of the field players, of the keeper
-
 
 _KITS: list[_Kit] = [
     ((200, 30, 40), (240, 240, 240)),
@@ -48,12 +35,8 @@ _KITS: list[_Kit] = [
     ((235, 110, 25), (25, 25, 30)),
 ]
 
-
 _KEEPERS = [((60, 220, 90), (30, 120, 50)), ((230, 90, 200), (120, 40, 110))]
-
-
 _SKIN = [(236, 188, 150), (198, 144, 104), (140, 92, 62), (92, 60, 42)]
-
 
 # What a body does around the anchor: (frames from it, value) by channel. kick: radians the leg swings
 # ahead; arms: 0 down, 1 over the head; jump: metres; lean: radians towards the action.
@@ -91,10 +74,7 @@ _MOVES: dict[Action, dict[str, tuple[tuple[float, float], ...]]] = {
     },
 }
 
-
 _CHANNELS = ("kick", "arms", "jump", "lean")
-
-
 _LIMBS = np.array([[1, 4, 5], [1, 6, 7], [2, 8, 9], [2, 10, 11]])  # joints of legs and arms
 
 

@@ -29,14 +29,8 @@ from footpass.simulate.render import choose_kits, render
 
 # Ids of the first games: no two splits of a folder share one, and none is that of a real match.
 FIRST_GAME = {"train": 1001, "val": 2001, "challenge": 3001}
-
-
 FIRST_HIGHLIGHTS = 4001
-
-
 HIDDEN_TRUTH = Path("hidden_truth_challenge.json")  # to try a submission on; not an official file
-
-
 _AROUND = FPS  # frames before and after a highlight that are shown too
 
 
@@ -92,11 +86,6 @@ def write_season(
     -------
     list[str]
         Names of the halves.
-
-    Raises
-    ------
-    DataError
-        If an argument makes no sense or a file cannot be written.
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")

@@ -37,11 +37,6 @@ class TrackerErrors:
         have no positions: there it is the homography's.
     missed
         Share of boxes not found, some tenths of a second at a time.
-
-    Raises
-    ------
-    DataError
-        If one of them makes no sense.
     """
 
     break_tracks: float = 0.0

@@ -33,11 +33,6 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
         ``model`` (weights), ``config``, and ``row`` (figures of the best epoch) or what going on takes.
         The config is ``{"kind": "TAAD", "model": {...}, "train": {...}, "samples": n, "about": {...}}``,
         with values for `configs.build`.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, no checkpoint, or of another config.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -67,11 +62,6 @@ def load_model(path: str | Path, kinds: Mapping[type[nn.Module], type]) -> tuple
     ----------
     kinds
         Models that it may be of, and the classes of their configs.
-
-    Raises
-    ------
-    DataError
-        As in `load_checkpoint`, or if it is of another kind.
     """
     content = load_checkpoint(path)
     config = content["config"]
@@ -95,13 +85,7 @@ def _fill(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> Non
 
 
 def save_checkpoint(path: Path, config: Mapping, content: Mapping) -> None:
-    """Write a checkpoint, or leave the one that is there.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written: no space, no permission.
-    """
+    """Write a checkpoint, or leave the one that is there."""
     with atomic_write(path, "wb") as stream:
         try:
             torch.save({"config": config, **content}, stream)

@@ -54,11 +54,6 @@ class TrainConfig:
         Processes that load data; 0 loads in this one. The results are the same.
     save_every
         Optimizer steps between checkpoints; None saves after each epoch.
-
-    Raises
-    ------
-    DataError
-        If a value is of the wrong type or out of range.
     """
 
     former: ClassVar[dict[str, str]] = {"rates": "lr", "clip": "max_grad_norm"}

@@ -32,13 +32,10 @@ from footpass.training.optim import Updates
 
 log = logging.getLogger(__name__)
 
-
 # Of a model and a batch as the loader gives it (to move it to the model's device is the loss's job): the
 # mean, or the mean and how much it is the mean of, in items or weights: then the mean over a step is
 # right also where micro-batches differ in what is masked. Without it, all count alike.
 Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
-
-
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
 
 
@@ -86,12 +83,6 @@ def train(
     list[dict]
         A row per epoch, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate`` and
         the seconds it took (of an epoch that was broken off, those since).
-
-    Raises
-    ------
-    DataError
-        If there is a checkpoint that does not fit, or one cannot be written; if the config does not suit
-        the model, the device or the number of processes; if the loss is no longer finite.
     """
     rank, world = rank_and_world()
     run_dir = Path(run_dir)

@@ -29,11 +29,6 @@ def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: fl
     list[dict]
         With ``params``, ``base_lr``, ``weight_decay`` and ``start``, that of
         their names. Sizes are logged.
-
-    Raises
-    ------
-    DataError
-        If a parameter has no rate, or a rate no parameter.
     """
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -87,11 +82,6 @@ class Updates:
         ----------
         loss_sum, weight
             Over the step, all processes together; the gradients are those of the sum.
-
-        Raises
-        ------
-        DataError
-            If loss or gradient are not finite: such weights are neither made nor kept.
         """
         config = self.config
         self._demand_finite("loss", loss_sum)
@@ -162,13 +152,7 @@ class Updates:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], path: Path) -> None:
-        """Go on from `state_dict`, as read from ``path``.
-
-        Raises
-        ------
-        DataError
-            If something is missing or of another shape, as after a change of the model.
-        """
+        """Go on from `state_dict`, as read from ``path``."""
         try:
             self.model.load_state_dict(state["model"])
             if self.ema:

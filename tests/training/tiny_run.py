@@ -1,4 +1,4 @@
-"""A run small enough to be killed and repeated: ``python -m tests.training.tiny_run DIR EPOCHS [STOP]``."""
+"""A run small enough to be killed and repeated: ``python tiny_run.py DIR EPOCHS [STOP]``."""
 
 import itertools
 import sys
