@@ -1,48 +1,82 @@
-"""README's figures are those of the published runs and of the benchmarks."""
+"""What README and the pages beside it say is so: figures, links, commands, the layout."""
 
-import json
 import re
+import shlex
 
 import pytest
+import yaml
 
-from footpass.files import PROJECT
+from footpass import __main__ as program
+from footpass.files import PROJECT, DataError
+from footpass.report.tables import filled, pages, write_tables
 
-# 0.5284<!--study/07_ensemble:rescored_macro_f1-->, where the comment names the run and its metric.
-FIGURE = re.compile(r"([-+]?[\d.,]+)\**<!--([\w/]+):([\w.]+)-->")
-TEXT = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGES = [*pages(PROJECT), *sorted((PROJECT / "docs").glob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
 
-
-def known(source: str, name: str) -> float:
-    """What a run or the benchmarks say."""
-    if source == "benchmarks":
-        rows = json.loads((PROJECT / "reports" / "benchmarks.json").read_text())["benchmarks"]
-        return next(row["ratio"] for row in rows if row["name"] == name)
-    metrics = json.loads((PROJECT / "reports" / source / "metrics.json").read_text())["metrics"]
-    name, _, bound = name.partition(".")
-    metric = next(metric for metric in metrics if metric["name"] == name)
-    return metric["interval"][("low", "high").index(bound)] if bound else metric["value"]
+page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 
 
-def test_there_are_figures():
-    assert len(FIGURE.findall(TEXT)) > 10
+@page
+def test_tables_are_what_is_published(page):
+    text = page.read_text(encoding="utf-8")
+    assert filled(text, PROJECT / "reports") == text, "run footpass publish study"
 
 
-@pytest.mark.parametrize("text, source, name", FIGURE.findall(TEXT))
-def test_figure_is_the_published_one(text, source, name):
-    text = text.replace(",", "").rstrip(".")
-    decimals = len(text.partition(".")[2])
-    sign = "+" if text[0] in "+-" else ""
-    assert f"{known(source, name):{sign}.{decimals}f}" == text
+def test_readme_is_short_and_its_sentences_are_plain_text():
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    assert all(re.fullmatch(r"<!-- (table \w+|end) -->", line) for line in lines if "<!--" in line)
 
 
-def test_links_and_pictures_are_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert target.startswith("http") or (PROJECT / target).exists(), target
+def test_publishing_writes_a_changed_figure_once(tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "benchmarks.json").write_text(
+        '{"git": "abc", "environment": {"machine": "a machine", "torch": "2"},'
+        ' "benchmarks": [{"name": "boxes", "what": "boxes of a clip", "ratio": 1417.04, "target": 45}]}'
+    )
+    text = "Before.\n<!-- table speed -->\n| old |\n<!-- end -->\nAfter.\n"
+    (tmp_path / "README.md").write_text(text)
+    assert write_tables(tmp_path) == [tmp_path / "README.md"]
+    new = (tmp_path / "README.md").read_text()
+    assert "| boxes | boxes of a clip | 1,417.0 | 45 |\n" in new and "| old |" not in new
+    assert new.startswith("Before.\n<!-- table speed -->\n") and new.endswith("<!-- end -->\nAfter.\n")
+    assert write_tables(tmp_path) == []
+
+
+def test_an_unknown_table_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no table 'prices'"):
+        filled("<!-- table prices -->\n<!-- end -->", tmp_path)
+
+
+@page
+def test_links_and_pictures_are_there(page):
+    for target, part in re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        there = page.parent / target if target else page
+        assert target.startswith("http") or there.exists(), target
+        if part:
+            titles = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert part[1:] in {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+
+
+@page
+def test_commands_are_as_the_program_takes_them(page):
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    text = "\n".join(blocks).replace("\\\n", " ").replace("$split", "val").replace("$model", "taad")
+    for line in text.splitlines():
+        command = shlex.split(line, comments=True)
+        if command[:1] == ["footpass"]:
+            program._parser().parse_args(command[1:])
 
 
 def test_every_module_has_its_place():
-    listed = re.findall(r"`([a-z_]+(?:\.py|/))`", TEXT[TEXT.index("## Where things are") :])
+    listed = re.findall(r"`([a-z_]+(?:\.py|/))`", README[README.index("## Where things are") :])
     package = PROJECT / "footpass"
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
     folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     assert sorted(listed) == sorted(modules | folders)
+
+
+def test_it_can_be_cited():
+    cited = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version"} <= cited.keys()
+    assert f'version = "{cited["version"]}"' in (PROJECT / "pyproject.toml").read_text()

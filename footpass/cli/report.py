@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
 
-    publish = commands.add_parser("publish", help="copy a report's pages from runs/ to reports/")
+    publish = commands.add_parser("publish", help="copy a report to reports/, its figures into README")
     publish.add_argument("name", metavar="NAME", help="folder below runs/")
     publish.set_defaults(run=_publish)
 
@@ -48,10 +48,13 @@ def _report(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     from footpass.files import PROJECT
     from footpass.report.page import publish
+    from footpass.report.tables import write_tables
 
     out = PROJECT / "reports" / args.name
     size = publish(PROJECT / "runs" / args.name, out)
     print(f"{out}: {size / 2**20:.1f} MiB")
+    for page in write_tables(PROJECT):
+        print(f"{page}: figures of reports/")
 
 
 def _report_match(args: argparse.Namespace) -> None:

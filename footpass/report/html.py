@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from footpass.files import atomic_write
-from footpass.report.run import format_cell
+from footpass.report.run import format_cell, format_metric
 
 
 def write_page(template: str, path: str | Path, **values: object) -> None:
@@ -19,15 +19,10 @@ def write_page(template: str, path: str | Path, **values: object) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"cell": format_cell, "metric": _metric, "script_json": _script_json}
+    environment.filters |= {"cell": format_cell, "metric": format_metric, "script_json": _script_json}
     page = environment.get_template(template).render(**values)
     with atomic_write(path) as stream:
         stream.write(page)
-
-
-def _metric(value: float) -> str:
-    """A headline figure: a share with four decimals, as papers give F1; a larger number with one."""
-    return f"{value:.4f}" if abs(value) < 2 else f"{value:,.1f}"
 
 
 def _script_json(value: object) -> Markup:

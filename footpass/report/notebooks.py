@@ -131,7 +131,7 @@ def write_notebook_page(executed: Path, path: Path) -> None:
     write_page(
         "notebook.html",
         path,
-        title=_headline(notebook)[0],
+        title=headline(executed)[0],
         body=Markup(body),
         code_style=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
         dark_code_style=Markup(
@@ -160,8 +160,9 @@ def _finished(run_dir: Path, stamp: dict[str, str]) -> bool:
     return file.is_file() and json.loads(file.read_text()) == stamp
 
 
-def _headline(notebook: nbformat.NotebookNode) -> tuple[str, str]:
+def headline(path: Path) -> tuple[str, str]:
     """Title and question of a notebook: the first two paragraphs of its first cell."""
+    notebook = nbformat.read(path, as_version=4)
     text = notebook.cells[0].source if notebook.cells else ""
     title, _, rest = text.partition("\n")
     return title.lstrip("# "), rest.strip().partition("\n\n")[0].strip("*")

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.report.html import write_page
-from footpass.report.notebooks import Failure, _headline, _picture
+from footpass.report.notebooks import Failure, _picture, headline
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,5 @@ def _load_run(path: Path) -> dict:
     run["id"] = name = path.parent.name
     run["link"] = f"{name}/notebook.html"
     executed = path.parent / f"{name}.ipynb"
-    run["title"], run["question"] = (
-        _headline(nbformat.read(executed, as_version=4)) if executed.is_file() else (name, "")
-    )
+    run["title"], run["question"] = headline(executed) if executed.is_file() else (name, "")
     return run

@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from footpass.configs import resolve_profile
@@ -47,6 +47,14 @@ class Run:
     metrics: list[dict] = field(default_factory=list)
     figures: list[dict] = field(default_factory=list)
     tables: list[dict] = field(default_factory=list)
+    text: str | None = None
+    handle: DisplayHandle | None = None
+
+    def answer(self, text: str) -> None:
+        """Answer the notebook's question in a sentence or two, where `start_run` left room for it."""
+        self.text = text
+        if self.handle:
+            self.handle.update(Markdown(f"**{text}**"))
 
     def uses(self, what: str, paths: Iterable[str | Path] = (), simulated: bool = False) -> None:
         """Record a source of data, with the fingerprint of its files."""
@@ -92,6 +100,7 @@ class Run:
         """Write ``metrics.json``; only a finished run has one."""
         content = {
             "notebook": self.name,
+            "answer": self.text,
             "profile": self.profile,
             "seed": self.seed,
             "config": self.config,
@@ -151,6 +160,14 @@ def format_cell(value: object, digits: int = 3) -> str:
     if isinstance(value, float):
         return f"{value:,.{digits}f}"
     return f"{value:,}" if type(value) is int else str(value)
+
+
+def format_metric(value: float, sign: str = "") -> str:
+    """A headline figure: a share with four decimals, as papers give F1; a larger number with one.
+
+    ``sign`` is ``+`` for a change. Zero has no minus.
+    """
+    return f"{value:{sign}z.4f}" if abs(value) < 2 else f"{value:{sign},.1f}"
 
 
 def git_revision() -> str | None:

@@ -1,0 +1,134 @@
+"""Tables of figures in README.md and the pages of ``reports/``, filled from what is published.
+
+A table stands between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. Nobody types it:
+``publish`` writes it from what lies in ``reports/``, and a test compares.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from footpass.files import DataError, atomic_write
+from footpass.report.notebooks import NOTEBOOKS, headline
+from footpass.report.run import format_metric
+
+_TABLE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+# What is scored on the public release: system, notebook, its macro F1, its gain over the DST.
+_SYSTEMS = (
+    ("TAAD, as released", "01_class_imbalance", "TAAD_macro_f1", None),
+    ("DST, as released", "01_class_imbalance", "DST_macro_f1", None),
+    *(
+        (system, "06_postprocessing", f"{key}_held_out", f"{key}_gain_held_out")
+        for system, key in (
+            ("published hand steps, our version", "published"),
+            ("hand steps with few shared parameters", "few_numbers"),
+        )
+    ),
+    ("learned re-scoring of both files", "07_ensemble", "rescored_macro_f1", "rescored_gain"),
+)
+
+
+def write_tables(project: Path) -> list[Path]:
+    """Fill the tables of all pages of the project; the pages that have changed."""
+    changed = []
+    for page in pages(project):
+        old = page.read_text(encoding="utf-8")
+        new = filled(old, project / "reports")
+        if new != old:
+            with atomic_write(page) as stream:
+                stream.write(new)
+            changed.append(page)
+    return changed
+
+
+def pages(project: Path) -> list[Path]:
+    """Pages that may hold tables."""
+    return [project / "README.md", *sorted((project / "reports").glob("*.md"))]
+
+
+def filled(text: str, reports: Path) -> str:
+    """A page's text with its tables made anew.
+
+    Parameters
+    ----------
+    reports
+        The folder of what is published.
+    """
+    makers = {"results": _results, "notebooks": _notebooks, "study": _study, "speed": _speed}
+    for name in {name for _, name, *_ in _TABLE.findall(text)} - set(makers):
+        raise DataError(f"no table {name!r}: choose one of {', '.join(makers)}")
+    return _TABLE.sub(lambda found: found[1] + makers[found[2]](reports) + found[4], text)
+
+
+def _results(reports: Path) -> str:
+    rows = []
+    for system, notebook, score, gain in _SYSTEMS:
+        run = _load(reports / "study" / notebook / "metrics.json")
+        metrics = {metric["name"]: metric for metric in run["metrics"]}
+        kind = " (simulated data)" if _simulated(run) else ""
+        gained = "{} ({})".format(*_figure(metrics[gain], "+")) if gain else ""
+        rows.append((system + kind, *_figure(metrics[score]), gained))
+    return _table(("system", "macro F1, held out", "90 % interval", "gain over the DST"), rows)
+
+
+def _notebooks(reports: Path) -> str:
+    rows = []
+    for path in sorted((reports / "study").glob("*/metrics.json")):
+        run, notebook = _load(path), NOTEBOOKS / f"{path.parent.name}.ipynb"
+        _, question = headline(notebook)
+        link = f"[{notebook.stem}](notebooks/{notebook.name})"
+        kind = "simulated" if _simulated(run) else "real"
+        rows.append((link, question, run.get("answer") or _in_short(run), kind))
+    return _table(("notebook", "question", "answer", "data"), rows)
+
+
+def _in_short(run: dict) -> str:
+    """The figures with an interval, of a notebook from before there were answers."""
+    sure = [metric for metric in run["metrics"] if metric["interval"]]
+    return "; ".join(f"{metric['label']}: {_figure(metric)[0]}" for metric in sure)
+
+
+def _study(reports: Path) -> str:
+    rows = []
+    for path in sorted((reports / "study").glob("*/metrics.json")):
+        run = _load(path)
+        kind = "simulated" if _simulated(run) else "real"
+        rows += [
+            (path.parent.name, kind, metric["label"], *_figure(metric)) for metric in run["metrics"]
+        ]
+    return _table(("notebook", "data", "figure", "value", "90 % interval"), rows)
+
+
+def _speed(reports: Path) -> str:
+    measured = _load(reports / "benchmarks.json")
+    rows = [
+        (row["name"], row["what"], f"{row['ratio']:,.1f}", f"{row['target']:g}")
+        for row in measured["benchmarks"]
+    ]
+    machine, torch = measured["environment"]["machine"], measured["environment"]["torch"]
+    table = _table(("name", "what", "ratio", "asked for"), rows)
+    return f"{table}\nMeasured at revision {measured['git']} on {machine}, torch {torch}.\n"
+
+
+def _simulated(run: dict) -> bool:
+    return any(source["simulated"] for source in run["data"])
+
+
+def _figure(metric: dict, sign: str = "") -> tuple[str, str]:
+    """A figure and its interval, as a table shows them."""
+    low, high = metric["interval"] or (None, None)
+    interval = "" if low is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
+    return format_metric(metric["value"], sign), interval
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _load(path: Path) -> dict:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file: publish a report first (footpass publish study)")
+    return json.loads(path.read_text(encoding="utf-8"))
