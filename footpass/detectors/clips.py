@@ -35,6 +35,11 @@ class ClipConfig:
         is in the way.
     others
         Tracklets beside the one that acts; 25 takes all slots.
+    others_from
+        Pairs of an epoch, from 0, and the number of ``others`` from it on.
+    random_per_half
+        Clips at random places of each half in an epoch, most without an event, beside those of events:
+        how the public code trains its TAAD + GNN since November 2025.
     per_class
         At most so many events of a class in an epoch.
     dilation
@@ -48,6 +53,8 @@ class ClipConfig:
     earliest: int = 15
     latest: int = 35
     others: int = 4
+    others_from: tuple[tuple[int, int], ...] = ()
+    random_per_half: int = 0
     per_class: int = 500
     dilation: int = 1
     grow: float = 1.125
@@ -57,7 +64,9 @@ class ClipConfig:
             raise DataError(
                 f"clips of {self.frames} frames: no event can lie {self.earliest} to {self.latest} in"
             )
-        if not 0 <= self.others < N_SLOTS or self.per_class < 1 or self.dilation < 0 or self.grow <= 0:
+        others = [self.others, *(count for _, count in self.others_from)]
+        counts = min(self.random_per_half, self.dilation, *others)
+        if counts < 0 or max(others) >= N_SLOTS or self.per_class < 1 or self.grow <= 0:
             raise DataError(f"not a clip: {self}")
 
 
@@ -184,6 +193,12 @@ class ClipDataset(Dataset):
         self.seed, self.epoch = seed, epoch
         self.events = events or learnable_events([f.half for f in self.footage], config.frames)
         self.rows = draw_events(self.events.cls, config.per_class, seed, epoch)
+        if config.random_per_half:
+            rng = np.random.default_rng([seed, epoch, 1])
+            anywhere = np.full(config.random_per_half * len(self.footage), -1)
+            self.rows = rng.permutation(np.concatenate([self.rows, anywhere]))
+        later = [count for start, count in config.others_from if epoch >= start]
+        self.others = later[-1] if later else config.others
 
     def at_epoch(self, epoch: int) -> "ClipDataset":
         """The same season, drawn anew."""
@@ -195,12 +210,12 @@ class ClipDataset(Dataset):
     def __getitem__(self, index: int) -> Clip:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         config, augmentation = self.config, self.augmentation
-        number, frame, slot, _ = (int(column[self.rows[index]]) for column in self.events)
+        number, frame, slot = self._place(int(self.rows[index]), rng)
         half = self.footage[number].half
         start = frame - int(rng.integers(config.earliest, config.latest, endpoint=True))
         start = min(max(start, half.first_frame), half.end_frame - config.frames)
         window = half.window(start, start + config.frames)
-        slots = draw_slots(window, slot, config.others, rng)
+        slots = draw_slots(window, slot, self.others, rng)
         grow = rng.uniform(*augmentation.grow, len(slots)) if augmentation else config.grow
         try:
             pixels = video_reader(self.footage[number].video, config.size).clip(start, config.frames)
@@ -220,6 +235,16 @@ class ClipDataset(Dataset):
             warp=warp,
             colour=random_colour(augmentation, rng) if augmentation else _SAME_COLOUR,
         )
+
+    def _place(self, row: int, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Half, frame and slot that a clip is about: an event's, or any of a random clip (row -1)."""
+        if row >= 0:
+            return int(self.events.half[row]), int(self.events.frame[row]), int(self.events.slot[row])
+        number = int(rng.integers(len(self.footage)))
+        half = self.footage[number].half
+        frame = int(rng.integers(half.first_frame, half.end_frame))
+        seen = np.flatnonzero(half.window(frame, frame + 1).state[State.VISIBLE, :, 0] > 0)
+        return number, frame, int(rng.choice(seen)) if len(seen) else int(rng.integers(N_SLOTS))
 
 
 def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Generator) -> np.ndarray:

@@ -112,7 +112,7 @@ def _clips(
     seed = recipe.train.seed
     clips = ClipDataset(parts[0], config, recipe.augmentation, seed, events=events[0])
     # Not dilated: these labels are the events themselves.
-    fixed = replace(config, per_class=recipe.validation, dilation=0)
+    fixed = replace(config, per_class=recipe.validation, dilation=0, random_per_half=0)
     return clips, ClipDataset(parts[1], fixed, events=events[1])
 
 

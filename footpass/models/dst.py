@@ -8,13 +8,21 @@ decoding can keep keys and values.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from footpass.configs import check_types
 from footpass.files import DataError
+from footpass.models.slots import (
+    N_TACTICAL,
+    SlotEncoder,
+    mean_of_slots,
+    split_features,
+    tactical_features,
+)
 from footpass.models.transformer import (
     FUSIONS,
     KeysValues,
@@ -36,6 +44,8 @@ from footpass.schema import (
     Token,
 )
 
+SLOT_HEADS = 4  # of the attention across and along slots
+
 
 @dataclass(frozen=True)
 class DSTConfig:
@@ -49,6 +59,13 @@ class DSTConfig:
         ``"none"`` reads TAAD's logits, ``"concat"`` those of TAAD + GNN beside them (arXiv 2606.09679).
     mask_memory
         Whether the decoder is kept from padded frames; the published one is not.
+    branch, branch_width, branch_layers
+        How a branch beside the frames reads the players' game state (`SlotEncoder`), ``"serial"`` or
+        ``"parallel"``, and its size: with the logits it is added to what the encoder reads (PAVE, arXiv
+        2606.28389). ``"none"`` is the published DST.
+    encoder
+        ``"frames"`` reads a frame as one vector; ``"slots"`` keeps the slots apart in layers of
+        ``slot_width``, with roles and distances (ME-DST, arXiv 2608.01696).
     """
 
     former: ClassVar[dict[str, str]] = {"span": "window_length"}
@@ -62,12 +79,21 @@ class DSTConfig:
     feedforward: int = 2048
     dropout: float = 0.1
     mask_memory: bool = True
+    branch: Literal["none", "serial", "parallel"] = "none"
+    branch_width: int = 64
+    branch_layers: int = 1
+    encoder: Literal["frames", "slots"] = "frames"
+    slot_width: int = 64
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.fusion not in FUSIONS:
             raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
         if self.width % (2 * self.heads):
             raise DataError(f"width {self.width} is not a multiple of 2 * {self.heads} heads")
+        for name in ("branch_width", "slot_width"):
+            if getattr(self, name) < 1 or getattr(self, name) % (2 * SLOT_HEADS):
+                raise DataError(f"{name} {getattr(self, name)} is not a multiple of {2 * SLOT_HEADS}")
 
     @property
     def inputs(self) -> int:
@@ -114,9 +140,8 @@ class DST(nn.Module):
         self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
         self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
         self.write_frame = nn.Embedding(config.window_length + 2, width)  # 0 for SOS, the last for EOS
-        self.encoder = nn.ModuleList(
-            TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
-        )
+        frame_layers = config.encoder_layers if config.encoder == "frames" else 0
+        self.encoder = nn.ModuleList(TransformerLayer(config, cross=False) for _ in range(frame_layers))
         self.encoder_norm = nn.LayerNorm(width)
         self.decoder = nn.ModuleList(
             TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
@@ -136,6 +161,17 @@ class DST(nn.Module):
         with torch.no_grad():
             code = frame_code(torch.arange(config.window_length + 2), width)
             self.heads.weight[-len(code) :] = 0.8 * (width / 2) ** -0.5 * code
+        logits = FUSIONS[config.fusion] * N_CLASSES
+        shape = SLOT_HEADS, config.dropout
+        if config.branch != "none":
+            sizes = len(State), config.branch_width, config.branch_layers
+            self.branch = SlotEncoder(*sizes, *shape, config.branch, roles=False)
+            self.branch_logits = nn.Linear(N_SLOTS * logits, width)
+            self.branch_out = nn.Linear(width + config.branch_width, width)
+        if config.encoder == "slots":
+            sizes = len(State) + N_TACTICAL + logits, config.slot_width, config.encoder_layers
+            self.slots = SlotEncoder(*sizes, *shape, "serial", roles=True)
+            self.slots_out = nn.Linear(N_SLOTS * config.slot_width, width)
 
     def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> TokenLogits:
         """Logits of the token after each of ``tokens``.
@@ -163,11 +199,29 @@ class DST(nn.Module):
         mask = None if real.all() else real[:, None, None, :]
         x = self.read(features) + self.read_frame(frames.where(real, self.config.window_length + 1))
         x = x + frame_code(frames, self.config.width)  # (B, T, width)
+        x = x + self._of_slots(features, frames, real)
         for layer in layers_of(self.encoder):
             x = layer(x, layer.attention.keys_values(x), mask)
         # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
         return x, mask if self.config.mask_memory else None
+
+    def _of_slots(self, features: Tensor, frames: Tensor, real: Tensor) -> Tensor | float:
+        """What branch and slot encoder add to the frames, ``(B, T, width)``; nothing without them."""
+        config = self.config
+        if config.branch == "none" and config.encoder == "frames":
+            return 0.0
+        state, logits, there = split_features(features)
+        there = there & real[..., None]
+        added: Tensor | float = 0.0
+        if config.branch != "none":
+            players = mean_of_slots(self.branch(state, there, frames), there)  # (B, T, branch_width)
+            said = self.branch_logits(features[..., N_SLOTS * len(State) :])
+            added = self.branch_out(torch.cat((said, players), dim=-1))
+        if config.encoder == "slots":
+            read = torch.cat((state, tactical_features(state, there), logits), dim=-1)
+            added = added + self.slots_out(self.slots(read, there, frames).flatten(2))
+        return added
 
     def next_tokens(
         self, tokens: Tensor, memory: Memory, past: list[KeysValues] | None = None

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from footpass.files import DataError
+from footpass.models.slots import CENTRE, SCALE
 from footpass.models.transformer import (
     FUSIONS,
     KeysValues,
@@ -43,8 +44,6 @@ from footpass.schema import (
 _GAPS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 45)  # steps since the last event, in classes
 _NEVER = -50.0  # log-odds
 _SURE = 8.0  # log-odds beyond which evidence says no more
-_CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)  # of the state, and the factors that bring it to about -1..1
-_SCALE = (2.0, 2.0, 0.2, 0.2, 1.0)
 _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, nearness is 1/e
 
 
@@ -223,7 +222,7 @@ class PlayerDST(nn.Module):
         state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
         there = (state[..., :1] != MISSING) & real[..., None, None]
         places = _places(state) * there  # (B, n, 26, 4)
-        state = (state - state.new_tensor(_CENTRE)) * state.new_tensor(_SCALE)
+        state = (state - state.new_tensor(CENTRE)) * state.new_tensor(SCALE)
         state = torch.cat((state, torch.ones_like(state[..., :1])), dim=-1) * there  # (B, n, 26, 6)
         logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
         odds = (logits[..., 1:, :] - logits[..., :1, :]).clamp(-_SURE, _SURE)  # (B, n, step, V, 8, 26)

@@ -6,17 +6,31 @@ each frame, and a small head over time. What comes before the head is shared wit
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from footpass.files import DataError
 from footpass.models.public import rename, take_alias
 from footpass.models.x3d import X3D, X3DConfig
 from footpass.schema import N_CLASSES
 
 STRIDE = 8  # of the features that boxes are pooled from
 ROI_CELLS = (4, 2)  # rows and columns of the RoI-align that the mean is taken of
+
+
+@dataclass(frozen=True)
+class TemporalConfig:
+    """Sizes of a `TemporalTransformer`; the defaults are the published ones."""
+
+    layers: int = 4
+    width: int = 256
+    heads: int = 8
+    feedforward: int = 1024
+    positions: int = 50
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,11 @@ class TAADConfig:
         Channels of the top-down path, so of a player's features.
     head
         Channels of the head.
+    temporal
+        What looks along time in the head: ``"convolution"`` over 3 frames, as published, or
+        ``"transformer"`` (PAVE, arXiv 2606.28389).
+    transformer
+        Sizes of the latter.
     checkpoint_backbone
         Recompute the backbone in backward rather than keep its activations: less memory, more time.
     """
@@ -37,6 +56,8 @@ class TAADConfig:
     width: int = 192
     head: int = 512
     checkpoint_backbone: bool = False
+    temporal: Literal["convolution", "transformer"] = "convolution"
+    transformer: TemporalConfig = field(default_factory=TemporalConfig)
 
 
 class PlayerFeatures(nn.Module):
@@ -152,6 +173,36 @@ def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
     return weights
 
 
+class TemporalTransformer(nn.Module):
+    """A tracklet's features along a clip, by attention among the frames at which it is visible."""
+
+    def __init__(self, width_in: int, width_out: int, sizes: TemporalConfig) -> None:
+        super().__init__()
+        self.read = nn.Linear(width_in, sizes.width)
+        self.place = nn.Parameter(0.02 * torch.randn(sizes.positions, sizes.width))
+        layer = nn.TransformerEncoderLayer(
+            sizes.width,
+            sizes.heads,
+            sizes.feedforward,
+            sizes.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        norm = nn.LayerNorm(sizes.width)
+        self.layers = nn.TransformerEncoder(layer, sizes.layers, norm, enable_nested_tensor=False)
+        self.out = nn.Linear(sizes.width, width_out)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """``(N, T, width_in)`` and bool ``(N, T)`` to ``(N, T, width_out)``."""
+        length, positions = x.shape[1], len(self.place)
+        if length > positions:
+            raise DataError(f"a clip of {length} frames: the head has positions for {positions}")
+        hidden = ~visible & visible.any(dim=1, keepdim=True)  # who is never seen must not become NaN
+        x = self.layers(self.read(x) + self.place[:length], src_key_padding_mask=hidden)
+        return self.out(x)
+
+
 class TAAD(nn.Module):
     """Logits of each class for each tracklet and frame, from pixels alone."""
 
@@ -161,7 +212,10 @@ class TAAD(nn.Module):
         super().__init__()
         self.config = config
         self.features = PlayerFeatures(config.x3d, config.width, config.checkpoint_backbone)
-        self.conv = nn.Conv1d(config.width, config.head, 3, padding=1, bias=False)
+        if config.temporal == "transformer":
+            self.attend = TemporalTransformer(config.width, config.head, config.transformer)
+        else:
+            self.conv = nn.Conv1d(config.width, config.head, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm1d(config.head)
         self.classify = nn.Linear(config.head, N_CLASSES)
 
@@ -176,8 +230,12 @@ class TAAD(nn.Module):
         """
         x = self.features(clip, boxes, visible)  # (B, M, T, width)
         clips, players = x.shape[:2]
-        x = x.flatten(0, 1).transpose(1, 2)  # (B*M, width, T)
-        x = F.gelu(self.norm(self.conv(x)))  # (B*M, head, T)
+        x = x.flatten(0, 1)  # (B*M, T, width)
+        if self.config.temporal == "transformer":
+            x = self.attend(x, visible.flatten(0, 1)).transpose(1, 2)
+        else:
+            x = self.conv(x.transpose(1, 2))
+        x = F.gelu(self.norm(x))  # (B*M, head, T)
         x = self.classify(x.transpose(1, 2))  # (B*M, T, 9)
         return x.unflatten(0, (clips, players)).movedim(-1, 1)  # (B, 9, M, T)
 

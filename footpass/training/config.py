@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import cos, pi
 from typing import ClassVar, Literal
 
 import torch
@@ -37,6 +38,10 @@ class TrainConfig:
         Optimizer steps in which the learning rates rise from zero.
     milestones, decay
         Epochs, counted from 0, before which the learning rates are multiplied by ``decay``.
+    schedule
+        ``"steps"`` at the milestones, or after the warm-up along half a ``"cosine"`` to zero.
+    constant
+        Those of ``lr`` that stay as they are once they are warm.
     max_grad_norm
         Largest norm of the gradient, None for any.
     precision
@@ -66,6 +71,8 @@ class TrainConfig:
     warmup: int = 0
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
+    schedule: Literal["steps", "cosine"] = "steps"
+    constant: tuple[str, ...] = ()
     max_grad_norm: float | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     ema: float | None = None
@@ -84,12 +91,22 @@ class TrainConfig:
         for name in counts:
             if getattr(self, name) < 0:
                 raise DataError(f"TrainConfig.{name} = {getattr(self, name)!r}: must not be negative")
+        strange = sorted(set(self.constant) - set(self.lr))
+        if strange:
+            raise DataError(
+                f"TrainConfig.constant = {strange}: not among the keys of lr, {list(self.lr)}"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise DataError(f"TrainConfig.ema = {self.ema!r}: must lie between 0 and 1")
 
 
 def learning_rate(
-    step: int, lr: float, warmup: int = 0, milestones: Sequence[int] = (), decay: float = 0.1
+    step: int,
+    lr: float,
+    warmup: int = 0,
+    milestones: Sequence[int] = (),
+    decay: float = 0.1,
+    cosine: int = 0,
 ) -> float:
     """Learning rate of an optimizer step.
 
@@ -104,6 +121,10 @@ def learning_rate(
         What it rises to, linearly: step ``warmup - 1`` is the first to have it.
     milestones
         Steps from which on it is multiplied by ``decay``, once for each.
+    cosine
+        Steps after which it is zero, on half a cosine from the end of the warm-up; 0: it does not fall.
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if cosine:
+        rise *= (1 + cos(pi * min(max((step - warmup) / (cosine - warmup), 0), 1))) / 2
     return lr * rise * decay ** sum(step >= milestone for milestone in milestones)

@@ -86,10 +86,10 @@ class Updates:
         config = self.config
         self._demand_finite("loss", loss_sum)
         milestones = [epoch * self.per_epoch for epoch in config.milestones]
+        cosine = config.epochs * self.per_epoch if config.schedule == "cosine" else 0
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                self.step, group["base_lr"], config.warmup, milestones, config.decay
-            )
+            falls = () if group["start"] in config.constant else (milestones, config.decay, cosine)
+            group["lr"] = learning_rate(self.step, group["base_lr"], config.warmup, *falls)
         self.scaler.unscale_(self.optimizer)
         _, world = rank_and_world()  # DDP has taken the mean over processes, not the sum
         for parameter in self.model.parameters():

@@ -1,5 +1,7 @@
 """Clips: what is drawn, where windows lie, boxes and labels against loops, pictures follow boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -149,6 +151,25 @@ def test_windows_at_the_borders_of_a_half_stay_inside(footage):
         at[half.name, frame] = place
     assert at[H1, 3] == 0 and at[H2, 300] == 0  # the first frame of a half
     assert at[H1, 182] == 29 and at[H2, 419] == 29  # its last
+
+
+def test_more_tracklets_from_an_epoch_on(footage):
+    clips = ClipDataset(footage, replace(SMALL, others=2, others_from=((1, 5), (3, 6))))
+    assert [len(clips.at_epoch(epoch)[0].slots) for epoch in range(5)] == [3, 6, 6, 7, 7]
+
+
+def test_random_clips_lie_anywhere_beside_those_of_events(footage):
+    clips = ClipDataset(footage, replace(SMALL, random_per_half=40), epoch=1)
+    plain = ClipDataset(footage, SMALL, epoch=1)
+    assert len(clips) == len(plain) + 80 and len(clips.at_epoch(2)) == len(clips)
+    anywhere = [clips[i] for i in np.flatnonzero(clips.rows < 0)]
+    assert {int(clip.half) for clip in anywhere} == {0, 1}
+    for clip in anywhere:
+        half = footage[int(clip.half)].half
+        assert half.first_frame <= clip.start <= half.end_frame - SMALL.frames
+    assert len({int(clip.start) for clip in anywhere}) > 30  # of 300 frames
+    events = sorted(clips.rows[clips.rows >= 0])
+    assert events == sorted(plain.rows)  # no event is left out for them
 
 
 def test_pictures_are_those_of_the_window(footage):

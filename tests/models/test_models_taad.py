@@ -1,5 +1,7 @@
 """TAAD against the public model, its pooling against RoI-align by definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from footpass.files import DataError
 from footpass.models.public import load_reference
-from footpass.models.taad import STRIDE, TAAD, TAADConfig, roi_mean
+from footpass.models.taad import STRIDE, TAAD, TAADConfig, TemporalConfig, TemporalTransformer, roi_mean
 from footpass.models.x3d import X3DConfig
 from tests import golden
 from tests.oracles import roi as plain_roi
@@ -118,3 +120,42 @@ def test_a_public_checkpoint_that_does_not_fit_is_one_clear_error(reference):
     state.pop("conv1.weight")
     with pytest.raises(DataError, match=r"nothing for conv\.weight of TAAD"):
         load_reference(model, state)
+
+
+TRANSFORMER = replace(TINY, temporal="transformer", transformer=TemporalConfig(2, 16, 4, 32, 10, 0.0))
+
+
+@torch.no_grad()
+def test_a_temporal_transformer_reads_visible_frames_alone():
+    torch.manual_seed(0)
+    model = TAAD(TRANSFORMER).eval()
+    clip, boxes, visible = example(clips=1, tracklets=3, frames=8)
+    visible[0, 2] = False
+    output = model(clip, boxes, visible)
+    assert output.shape == (1, 9, 3, 8) and output.isfinite().all()
+    # Who is hidden has features of zero; where he is hidden, others' frames must not read them.
+    x, mask = torch.randn(1, 8, 16), visible[0, :1]
+    other = x.masked_fill(~mask[..., None], 9.0)
+    read, again = (model.attend(part, mask) for part in (x, other))
+    torch.testing.assert_close(read[mask], again[mask])
+
+
+@torch.no_grad()
+def test_a_temporal_transformer_tells_the_order_of_frames():
+    model = TAAD(TRANSFORMER).eval()
+    x, all_seen = torch.randn(1, 8, 16), torch.ones(1, 8, dtype=torch.bool)
+    turned = model.attend(x.flip(1), all_seen).flip(1)
+    assert (turned - model.attend(x, all_seen)).abs().max() > 1e-3
+
+
+def test_a_clip_longer_than_the_positions_is_refused():
+    with pytest.raises(DataError, match="12 frames: the head has positions for 10"):
+        TAAD(TRANSFORMER)(*example(frames=12))
+
+
+def test_the_published_temporal_transformer_has_the_sizes_of_the_description():
+    """4 layers of width 256, feed-forward 1024, 50 positions, from 192 and to 512 channels."""
+    layer = 4 * 256 * 256 + 4 * 256 + 2 * 256 * 1024 + 1024 + 256 + 4 * 256
+    head = TemporalTransformer(192, 512, TemporalConfig())
+    wanted = 192 * 256 + 256 + 50 * 256 + 4 * layer + 2 * 256 + 256 * 512 + 512
+    assert sum(p.numel() for p in head.parameters()) == wanted

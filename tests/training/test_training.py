@@ -95,6 +95,21 @@ def test_learning_rate_against_values_by_hand():
     assert learning_rate(0, 0.8) == 0.8
 
 
+def test_learning_rate_on_a_cosine_against_values_by_hand():
+    # 2 steps of warm-up, then half a cosine over the 8 steps that are left.
+    rates = [learning_rate(step, 1.0, 2, cosine=10) for step in (0, 1, 2, 4, 6, 8, 10, 99)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0, 0.0])
+
+
+def test_a_constant_rate_stays_while_others_fall(tmp_path):
+    """The published video backbone keeps 5e-5, the rest falls along a cosine."""
+    lr = {"": 0.5, "inner": 0.1}
+    config = TrainConfig(epochs=4, batch=12, lr=lr, schedule="cosine", constant=("inner",), warmup=1)
+    rows = train(perceptron(), config, points, squares, tmp_path)
+    assert [row["lr"]["inner"] for row in rows] == [0.1] * 4
+    assert [row["lr"][""] for row in rows] == pytest.approx([0.5, 0.5, 0.375, 0.125])
+
+
 def test_warm_up_counts_optimizer_steps_not_micro_batches(tmp_path):
     """The public scripts count micro-batches, step once in eight and stay at 14 % of their rates."""
     config = TrainConfig(epochs=4, batch=1, accumulate=8, warmup=3, lr={"": 0.5}, milestones=(3,))
@@ -621,6 +636,7 @@ def test_config_that_does_not_suit(tmp_path):
             {"precision": "fp8"},
             r"TrainConfig.precision = 'fp8': expected Literal\['fp32', 'bf16', 'fp16'\]",
         ),
+        ({"constant": ("x3d",)}, r"constant = \['x3d'\]: not among the keys of lr"),
         ({"lr": {"": "1e-3"}}, r"TrainConfig.lr = .*: expected Mapping\[str, float\]"),
         ({"milestones": [3]}, r"TrainConfig.milestones = \[3\]: expected tuple"),
         ({"decay": float("nan")}, "TrainConfig.decay = nan: expected float"),
