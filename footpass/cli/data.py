@@ -1,4 +1,4 @@
-"""``check``, ``prepare``, ``simulate``, ``view``: tactical data and video."""
+"""``check``, ``prepare``, ``simulate``, ``label``, ``view``: tactical data and video."""
 
 import argparse
 import json
@@ -44,6 +44,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     ):
         tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
     simulate.set_defaults(run=_simulate)
+
+    label = commands.add_parser("label", help="make corrected events the labels of tactical data")
+    label.add_argument("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
+    label.add_argument("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
+    label.add_argument("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
+    label.add_argument("--out", required=True, metavar="DIR", help="another data folder")
+    label.add_argument("--to", choices=SPLITS[:2], default="train", help="split there (%(default)s)")
+    label.set_defaults(run=_label)
 
     view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
     view.add_argument("data_dir", metavar="DATA_DIR")
@@ -121,6 +129,20 @@ def _simulate(args: argparse.Namespace) -> None:
     for form in args.forms:
         season = args.matches, args.minutes, args.seed, args.split, args.workers
         print(write_trackers(args.out, form, errors, *season))
+
+
+def _label(args: argparse.Namespace) -> None:
+    from footpass.events import read_ground_truth
+    from footpass.importers.labels import write_labelled
+
+    events = read_ground_truth(args.events)
+    left = write_labelled(args.data, args.split, events, args.out, args.to)
+    for event in left.itertuples():
+        who = f"{event.jersey} of team {event.team}"
+        print(
+            f"left out: {event.half}, frame {event.frame}: no row of player {who}, or two events there"
+        )
+    print(f"{args.out}: {args.to}, {len(events) - len(left)} of {len(events)} events")
 
 
 def _view(args: argparse.Namespace) -> None:

@@ -1,0 +1,93 @@
+"""Events put into tactical data: what a person has corrected becomes what models learn from."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.data.halves import dense, events_of
+from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
+from footpass.data.tactical import half_names, read_rows, write_tactical
+from footpass.events import concat, halves_of, match_of, write_events
+from footpass.files import DataError, make_folder
+from footpass.schema import Tactical
+
+
+def labelled(rows: np.ndarray, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Tactical rows of a half with the classes of events as their labels, and no others.
+
+    Parameters
+    ----------
+    rows
+        ``(N, 13)``, or ``(N, 14)`` whose labels are replaced.
+    events
+        Of this half. One with jersey -1 belongs to the only player of the team without a number at that
+        frame.
+
+    Returns
+    -------
+    rows
+        ``(N, 14)``.
+    placed
+        Whether an event has a row: its player is in the data at its frame, and has no later one there.
+    """
+    keys = ["frame", "team", "jersey"]
+    columns = [Tactical.FRAME, Tactical.TEAM, Tactical.JERSEY]
+    players = pd.DataFrame(np.nan_to_num(rows[:, columns], nan=-1).astype(np.int64), columns=keys)
+    wanted = players["frame"].isin(events["frame"])
+    players = players[wanted].assign(row=np.flatnonzero(wanted)).drop_duplicates(keys, keep=False)
+    found = events[keys].merge(players, on=keys, how="left")["row"].to_numpy()
+    placed = np.isfinite(found) & ~pd.Series(found).duplicated(keep="last").to_numpy()
+    labelled = np.zeros((len(rows), len(Tactical)), np.float32)
+    labelled[:, : Tactical.LABEL] = rows[:, : Tactical.LABEL]
+    labelled[found[placed].astype(np.int64), Tactical.LABEL] = events["cls"].to_numpy()[placed]
+    return labelled, placed
+
+
+def write_labelled(
+    data_dir: str | Path, split: str, events: pd.DataFrame, out: str | Path, to: str = "train"
+) -> pd.DataFrame:
+    """Write the halves of an event table as official files whose labels are its events.
+
+    Tactical data are read from ``data_dir`` and written to ``out`` with the play-by-play; videos are
+    linked.
+
+    Parameters
+    ----------
+    split, to
+        What the halves are in ``data_dir``, and become in ``out``.
+
+    Returns
+    -------
+    pd.DataFrame
+        The events left out: their player is not in the data at their frame, or has another event there.
+    """
+    source = find(data_dir, tactical_path(split))
+    if source is None:
+        raise DataError(f"{data_dir}: no {tactical_path(split)}")
+    missing = [half for half in halves_of(events) if half not in half_names(source)]
+    if missing:
+        raise DataError(f"{source}: no half {missing[0]}, of which there are events")
+    target = Path(out, tactical_path(to))
+    if target.exists():
+        raise DataError(f"{target}: there already: choose another folder, or delete it")
+    for folder in (play_by_play_path(to), video_path("")):
+        make_folder(Path(out, folder).parent)
+    tables, left = [], []
+
+    def halves():
+        for half in halves_of(events):
+            mine = events[events["half"] == half]
+            rows, placed = labelled(read_rows(source, half), mine)
+            left.append(mine[~placed])
+            tables.append(events_of(dense(rows, half, source)))
+            yield half, rows
+
+    write_tactical(target, halves())
+    write_events(concat(tables), Path(out, play_by_play_path(to)))
+    for match in dict.fromkeys(map(match_of, halves_of(events))):
+        video, link = find(data_dir, video_path(match)), Path(out, video_path(match))
+        if video and not link.exists():
+            os.symlink(video.resolve(), link)
+    return pd.concat(left, ignore_index=True)
