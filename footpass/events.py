@@ -95,7 +95,7 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
     if layout not in ("official", "flat"):
         raise DataError(f"layout {layout!r} is neither 'official' nor 'flat'")
     if "score" not in table:
-        raise DataError(f"{path}: a submission needs predictions, with a score")
+        raise DataError("a submission needs predictions, with a score", path)
     content = _official(table, path)
     with (
         atomic_write(path, "wb") as stream,
@@ -120,11 +120,11 @@ def load_json(path: str | Path, finite: bool = True) -> object:
         constant = _no_constant if finite else float
         return json.loads(text, object_pairs_hook=_unique_names, parse_constant=constant)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except RecursionError:
-        raise DataError(f"{path}: not JSON: nested too deeply") from None
+        raise DataError("not JSON: nested too deeply", path) from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them
-        raise DataError(f"{path}: not JSON: {error}") from error
+        raise DataError(f"not JSON: {error}", path) from error
 
 
 def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -143,28 +143,28 @@ def _no_constant(name: str) -> None:
 def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
     content = load_json(path, finite=False)
     if not isinstance(content, dict) or not {"keys", "events"} <= content.keys():
-        raise DataError(f'{path}: not an object with "keys" and "events"')
+        raise DataError('not an object with "keys" and "events"', path)
     halves, events = content["keys"], content["events"]
     if not isinstance(halves, list) or not all(isinstance(half, str) for half in halves):
-        raise DataError(f'{path}: "keys" is not a list of names')
+        raise DataError('"keys" is not a list of names', path)
     if not isinstance(events, dict):
-        raise DataError(f'{path}: "events" is not an object')
+        raise DataError('"events" is not an object', path)
     for half in halves:
         if halves.count(half) > 1:
-            raise DataError(f'{path}: half {half} occurs twice in "keys"')
+            raise DataError('occurs twice in "keys"', path, half)
         if not HALF_NAME.fullmatch(half):
-            raise DataError(f"{path}: half {half!r}: the name does not end in _H1, _H2, ...")
+            raise DataError("the name does not end in _H1, _H2, ...", path, half=half)
         if half not in events:
-            raise DataError(f'{path}: half {half} is in "keys" and has no "events"')
+            raise DataError('is in "keys" and has no "events"', path, half)
     for half in events:
         if half not in halves:
-            raise DataError(f'{path}: half {half} has "events" and is not in "keys"')
+            raise DataError('has "events" and is not in "keys"', path, half)
     if columns is None:
         lengths = [len(row) for rows in events.values() if isinstance(rows, list) for row in rows[:1]]
         truth = lengths and lengths[0] == len(GROUND_TRUTH_COLUMNS)
         columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
     for half in halves:
-        _check_rows(events[half], columns, f"{path}: half {half}")
+        _check_rows(events[half], columns, path, half)
     return _table({half: events[half] for half in halves}, columns)
 
 
@@ -190,13 +190,13 @@ _DTYPES = {
 }
 
 
-def _check_rows(rows: object, columns: tuple[str, ...], where: str) -> None:
+def _check_rows(rows: object, columns: tuple[str, ...], path: str | Path, half: str) -> None:
     if not isinstance(rows, list):
-        raise DataError(f"{where}: the events are not a list")
+        raise DataError("the events are not a list", path, half)
     for index, row in enumerate(rows):
         reason = _fault(row, columns)
         if reason:
-            raise DataError(f"{where}, row {index}: {reason}")
+            raise DataError(reason, path, half, index)
 
 
 def _fault(row: object, columns: tuple[str, ...]) -> str | None:
@@ -226,16 +226,16 @@ _RANGES = {
 }
 
 
-def _official(table: pd.DataFrame, where: str | Path) -> dict:
+def _official(table: pd.DataFrame, path: str | Path) -> dict:
     """A table in the official layout, its rows checked."""
     columns = PREDICTION_COLUMNS if "score" in table else GROUND_TRUTH_COLUMNS
     missing = [name for name in ("half", *columns) if name not in table]
     if missing:
-        raise DataError(f"{where}: the table has no column {', '.join(missing)}")
+        raise DataError(f"the table has no column {', '.join(missing)}", path)
     if not isinstance(table["half"].dtype, pd.CategoricalDtype):
-        raise DataError(f"{where}: column half is not categorical")
+        raise DataError("column half is not categorical", path)
     if table["half"].isna().any():
-        raise DataError(f"{where}: row {int(table['half'].isna().argmax())} has no half")
+        raise DataError("has no half", path, row=int(table["half"].isna().argmax()))
     flags = [name for name in columns if table[name].dtype == bool]
     plain = table.astype(dict.fromkeys(flags, int))
     events: dict[str, list[list]] = {half: [] for half in halves_of(table)}
@@ -244,7 +244,7 @@ def _official(table: pd.DataFrame, where: str | Path) -> dict:
     for half, row in zip(table["half"], rows, strict=True):
         events[half].append(list(row))
     for half, half_rows in events.items():
-        _check_rows(half_rows, columns, f"{where}: half {half}")
+        _check_rows(half_rows, columns, path, half)
     return {"keys": list(events), "events": events}
 
 

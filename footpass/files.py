@@ -12,7 +12,42 @@ PROJECT = Path(__file__).parents[1]  # where notebooks, reports and, by default,
 
 
 class DataError(ValueError):
-    """Input that cannot be used; its message names the file and says what to do."""
+    """Input that cannot be used; reads ``file: half game_18_H1, row 7: reason``.
+
+    Parameters
+    ----------
+    reason
+        What is wrong and what to do.
+    file, half, row
+        Where, as far as it is known and is the same for all of the reason.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        file: str | Path | None = None,
+        half: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        super().__init__(reason, file, half, row)  # what pickle makes it of again
+        self.reason, self.file, self.half, self.row = reason, file, half, row
+
+    def __str__(self) -> str:
+        half = None if self.half is None else f"half {self.half}"
+        row = None if self.row is None else f"row {self.row}"
+        place = ", ".join(part for part in (half, row) if part)
+        return ": ".join(str(part) for part in (self.file, place, self.reason) if part)
+
+    def at(
+        self, file: str | Path | None = None, half: str | None = None, row: int | None = None
+    ) -> "DataError":
+        """The same error with a place that whoever raised it did not know; what is known stays."""
+        return DataError(
+            self.reason,
+            file if self.file is None else self.file,
+            half if self.half is None else self.half,
+            row if self.row is None else self.row,
+        )
 
 
 @contextmanager
@@ -32,7 +67,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DataError(f"cannot be written: {error.strerror or error}", path) from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
@@ -49,7 +84,7 @@ def make_folder(folder: str | Path) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise DataError(f"cannot be made: {error.strerror or error}", folder) from error
 
 
 @contextmanager

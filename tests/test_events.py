@@ -64,7 +64,7 @@ BAD_FILES = {
     "keys no list": ({"keys": "game_1_H1", "events": {}}, '"keys" is not a list'),
     "key no name": ({"keys": [1], "events": {}}, '"keys" is not a list of names'),
     "events no object": ({"keys": [], "events": []}, '"events" is not an object'),
-    "key without events": ({"keys": ["game_1_H1"], "events": {}}, 'game_1_H1 is in "keys"'),
+    "key without events": ({"keys": ["game_1_H1"], "events": {}}, 'game_1_H1: is in "keys"'),
     "events without key": ({"keys": [], "events": {"game_1_H1": []}}, 'not in "keys"'),
     "half twice": ({"keys": ["game_1_H1"] * 2, "events": {"game_1_H1": []}}, "occurs twice"),
     "half twice in events": ('{"keys": ["a_H1"], "events": {"a_H1": [], "a_H1": []}}', "occurs twice"),

@@ -1,9 +1,29 @@
 import os
+import pickle
 
 import pytest
 
 from footpass.data.paths import release_dir
 from footpass.files import DataError, atomic_write, fingerprint
+
+
+def test_an_error_has_parts_and_reads_as_one_line():
+    error = DataError("score 2 is outside 0..1", "p.json", "game_1_H1", 7)
+    assert (error.file, error.half, error.row) == ("p.json", "game_1_H1", 7)
+    assert str(error) == "p.json: half game_1_H1, row 7: score 2 is outside 0..1"
+    assert str(DataError("no events", "p.json", row=0)) == "p.json: row 0: no events"
+    assert str(DataError("no halves")) == DataError("no halves").reason == "no halves"
+
+
+def test_an_error_comes_whole_from_another_process():
+    error = DataError("score 2 is outside 0..1", "p.json", "game_1_H1", 7)
+    again = pickle.loads(pickle.dumps(error))
+    assert vars(again) == vars(error) and str(again) == str(error)
+
+
+def test_a_place_is_added_where_it_was_not_known():
+    error = DataError("no frame 9", "match.mp4").at("another.mp4", half="game_1_H1")
+    assert str(error) == "match.mp4: half game_1_H1: no frame 9"
 
 
 def test_a_writer_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):

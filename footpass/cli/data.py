@@ -114,7 +114,7 @@ def _simulate(args: argparse.Namespace) -> None:
         raise DataError("--as and --highlights: a tracker sees whole halves")
     there = Path(args.out, tactical_path(args.split))
     if there.exists():
-        raise DataError(f"{there}: there already; it may be real: choose another --out, or delete it")
+        raise DataError("there already; it may be real: choose another --out, or delete it", there)
     halves = write_season(
         args.out,
         args.matches,
@@ -158,7 +158,7 @@ def _view(args: argparse.Namespace) -> None:
 
     suffix = args.out.suffix.lower()
     if suffix not in (".mp4", ".png"):
-        raise DataError(f"{args.out}: a name that ends in .mp4 or .png")
+        raise DataError("a name that ends in .mp4 or .png", args.out)
     if not 0 < args.seconds < 1e6:
         raise DataError(f"--seconds {args.seconds}: not a length")
     for split in present_splits(args.data_dir):
@@ -166,7 +166,7 @@ def _view(args: argparse.Namespace) -> None:
         if path and args.half in half_names(path):
             break
     else:
-        raise DataError(f"{args.data_dir}: no half {args.half} in its tactical data")
+        raise DataError(f"no half {args.half} in its tactical data", args.data_dir)
     half = load_half(path, args.half, prepared_dir(args.data_dir))
     labels = find(args.data_dir, play_by_play_path(split))
     truth = read_ground_truth(labels) if labels else None
@@ -177,7 +177,7 @@ def _view(args: argparse.Namespace) -> None:
     if args.view == "overlay":
         video = find(args.data_dir, video_path(match_of(args.half)))
         if video is None:
-            raise DataError(f"{args.data_dir}: no {video_path(match_of(args.half))}; try --view radar")
+            raise DataError(f"no {video_path(match_of(args.half))}; try --view radar", args.data_dir)
         reader = video_reader(video)
     first = half.first_frame if args.start is None else args.start
     still = suffix == ".png"

@@ -111,7 +111,7 @@ def _submit(args: argparse.Namespace) -> None:
 
     predictions = read_predictions(args.predictions)
     if predictions.empty:
-        raise DataError(f"{args.predictions}: no events: nothing to submit")
+        raise DataError("no events: nothing to submit", args.predictions)
     if args.data:
         _check_places(predictions, args)
     write_submission(predictions, args.out, args.layout)
@@ -126,10 +126,10 @@ def _check_places(predictions: "pd.DataFrame", args: argparse.Namespace) -> None
     halves, found = open_halves(args.data, args.split), set(halves_of(predictions))
     for kind, names in (("missing", set(halves) - found), ("unknown", found - set(halves))):
         if names:
-            raise DataError(f"{args.predictions}: {kind} in {args.split}: {', '.join(sorted(names))}")
+            raise DataError(f"{kind} in {args.split}: {', '.join(sorted(names))}", args.predictions)
     for name, rows in predictions.groupby("half", observed=True):
         first, end = halves[name].first_frame, halves[name].end_frame
         outside = rows["frame"][(rows["frame"] < first) | (rows["frame"] >= end)]
         if len(outside):
             place = f"half {name}: frame {outside.iloc[0]} is not within {first}..{end - 1}"
-            raise DataError(f"{args.predictions}: {place}")
+            raise DataError(place, args.predictions)

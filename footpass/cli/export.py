@@ -50,7 +50,7 @@ def _export(args: argparse.Namespace) -> None:
         names = [name for name in names if match_of(name) == args.match]
         if not names:
             known = dict.fromkeys(map(match_of, halves_of(events)))
-            raise DataError(f"{args.predictions}: no match {args.match}; it has {', '.join(known)}")
+            raise DataError(f"no match {args.match}; it has {', '.join(known)}", args.predictions)
         events = select_halves(events, names)
     if args.format in _PLACED and not args.data:
         raise DataError(f"{args.format} needs to know where everybody was: --data DATA_DIR")
@@ -84,7 +84,7 @@ def _halves(data_dir: str, names: Iterable[str]) -> "dict[str, HalfMatch]":
             found[name] = load_half(path, name, prepared_dir(data_dir))
     missing = sorted(set(names) - set(found))
     if missing:
-        raise DataError(f"{data_dir}: no half {missing[0]} in its tactical data")
+        raise DataError(f"no half {missing[0]} in its tactical data", data_dir)
     return found
 
 

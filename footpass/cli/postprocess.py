@@ -49,13 +49,13 @@ def _inputs(args: argparse.Namespace) -> dict:
     if evidence.suffix == ".json":
         source = read_predictions(evidence)
     elif not args.data:
-        raise DataError(f"{evidence}: logits need --data, the tactical data that say who is in a slot")
+        raise DataError("logits need --data, the tactical data that say who is in a slot", evidence)
     else:
         source = load_logits(evidence, open_halves(args.data, args.split))
     events = read_predictions(args.predictions)
     without = sorted(set(halves_of(events)) - set(as_evidence(source).halves))
     if without and len(without) == len(halves_of(events)):
-        raise DataError(f"{evidence}: no half of {args.predictions}: of another split?")
+        raise DataError(f"no half of {args.predictions}: of another split?", evidence)
     if without:
         log.warning("%s: nothing of %s: those events stay as they are", evidence, ", ".join(without))
     return {"events": events, "evidence": source}

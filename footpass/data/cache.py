@@ -51,14 +51,18 @@ def open_footage(
         path = find(data_dir, wanted)
         if path is None:
             raise DataError(
-                f"{data_dir}: half {name}: no video {wanted.name} there or in a sub-folder: unpack "
-                f"videos_352x640_{split.upper()}.zip"
+                f"no video {wanted.name} there or in a sub-folder: unpack "
+                f"videos_352x640_{split.upper()}.zip",
+                data_dir,
+                half=name,
             )
         length = probe(path).n_frames
         if half.end_frame > length:
             raise DataError(
-                f"{path}: half {name}: its last frame is {half.end_frame - 1} and the video has "
-                f"{length} frames: it is cut off, or another match's"
+                f"its last frame is {half.end_frame - 1} and the video has "
+                f"{length} frames: it is cut off, or another match's",
+                path,
+                half=name,
             )
         footage[name] = Footage(half, path)
     return footage
@@ -69,7 +73,7 @@ def present_splits(data_dir: str | Path) -> list[str]:
     splits = [split for split in SPLITS if find(data_dir, tactical_path(split))]
     if not splits:
         names = ", ".join(tactical_path(split).name for split in SPLITS)
-        raise DataError(f"{data_dir}: none of {names} there or in a sub-folder")
+        raise DataError(f"none of {names} there or in a sub-folder", data_dir)
     return splits
 
 
@@ -102,8 +106,9 @@ def open_halves(
     path = find(data_dir, tactical_path(split))
     if path is None:
         raise DataError(
-            f"{data_dir}: no {tactical_path(split).name} there or in a sub-folder; where to get it: "
-            f"python -m footpass check {data_dir}"
+            f"no {tactical_path(split).name} there or in a sub-folder; where to get it: "
+            f"python -m footpass check {data_dir}",
+            data_dir,
         )
     cache = Path(cache or prepared_dir(data_dir))
     names = half_names(path)
@@ -125,10 +130,10 @@ def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(folder.parent))  # of several processes, the first prepares
             except OSError as error:
-                raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+                raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
             half = _prepared(path, name, cache) or _prepare(path, name, cache)
     if half is None:
-        raise DataError(f"{path}: half {name}: the file changes while it is being prepared")
+        raise DataError("the file changes while it is being prepared", path, half=name)
     return half
 
 
@@ -187,7 +192,7 @@ def _store(cells: np.ndarray, meta: dict, folder: Path) -> None:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
                 raise
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

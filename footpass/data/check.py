@@ -1,6 +1,5 @@
 """Data check: what a data folder holds, what is missing, and everything in it that does not agree."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def check(data_dir: str | Path) -> DataCheck:
     """
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError("no such folder", folder)
     parts = [_Split(folder, split) for split in SPLITS]
     for part in parts:
         part.run()
@@ -206,20 +205,16 @@ class _Split:
     # -- what was found
 
     def _add(
-        self, path: Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
+        self, path: str | Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
     ) -> None:
         numbers = tuple(int(row) for row in rows)
         self.problems.append(Problem(self._relative(path), half, numbers, reason))
 
     def _error(self, path: Path, error: DataError) -> None:
-        """A DataError, taken apart: ``file: half H, row R: reason``."""
-        text = str(error).removeprefix(f"{path}: ")
-        parts = re.fullmatch(r"(?:half (\S+?)(?:, row (\d+))?: )?(.*)", text, re.S)
-        assert parts is not None  # its end takes anything
-        half, row, reason = parts.groups()
-        self._add(path, half, reason, [int(row)] if row else [])
+        self._add(error.file or path, error.half, error.reason, [] if error.row is None else [error.row])
 
-    def _relative(self, path: Path) -> str:
+    def _relative(self, path: str | Path) -> str:
+        path = Path(path)
         return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
 
 

@@ -56,8 +56,9 @@ class HalfMatch:
         """The frames ``start`` to ``stop - 1``, absolute like ``first_frame``; shares the arrays."""
         if not self.first_frame <= start <= stop <= self.end_frame:
             raise DataError(
-                f"half {self.name}: no window {start}..{stop - 1}: "
-                f"its frames are {self.first_frame}..{self.end_frame - 1}"
+                f"no window {start}..{stop - 1}: "
+                f"its frames are {self.first_frame}..{self.end_frame - 1}",
+                half=self.name,
             )
         part = slice(start - self.first_frame, stop - self.first_frame)
         return HalfMatch(
@@ -89,7 +90,7 @@ class HalfMatch:
 def events_of(half: HalfMatch) -> pd.DataFrame:
     """Event table of a half's labels, the same as its play-by-play ground truth."""
     if half.labels is None:
-        raise DataError(f"half {half.name}: a challenge half has no labels")
+        raise DataError("a challenge half has no labels", half=half.name)
     frames, slots = np.nonzero(half.labels.T)
     visible = half.state[State.VISIBLE].T[frames] > 0  # (events, 26)
     return pd.DataFrame(
@@ -131,7 +132,7 @@ _NOBODY = np.array(([np.nan] * 4 + [0], [np.nan] * 4, -1, 0), _CELL)
 def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, int]:
     """Records ``(T, 26)`` of a half's rows, and its first frame."""
     for reason, wrong in row_faults(rows):
-        raise DataError(f"{where}: half {name}, row {wrong[0]}: {reason}")
+        raise DataError(reason, where, half=name, row=wrong[0])
     filled = np.zeros(len(rows), _CELL)
     boxes = _model_boxes(rows)
     visible = np.isfinite(boxes).all(axis=1)

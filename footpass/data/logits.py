@@ -38,20 +38,20 @@ def frames_per_second(path: str | Path) -> float | None:
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays."""
     if not Path(path).is_file():
-        raise DataError(f"{path}: no such file: predict the split with the run first")
+        raise DataError("no such file: predict the split with the run first", path)
     try:
         with h5py.File(path) as file:
             stored = file.get(half.name)
             if not isinstance(stored, h5py.Dataset):
-                raise DataError(f"{path}: no half {half.name}; it has {', '.join(file) or 'none'}")
+                raise DataError(f"no half {half.name}; it has {', '.join(file) or 'none'}", path)
             expected = (N_CLASSES, N_SLOTS, half.end_frame)
             if stored.shape[:2] != expected[:2] or stored.shape[2] < half.end_frame:
                 raise DataError(
-                    f"{path}: half {half.name}: logits of shape {stored.shape} instead of {expected}"
+                    f"logits of shape {stored.shape} instead of {expected}", path, half=half.name
                 )
             return stored[:, :, half.first_frame : half.end_frame]
     except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be read or is damaged: {error}") from error
+        raise DataError(f"cannot be read or is damaged: {error}", path) from error
 
 
 def logits_path(run_dir: str | Path, split: str) -> Path:

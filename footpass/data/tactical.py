@@ -17,34 +17,35 @@ def half_names(path: str | Path) -> list[str]:
         names = list(file)
         for name in names:
             if not HALF_NAME.fullmatch(name):
-                raise DataError(f"{path}: half {name!r}: the name does not end in _H1, _H2, ...")
+                raise DataError("the name does not end in _H1, _H2, ...", path, half=name)
     return names
 
 
 def read_rows(path: str | Path, half: str) -> np.ndarray:
     """Rows of a half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`."""
-    where = f"{path}: half {half}"
     with _open(path) as file:
         table = file.get(half)
         if not isinstance(table, h5py.Dataset):
-            raise DataError(f"{where}: no such table; the file has {', '.join(file) or 'none'}")
+            raise DataError(f"no such table; the file has {', '.join(file) or 'none'}", path, half)
         if table.dtype.kind != "f":
-            raise DataError(f"{where}: type {table.dtype} instead of float32")
+            raise DataError(f"type {table.dtype} instead of float32", path, half)
         if table.ndim != 2 or table.shape[1] not in (len(Tactical), len(Tactical) - 1):
-            raise DataError(f"{where}: shape {table.shape} instead of (rows, 14), or 13 for challenge")
+            raise DataError(
+                f"shape {table.shape} instead of (rows, 14), or 13 for challenge", path, half
+            )
         if not len(table):
-            raise DataError(f"{where}: has no rows")
+            raise DataError("has no rows", path, half)
         try:
             return table[:]
         except OSError as error:
-            raise DataError(f"{where}: cannot be read, unpack the file again: {error}") from error
+            raise DataError(f"cannot be read, unpack the file again: {error}", path, half) from error
 
 
 def _open(path: str | Path) -> h5py.File:
     try:
         return h5py.File(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read or is cut off, unpack it again: {error}") from error
+        raise DataError(f"cannot be read or is cut off, unpack it again: {error}", path) from error
 
 
 def write_tactical(
@@ -63,7 +64,7 @@ def write_tactical(
         for name, rows in pairs:
             rows = np.asarray(rows, np.float32)
             if rows.ndim != 2 or rows.shape[1] not in (len(Tactical), len(Tactical) - 1):
-                raise DataError(f"{path}: half {name}: rows of shape {rows.shape}")
+                raise DataError(f"rows of shape {rows.shape}", path, half=name)
             # Neighbouring rows resemble each other byte by byte: shuffled, the fastest gzip takes a
             # second a half and leaves 40 % of it.
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}

@@ -45,7 +45,7 @@ def probe(path: str | Path) -> VideoInfo:
         last = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
         size = os.path.getsize(path)
         if last > size:
-            raise DataError(f"{path}: cut off: {size} of at least {last} bytes; unpack it again")
+            raise DataError(f"cut off: {size} of at least {last} bytes; unpack it again", path)
         if stream.duration is None:  # Matroska: only the whole file has one, from time 0
             seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         else:
@@ -73,7 +73,7 @@ class VideoReader:
         self._resize = VideoReformatter()
         info = probe(path)
         if not info.at_fps:
-            raise DataError(f"{path}: {info.fps:.5g} frames a second instead of {FPS}")
+            raise DataError(f"{info.fps:.5g} frames a second instead of {FPS}", path)
         self._rewind()
         # Keyframes by decoding time, which is a few frames early: good enough to choose when to seek.
         self._keyframes = np.array(
@@ -132,7 +132,7 @@ class VideoReader:
         except av.FFmpegError as error:
             self._position = _NOWHERE
             raise DataError(
-                f"{self.path}: frame {index} cannot be decoded: {error.strerror or error}"
+                f"frame {index} cannot be decoded: {error.strerror or error}", self.path
             ) from error
         height, width = self.size
         return self._resize.reformat(
@@ -148,7 +148,7 @@ class VideoReader:
                 self._next = next(self._decoded, None)
             if self._next is None:
                 end = self._position + 1
-                raise DataError(f"{self.path}: no frame {index}: the video has {end} frames")
+                raise DataError(f"no frame {index}: the video has {end} frames", self.path)
             if self._index(self._next.pts) > index:
                 break
             self._frame, self._next = self._next, None
@@ -167,7 +167,7 @@ class VideoReader:
         first pictures are not complete: only what the decoder calls one will do.
         """
         if index < 0:
-            raise DataError(f"{self.path}: no frame {index}: the first is 0")
+            raise DataError(f"no frame {index}: the first is 0", self.path)
         back = 0
         while True:
             target = index - back
@@ -181,7 +181,7 @@ class VideoReader:
             if keyframe is not None and self._index(keyframe.pts) <= index:
                 break
             if target <= 0:
-                raise DataError(f"{self.path}: no frame {index}: no keyframe before it")
+                raise DataError(f"no frame {index}: no keyframe before it", self.path)
             back = 2 * back + FPS
         self._frame, self._next = keyframe, None
         self._position = self._index(keyframe.pts)
@@ -197,7 +197,7 @@ class VideoReader:
 
     def _index(self, pts: int | None) -> int:
         if pts is None:
-            raise DataError(f"{self.path}: a picture in it has no time")
+            raise DataError("a picture in it has no time", self.path)
         return round((pts - self._start) * self._stream.time_base * FPS)  # type: ignore[operator]
 
 
@@ -206,7 +206,7 @@ def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoR
     try:
         changed = os.stat(path).st_mtime_ns
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
     return _reader(os.fspath(path), size, changed, os.getpid())
 
 
@@ -219,12 +219,10 @@ def _open(path: str | Path) -> av.container.InputContainer:
     try:
         container = av.open(os.fspath(path))
     except (av.FFmpegError, OSError) as error:
-        raise DataError(
-            f"{path}: not a readable video, or cut off: {error.strerror or error}"
-        ) from error
+        raise DataError(f"not a readable video, or cut off: {error.strerror or error}", path) from error
     if not container.streams.video:
         container.close()
-        raise DataError(f"{path}: has no pictures")
+        raise DataError("has no pictures", path)
     return container
 
 
@@ -236,10 +234,10 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) 
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
-        raise DataError(f"{path}: no pictures to write")
+        raise DataError("no pictures to write", path)
     height, width = first.shape[:2]
     if height % 2 or width % 2:
-        raise DataError(f"{path}: pictures of {height} x {width}: H.264 needs even sides")
+        raise DataError(f"pictures of {height} x {width}: H.264 needs even sides", path)
     with atomic_write(path, "w+b") as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"

@@ -92,9 +92,9 @@ def learnable_events(halves: Sequence[HalfMatch], frames: int, without_box: bool
     parts = []
     for number, half in enumerate(halves):
         if half.labels is None:
-            raise DataError(f"half {half.name}: a challenge half has no labels to learn from")
+            raise DataError("a challenge half has no labels to learn from", half=half.name)
         if half.n_frames < frames:
-            raise DataError(f"half {half.name}: {half.n_frames} frames, too short for clips of {frames}")
+            raise DataError(f"{half.n_frames} frames, too short for clips of {frames}", half=half.name)
         at, slots = np.nonzero(((half.labels > 0) & asked_about(half, without_box)).T)
         numbers = np.full(len(at), number)
         parts.append(Events(numbers, at + half.first_frame, slots, half.labels[slots, at].astype(int)))
@@ -114,7 +114,7 @@ def asked_about(half: HalfMatch, without_box: bool) -> np.ndarray:
     present = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
     if visible.any() and not (visible & present).any():
         raise DataError(
-            f"half {half.name}: no positions of the players with a box: the graph model needs them"
+            "no positions of the players with a box: the graph model needs them", half=half.name
         )
     return present
 
@@ -220,7 +220,7 @@ class ClipDataset(Dataset):
         try:
             pixels = video_reader(self.footage[number].video, config.size).clip(start, config.frames)
         except DataError as error:
-            raise DataError(f"half {half.name}, clip at frame {start}: {error}") from error
+            raise error.at(half=half.name) from error
         warp = random_warp(augmentation, config.size, rng) if augmentation else _SAME_PLACE
         shown, state = shown_match(window.state, slots, warp)
         return Clip(

@@ -114,12 +114,12 @@ def events_from_logits(
     """
     expected = (N_CLASSES, *half.jersey.shape)
     if logits.shape != expected:
-        raise DataError(f"half {half.name}: logits of shape {logits.shape} instead of {expected}")
+        raise DataError(f"logits of shape {logits.shape} instead of {expected}", half=half.name)
     asked = asked_about(half, without_box)
     try:
         slots, at, cls, score = spot(adjustment(logits), asked, window)
     except DataError as error:
-        raise DataError(f"half {half.name}: {error}") from error
+        raise error.at(half=half.name) from error
     frames = at + half.first_frame
     return pd.DataFrame(
         {
@@ -216,11 +216,11 @@ def read_adjustment(path: str | Path) -> LogitAdjustment:
     """Read an adjustment."""
     content = load_json(path)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: not an adjustment of logits (predict --fit-adjustment writes one)")
+        raise DataError("not an adjustment of logits (predict --fit-adjustment writes one)", path)
     try:
         return build(LogitAdjustment, content)
     except DataError as error:
-        raise DataError(f"{path}: not an adjustment of logits: {error}") from error
+        raise error.at(path) from error
 
 
 def guessed_events(

@@ -303,7 +303,7 @@ def load(path: str | Path) -> Rescorer:
     """Read a fitted pipeline."""
     content = load_json(path)
     if not isinstance(content, dict) or content.get("format") != RESCORE_FORMAT:
-        raise DataError(f"{path}: not a fitted re-scoring (write one with: rescore fit --out {path})")
+        raise DataError(f"not a fitted re-scoring (write one with: rescore fit --out {path})", path)
     try:
         rescorer = Rescorer(
             config=build(RescoreConfig, content["config"]),
@@ -318,7 +318,7 @@ def load(path: str | Path) -> Rescorer:
         linear = [model for _, *stages in rescorer.models for s in stages for model in s["linear"]]
         assert all(np.ndim(model[1:]) == 2 for model in linear if model)
     except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
-        raise DataError(f"{path}: a damaged re-scoring: {error!r:.200}") from error
+        raise DataError(f"a damaged re-scoring: {error!r:.200}", path) from error
     return rescorer
 
 

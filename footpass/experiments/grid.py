@@ -91,22 +91,20 @@ def read_grid(path: str | Path) -> Grid:
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no readable grid: {error}") from error
+        raise DataError(f"no readable grid: {error}", path) from error
     if set(content) != {"seeds", "rows"} or not all(type(s) is int for s in content["seeds"]):
-        raise DataError(f"{path}: a grid has seeds, a list of whole numbers, and rows")
+        raise DataError("a grid has seeds, a list of whole numbers, and rows", path)
     try:
         rows = tuple(build(Row, row) for row in content["rows"])
     except (DataError, TypeError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(str(error), path) from error
     grid = Grid(rows, tuple(content["seeds"]))
     names = [row.name for row in grid.rows]
     for row in grid.rows:
         if names.count(row.name) > 1:
-            raise DataError(f"{path}: two rows are called {row.name!r}")
+            raise DataError(f"two rows are called {row.name!r}", path)
         if row.against is not None and row.against not in names:
-            raise DataError(
-                f"{path}: row {row.name!r} is compared with {row.against!r}, which is no row"
-            )
+            raise DataError(f"row {row.name!r} is compared with {row.against!r}, which is no row", path)
     return grid
 
 

@@ -64,7 +64,7 @@ def read_release(folder: str | Path) -> Release:
     if (folder / _SOURCE).is_file():
         note = load_json(folder / _SOURCE)
         if not isinstance(note, dict) or set(note) != {"what", "simulated"}:
-            raise DataError(f"{folder / _SOURCE}: not a note of write_release: delete it")
+            raise DataError("not a note of write_release: delete it", folder / _SOURCE)
         made = (note["what"], note["simulated"])
     return Release(
         **truth,

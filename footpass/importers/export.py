@@ -27,7 +27,7 @@ def one_match(table: pd.DataFrame, where: str | Path) -> str:
     matches = list(dict.fromkeys(match_of(half) for half in halves_of(table)))
     if len(matches) != 1:
         raise DataError(
-            f"{where}: for one match, and there are {', '.join(matches) or 'none'}: choose one"
+            f"for one match, and there are {', '.join(matches) or 'none'}: choose one", where
         )
     return matches[0]
 

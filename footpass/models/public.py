@@ -15,7 +15,7 @@ def read_public(path: str | Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.get("model_state_dict", state))
     except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
-        raise DataError(f"{path}: no readable checkpoint ({type(error).__name__})") from error
+        raise DataError(f"no readable checkpoint ({type(error).__name__})", path) from error
 
 
 def load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:

@@ -118,7 +118,7 @@ class X3D(nn.Module):
             self.load_state_dict({k: v for k, v in state.items() if not k.startswith("blocks.5.")})
         except Exception as error:  # torch.load raises anything from OSError to UnpicklingError
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise DataError(f"{path}: no weights for this backbone: {' '.join(reason[:2])}") from error
+            raise DataError(f"no weights for this backbone: {' '.join(reason[:2])}", path) from error
 
 
 class _Stem(nn.Module):

@@ -147,13 +147,13 @@ def frames(
     if not len(window) or window.start < half.first_frame or window.stop > half.end_frame:
         wanted = f"{window.start}..{window.stop - 1}"
         have = f"{half.first_frame}..{half.end_frame - 1}"
-        raise DataError(f"half {half.name}: no frames {wanted}: it has {have}")
+        raise DataError(f"no frames {wanted}: it has {have}", half=half.name)
     if view == "radar":
         return (radar(half, frame, truth, predictions) for frame in window)
     if view != "overlay":
         raise DataError(f"view {view!r} is neither overlay nor radar")
     if reader is None:
-        raise DataError(f"half {half.name}: an overlay needs the match's video")
+        raise DataError("an overlay needs the match's video", half=half.name)
     clips = itertools.chain.from_iterable(
         pictures for _, pictures in reader.windows(window.start, window.stop, 2 * FPS, 2 * FPS)
     )

@@ -177,13 +177,11 @@ class LogitEvidence(Evidence):
         for half, volume in self.logits.items():
             if half not in self.lineups:
                 reason = "logits without tactical data, which say who is in a slot: of another split?"
-                raise DataError(f"half {half}: {reason}")
+                raise DataError(reason, half=half)
             # Logits that start at the half's first frame instead of 0 would be too short.
             least = (N_CLASSES, N_SLOTS, self.lineups[half].end_frame)
             if volume.shape[:-1] != least[:-1] or volume.shape[-1] < least[-1]:
-                raise DataError(
-                    f"half {half}: logits of shape {volume.shape}, expected {least} or longer"
-                )
+                raise DataError(f"logits of shape {volume.shape}, expected {least} or longer", half=half)
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -263,7 +261,7 @@ def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
         with h5py.File(path) as file:
             logits = {half: stored[...] for half, stored in file.items()}
     except (OSError, KeyError, RuntimeError, TypeError) as error:  # as HDF5 puts it, or a group
-        raise DataError(f"{path}: cannot be read, or is no logit store: {error}") from error
+        raise DataError(f"cannot be read, or is no logit store: {error}", path) from error
     return LogitEvidence(logits, lineups)
 
 

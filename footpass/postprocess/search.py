@@ -98,11 +98,11 @@ def load(path: str | Path) -> PostprocessConfig:
     """Read what `save` has written."""
     content = load_json(path)
     if not isinstance(content, dict) or content.get("format") != STEPS_FORMAT:
-        raise DataError(f"{path}: no fitted steps ({STEPS_FORMAT})")
+        raise DataError(f"no fitted steps ({STEPS_FORMAT})", path)
     try:
         return build(PostprocessConfig, content["steps"])
     except (DataError, TypeError, AttributeError, KeyError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(str(error), path) from error
 
 
 def fit_postprocess(

@@ -102,19 +102,19 @@ def read_match(
     if positions is None and truth is None:
         files = " and ".join(str(file) for file in (tactical, play_by_play) if file)
         if not files:
-            raise DataError(f"{data_dir}: no {tactical_path(split)} and no {play_by_play_path(split)}")
-        raise DataError(f"{files}: no half {half}")
+            raise DataError(f"no {tactical_path(split)} and no {play_by_play_path(split)}", data_dir)
+        raise DataError(f"no half {half}", files)
     if logits and positions is None:
-        raise DataError(f"{logits}: logits need {tactical_path(split)} in {data_dir}")
+        raise DataError(f"logits need {tactical_path(split)} in {data_dir}", logits)
     tables = {}
     for path in map(Path, predictions):
         table = read_predictions(path)
         if half not in halves_of(table):
-            raise DataError(f"{path}: no half {half}; it has {', '.join(halves_of(table)) or 'none'}")
+            raise DataError(f"no half {half}; it has {', '.join(halves_of(table)) or 'none'}", path)
         twins = sum(Path(other).stem == path.stem for other in predictions) > 1
         name = f"{path.resolve().parent.name}/{path.stem}" if twins else path.stem
         if name in tables:
-            raise DataError(f"{path}: given twice, or cannot be told from another: rename one")
+            raise DataError("given twice, or cannot be told from another: rename one", path)
         tables[name] = select_halves(table, [half])
     volume = read_logits(logits, positions) if logits and positions is not None else None
     return MatchData(half, truth, tables, positions, volume)

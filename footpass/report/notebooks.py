@@ -65,7 +65,7 @@ def run_notebooks(
     folder, profile = Path(folder).resolve(), resolve_profile(profile)
     notebooks = list(notebooks) if notebooks else sorted(NOTEBOOKS.glob("*.ipynb"))
     if not notebooks:
-        raise DataError(f"{NOTEBOOKS}: no notebooks")
+        raise DataError("no notebooks", NOTEBOOKS)
     failures = []
     progress = tqdm(notebooks, desc="report", unit="notebook")
     for path in progress:

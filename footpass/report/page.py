@@ -115,7 +115,7 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
         with suppress(FileNotFoundError):  # another report in this folder has just begun that notebook
             runs.append(_load_run(path))
     if not runs and not failures:
-        raise DataError(f"{folder}: no run with a metrics.json in it")
+        raise DataError("no run with a metrics.json in it", folder)
     answers, shown = _answers(runs)
     write_page(
         "report.html",
@@ -136,7 +136,7 @@ def publish(folder: str | Path, out: str | Path) -> int:
     """
     folder, out = Path(folder), Path(out)
     if not (folder / "index.html").is_file():
-        raise DataError(f"{folder}: no report there: make one first (python -m footpass report)")
+        raise DataError("no report there: make one first (python -m footpass report)", folder)
     finished = [path.parent.name for path in sorted(folder.glob("*/metrics.json"))]
     files = [f"{name}/{file}" for name in finished for file in ("metrics.json", "notebook.html")]
     files = ["index.html", *(file for file in files if (folder / file).is_file())]

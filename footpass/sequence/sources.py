@@ -74,8 +74,9 @@ class Recorded:
         for number, volume in enumerate(logits, 1):
             if volume.shape != (N_CLASSES, N_SLOTS, half.n_frames):
                 raise DataError(
-                    f"half {half.name}: logit volume {number} of shape {volume.shape} instead of "
-                    f"{(N_CLASSES, N_SLOTS, half.n_frames)}: made from other data? make it anew"
+                    f"logit volume {number} of shape {volume.shape} instead of "
+                    f"{(N_CLASSES, N_SLOTS, half.n_frames)}: made from other data? make it anew",
+                    half=half.name,
                 )
 
     def cut(self, start: int, stop: int) -> Excerpt:
@@ -86,8 +87,9 @@ class Recorded:
             if not np.isfinite(volume).all():
                 frame = start + int((~np.isfinite(volume)).any(axis=(0, 1)).argmax())
                 raise DataError(
-                    f"half {self.name}, frame {frame}: logit volume {number} is not finite: "
-                    "the model that made it has diverged"
+                    f"logit volume {number} is not finite at frame {frame}: "
+                    "the model that made it has diverged",
+                    half=self.name,
                 )
         return Excerpt(window.state, logits, window.labels)
 
@@ -140,7 +142,7 @@ class Detected:
         known = [*detections, *([] if truth is None else [truth])]
         frames = np.concatenate([table["frame"].to_numpy() for table in known] or [[]])
         if not len(frames):
-            raise DataError(f"half {name}: no detections and no events")
+            raise DataError("no detections and no events", half=name)
         self.first_frame, self.end_frame = int(frames.min()), int(frames.max()) + 1
         self.stints = _stints(pd.concat([table[["frame", "team", "jersey"]] for table in known]))
         self._peaks = [self._rows(table) for table in detections]

@@ -85,7 +85,7 @@ def _begin_with(model: AnyDST, path: str | Path) -> None:
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
-        raise DataError(f"{path}: weights of other sizes to begin with: {error}") from error
+        raise DataError(f"weights of other sizes to begin with: {error}", path) from error
 
 
 def _epoch(

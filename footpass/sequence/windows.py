@@ -128,8 +128,9 @@ class WindowDataset(Dataset):
         for half in self.halves:
             if half.end_frame - half.first_frame < config.window_length:
                 raise DataError(
-                    f"half {half.name}: {half.end_frame - half.first_frame} frames, too short for "
-                    f"windows of {config.window_length}"
+                    f"{half.end_frame - half.first_frame} frames, too short for "
+                    f"windows of {config.window_length}",
+                    half=half.name,
                 )
         rng = np.random.default_rng([seed, epoch])
         self.order = rng.permutation(np.repeat(np.arange(len(self.halves)), config.per_half))
@@ -145,7 +146,7 @@ class WindowDataset(Dataset):
         )
         excerpt = half.cut(start, start + self.config.window_length)
         if excerpt.labels is None:
-            raise DataError(f"half {half.name}: no labels to learn from")
+            raise DataError("no labels to learn from", half=half.name)
         return sample(_AUGMENTATIONS[self.config.augment](excerpt, rng), self.config)
 
 

@@ -110,7 +110,7 @@ def write_season(
         for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+        raise DataError(f"cannot be written: {error.strerror or error}", out) from error
 
     tables = list(tqdm(in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
     truth = concat(tables)
@@ -182,7 +182,7 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
     motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
     shown = _highlights(motion, shots) if job.highlights else np.ones(len(motion.ball), bool)
     if not shown.any():
-        raise DataError(f"half {job.name}: no rare event to show: {job.minutes} minutes are too short")
+        raise DataError(f"no rare event to show: {job.minutes} minutes are too short", half=job.name)
     frames = motion.first_frame + np.cumsum(shown) - 1  # those that are shown follow each other
     if not job.part(".npy").exists():
         rows = tactical_rows(motion, shots, (1, 2) if job.half == 0 else (2, 1))

@@ -39,10 +39,10 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
         config = content["config"]
         content["model"].keys(), config.keys()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such checkpoint") from error
+        raise DataError("no such checkpoint", path) from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
         raise DataError(
-            f"{path}: damaged, or no checkpoint of this project ({type(error).__name__})"
+            f"damaged, or no checkpoint of this project ({type(error).__name__})", path
         ) from error
     for section, wanted in (expected or {}).items():
         parts = wanted if isinstance(wanted, Mapping) else {None: wanted}
@@ -51,7 +51,7 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
             found = found.get(name) if name is not None else found
             if found != value:
                 place = section if name is None else f"{section}.{name}"
-                raise DataError(f"{path}: of another config: {place} is {found!r} there, not {value!r}")
+                raise DataError(f"of another config: {place} is {found!r} there, not {value!r}", path)
     return content
 
 
@@ -68,7 +68,7 @@ def load_model(path: str | Path, kinds: Mapping[type[nn.Module], type]) -> tuple
     known = {kind.__name__: (kind, sizes) for kind, sizes in kinds.items()}
     if config.get("kind") not in known:
         wanted = "one of " + ", ".join(known)
-        raise DataError(f"{path}: of another config: kind is {config.get('kind')!r}, not {wanted}")
+        raise DataError(f"of another config: kind is {config.get('kind')!r}, not {wanted}", path)
     kind, sizes = known[config["kind"]]
     model = kind(build(sizes, config["model"]))
     _fill(model, content, path)
@@ -79,9 +79,7 @@ def _fill(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> Non
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
-        raise DataError(
-            f"{path}: its weights are not of this {type(model).__name__}: {error}"
-        ) from error
+        raise DataError(f"its weights are not of this {type(model).__name__}: {error}", path) from error
 
 
 def save_checkpoint(path: Path, config: Mapping, content: Mapping) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from math import ceil, nan
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from footpass.configs import plain
@@ -101,7 +102,8 @@ def train(
         try:
             content = load_checkpoint(run_dir / LAST, settings | {"train": fixed})
         except DataError as error:
-            raise DataError(f"{error}: delete it to train anew, or choose another folder") from error
+            reason = f"{error.reason}: delete it to train anew, or choose another folder"
+            raise DataError(reason, error.file) from error
         run.load_state_dict(content, run_dir / LAST)
         log.info("%s: goes on after optimizer step %d", run_dir, run.step)
     if rank == 0:
@@ -128,9 +130,9 @@ def train(
             net = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
             micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
             loader = DataLoader(
-                cast(Dataset, samples),
+                _OrError(samples),
                 batch_sampler=[part.samples for part in micro],
-                collate_fn=collate,
+                collate_fn=partial(_collated, collate or default_collate),
                 num_workers=config.workers,
                 pin_memory=next(model.parameters()).is_cuda,
             )
@@ -273,11 +275,29 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
         raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
 
 
+class _OrError(Dataset):
+    """Samples, or the error of one in its place: raised in a worker, it would come as text."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.samples[index]
+        except DataError as error:
+            return error
+
+
+def _collated(collate: Callable[[list], Any], samples: list) -> Any:
+    error = next((sample for sample in samples if isinstance(sample, DataError)), None)
+    return error or collate(samples)
+
+
 def _loaded(loader: DataLoader) -> Iterator:
-    try:
-        yield from loader
-    except DataError as error:  # of a worker: its traceback is around the message
-        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
 def _write_log(path: Path, rows: list[dict]) -> None:

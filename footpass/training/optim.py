@@ -162,4 +162,4 @@ class Updates:
             for name in ("step", "total", "best", "rows"):
                 setattr(self, name, state[name])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise DataError(f"{path}: no run to go on with: {error}: delete it to train anew") from error
+            raise DataError(f"no run to go on with: {error}: delete it to train anew", path) from error

@@ -316,7 +316,7 @@ def test_files_that_are_not_there_or_not_whole_or_not_hdf5(tmp_path):
 
 def test_a_half_with_a_strange_name_is_refused(tmp_path):
     write_tactical(tmp_path / "t.h5", {"metadata": np.zeros((1, 14))})
-    with pytest.raises(DataError, match="half 'metadata': the name does not end in _H1"):
+    with pytest.raises(DataError, match="half metadata: the name does not end in _H1"):
         half_names(tmp_path / "t.h5")
 
 

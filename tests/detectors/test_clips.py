@@ -469,7 +469,7 @@ def test_a_clip_beyond_the_end_of_the_video_is_an_error(footage, tmp_path):
     first = next(f for f in footage if f.half.name == H1)
     dataset = ClipDataset([Footage(first.half, path)], SMALL)
     with pytest.raises(
-        DataError, match=r"half game_1_H1, clip at frame \d+: .*the video has 100 frames"
+        DataError, match=r"short.mp4: half game_1_H1: no frame \d+: the video has 100 frames"
     ):
         list(dataset)
 

@@ -307,7 +307,7 @@ def test_logits_that_are_not_finite_are_named_by_frame():
     volume[3, 4, 31] = np.nan
     half = Recorded(random_half(np.random.default_rng(0)), volume)
     half.cut(FIRST, FIRST + 31)
-    with pytest.raises(DataError, match=r"half game_1_H2, frame 75031: logit volume 1 is not finite"):
+    with pytest.raises(DataError, match=r"half game_1_H2: logit volume 1 is not finite at frame 75031"):
         half.cut(FIRST + 20, FIRST + 40)
 
 

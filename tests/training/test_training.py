@@ -602,14 +602,15 @@ class Short(Dataset):
         return 2
 
     def __getitem__(self, index: int) -> tuple:
-        raise DataError("match.mp4: ends at frame 40")
+        raise DataError("ends at frame 40", "match.mp4", "game_1_H1")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_input_is_one_line_from_a_worker_too(tmp_path, workers):
     with pytest.raises(DataError) as error:
         train(linear(), TrainConfig(workers=workers), lambda epoch: Short(), squares, tmp_path)
-    assert str(error.value) == "match.mp4: ends at frame 40"
+    assert str(error.value) == "match.mp4: half game_1_H1: ends at frame 40"
+    assert error.value.half == "game_1_H1"
 
 
 def test_config_that_does_not_suit(tmp_path):
