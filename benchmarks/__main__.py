@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 import benchmarks
 from footpass.files import PROJECT, atomic_write
-from footpass.report.run import environment, git_revision
+from footpass.files import revision
+from footpass.report.run import environment
 
 OUT = PROJECT / "reports" / "benchmarks.json"
 
@@ -25,7 +26,7 @@ def main() -> None:
     rows = [run() for run in tqdm(runs, unit="benchmark")]
     content = {
         "environment": environment() | {"threads": torch.get_num_threads()},
-        "git": git_revision(),
+        "git": revision(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "benchmarks": rows,
     }

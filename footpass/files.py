@@ -2,11 +2,16 @@
 
 import fcntl
 import hashlib
+import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).parents[1]  # where notebooks, reports and, by default, data and runs lie
 
@@ -101,10 +106,78 @@ def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
         yield
 
 
-def fingerprint(*paths: str | Path) -> str:
-    """First 12 hex digits of the SHA-256 of the files' contents, in the order given."""
+def fingerprint(*parts: Any) -> str:
+    """First 12 hex digits of the SHA-256 of everything that a result depends on, in the order given.
+
+    The one rule of all caches: a result is used again as long as the fingerprint of what it was made of
+    stays the same. That is its settings, the content of its inputs and, where it takes minutes, the code
+    that makes it (`sources`). What takes hours (trained models, their logits) outlives a change of code;
+    it records the `revision` that made it, which reports print.
+
+    Parameters
+    ----------
+    parts
+        A `Path` stands for the content of its file, an array or a table for its values, and all else
+        (numbers, strings, lists, mappings, dataclasses) for what JSON has of it.
+    """
     digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for part in parts:
+        digest.update(_digest(part))
     return digest.hexdigest()[:12]
+
+
+def _digest(part: Any) -> bytes:
+    if isinstance(part, Path):
+        with open(part, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    if hasattr(part, "itertuples"):
+        import pandas as pd
+
+        categories = {name: list(part[name].cat.categories) for name in part.select_dtypes("category")}
+        rows = pd.util.hash_pandas_object(part, index=False).to_numpy()
+        return _digest([list(part), categories]) + _digest(rows)
+    if hasattr(part, "__array__"):
+        import numpy as np
+
+        array = np.ascontiguousarray(part)
+        digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+        return digest.digest()
+    return hashlib.sha256(json.dumps(part, sort_keys=True, default=asdict).encode()).digest()
+
+
+def identity(path: str | Path) -> list[str | int]:
+    """What tells a file from another one of its name without reading it: gigabytes take too long.
+
+    The time of change, which nobody can set back, is among it: a file of other content has another one
+    even if its size and time stamp are the same.
+    """
+    status = os.stat(path)
+    return [Path(path).name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def sources(*wings: str) -> list[Path]:
+    """Files of code and settings of some wings and modules of the library, such as ``data`` and
+    ``simulate/season.py``; of all of it by default."""
+    package = Path(__file__).parent
+    found = {
+        file
+        for wing in wings or (".",)
+        for file in ((package / wing).rglob("*") if (package / wing).is_dir() else [package / wing])
+        if file.suffix in (".py", ".json", ".toml")
+    }
+    return sorted(found)
+
+
+@cache
+def revision() -> str | None:
+    """Short revision of the project, with ``-dirty`` after uncommitted changes; None outside git.
+
+    That of the code at work: it is asked once.
+    """
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

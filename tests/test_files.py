@@ -1,10 +1,13 @@
 import os
 import pickle
+from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from footpass.data.paths import release_dir
-from footpass.files import DataError, atomic_write, fingerprint
+from footpass.files import DataError, atomic_write, fingerprint, identity, sources
 
 
 def test_an_error_has_parts_and_reads_as_one_line():
@@ -54,6 +57,40 @@ def test_fingerprint_depends_on_content_and_order(tmp_path):
     a, b, c = (tmp_path / name for name in "abc")
     a.write_text("1"), b.write_text("2"), c.write_text("1")
     assert fingerprint(a, b) == fingerprint(c, b) != fingerprint(b, a)
+
+
+def test_fingerprints_tell_values_from_each_other():
+    @dataclass(frozen=True)
+    class Config:
+        size: int = 1
+
+    table = pd.DataFrame({"half": pd.Categorical(["a"], categories=["a", "b"]), "frame": [1]})
+    parts = [
+        None, "1", 1, [1], {"size": 2}, Config(3), np.zeros(4), np.zeros(4, "f4"), np.zeros((2, 2)),
+        table, table.assign(frame=2), table.assign(half=table["half"].cat.set_categories(["a"])),
+    ]  # fmt: skip
+    assert len({fingerprint(part) for part in parts}) == len(parts)
+    assert fingerprint(Config()) == fingerprint({"size": 1}) == fingerprint(Config(size=1))
+    assert fingerprint(table) == fingerprint(table.copy())
+    grid = np.arange(12.0).reshape(3, 4)
+    assert fingerprint(grid.T.copy().T) == fingerprint(grid) != fingerprint(grid + 1)
+
+
+def test_a_file_that_is_replaced_by_one_of_its_size_and_time_is_another(tmp_path):
+    file = tmp_path / "data.h5"
+    seen = []
+    for content in "ab":
+        (tmp_path / "new").write_text(content)
+        os.utime(tmp_path / "new", (1_700_000_000, 1_700_000_000))
+        os.replace(tmp_path / "new", file)
+        seen.append(identity(file))
+    assert seen[0][:3] == seen[1][:3] and seen[0] != seen[1]
+
+
+def test_sources_are_the_code_of_some_wings():
+    names = {file.name for file in sources("ensemble", "schema.py")}
+    assert {"rescore.py", "schema.py"} <= names and "files.py" not in names
+    assert set(sources("ensemble")) < set(sources())
 
 
 def test_a_release_that_is_named_and_not_there_is_an_error(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Prepared halves: memory-mapped, shared by processes, with the video of their match."""
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from footpass.data.paths import find, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
-from footpass.files import DataError, atomic_write, locked
+from footpass.files import DataError, atomic_write, fingerprint, identity, locked
 from footpass.schema import SPLITS, Tactical
 
 
@@ -85,7 +84,7 @@ def prepared_dir(data_dir: str | Path) -> Path:
     cache = os.environ.get("FOOTPASS_CACHE")
     if not cache:
         return Path(data_dir, "prepared")
-    return Path(cache, hashlib.sha256(str(Path(data_dir).resolve()).encode()).hexdigest()[:12])
+    return Path(cache, fingerprint(str(Path(data_dir).resolve())))
 
 
 def open_halves(
@@ -151,13 +150,12 @@ def _folder(path: str | Path, name: str, cache: str | Path) -> Path:
     return Path(cache, Path(path).stem, name)
 
 
-def _source(path: str | Path) -> dict:
+def _source(path: str | Path) -> str:
     """What a prepared half was made from, and how.
 
-    Size and time of change, not content: a split is several GB, and this is asked at every start.
+    Not the content: a split is several GB, and this is asked at every start.
     """
-    status = os.stat(path)
-    return {"layout": 1, "file": Path(path).name, "size": status.st_size, "changed": status.st_mtime_ns}
+    return fingerprint("layout 2", identity(path))
 
 
 def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:

@@ -6,11 +6,16 @@ import h5py
 import numpy as np
 
 from footpass.data.halves import HalfMatch
-from footpass.files import DataError
+from footpass.files import DataError, fingerprint
 from footpass.schema import N_CLASSES, N_SLOTS
 
 
-def _dataset(file: h5py.File, half: HalfMatch, made_by: str) -> h5py.Dataset:
+def half_fingerprint(half: HalfMatch) -> str:
+    """Fingerprint of what logits depend on in a half: positions and boxes."""
+    return fingerprint(half.first_frame, half.state, half.boxes)
+
+
+def _dataset(file: h5py.File, half: HalfMatch, made_by: str, made_of: str) -> h5py.Dataset:
     stored = file.create_dataset(
         half.name,
         (N_CLASSES, N_SLOTS, half.end_frame),
@@ -21,7 +26,8 @@ def _dataset(file: h5py.File, half: HalfMatch, made_by: str) -> h5py.Dataset:
         shuffle=True,
     )
     stored.attrs["first_frame"] = half.first_frame
-    stored.attrs["made_by"] = made_by
+    stored.attrs["made_by"], stored.attrs["made_of"] = made_by, made_of  # checkpoint, and all inputs
+    stored.attrs["half"] = half_fingerprint(half)
     return stored
 
 

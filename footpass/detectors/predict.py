@@ -4,7 +4,6 @@ A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frame
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import build
 from footpass.data.cache import Footage
-from footpass.data.logits import _dataset, logits_path
+from footpass.data.logits import _dataset, half_fingerprint, logits_path
 from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
 from footpass.detectors.inputs import window_inputs
@@ -79,8 +78,8 @@ def predict(
     for half in halves.values():
         asked_about(half, model.without_box)  # before hours of inference
     path = logits_path(run_dir, split)
-    mark = fingerprint(checkpoint)
-    write_logits(model.to(device), footage, path, clips, mark, precision=precision)
+    made_by = fingerprint(Path(checkpoint))
+    write_logits(model.to(device), footage, path, clips, made_by, precision=precision)
     events = events_from_store(path, halves, model.without_box, adjustment)
     if rank_and_world()[0] == 0:
         write_events(events, predictions_path(run_dir, split))
@@ -177,7 +176,7 @@ def write_logits(
     footage: Mapping[str, Footage],
     path: str | Path,
     config: ClipConfig,
-    mark: str,
+    made_by: str,
     stride: int | None = None,
     precision: str = "fp32",
 ) -> Path:
@@ -188,15 +187,17 @@ def write_logits(
 
     Parameters
     ----------
-    mark
-        What made the logits, such as the fingerprint of a checkpoint: parts and stores with another one,
-        or of another video or other boxes, are made anew.
+    made_by
+        Fingerprint of the checkpoint. Parts and stores by another one, or of another video or other
+        boxes, are made anew.
     """
     path = Path(path)
-    # Everything that the logits depend on.
-    mark = f"{mark} {config.frames} {config.size} {config.grow} {stride} {precision}"
-    marks = {name: _made_by(mark, entry) for name, entry in footage.items()}
-    if _is_complete(path, footage, marks):
+    how = (config.frames, config.size, config.grow, stride, precision)
+    made_of = {  # neither times nor places: files may be copied
+        name: fingerprint(made_by, how, half_fingerprint(entry.half), os.stat(entry.video).st_size)
+        for name, entry in footage.items()
+    }
+    if _is_complete(path, footage, made_of):
         return path
     parts = path.with_name(f"{path.name}.parts")
     make_folder(parts)
@@ -207,11 +208,11 @@ def write_logits(
         for name in mine:
             half = footage[name].half
             part = parts / f"{name}.h5"
-            if _is_complete(part, {name: footage[name]}, marks):
+            if _is_complete(part, {name: footage[name]}, made_of):
                 progress.update(half.n_frames)
                 continue
             with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored, began = _dataset(file, half, marks[name]), time.monotonic()
+                stored, began = _dataset(file, half, made_by, made_of[name]), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
                     progress.update(logits.shape[-1])
@@ -231,21 +232,13 @@ def write_logits(
     return path
 
 
-def _made_by(mark: str, footage: Footage) -> str:
-    """All that the logits of a half depend on; neither times nor places, so that they may be copied."""
-    digest = hashlib.sha256(str(os.stat(footage.video).st_size).encode())
-    for part in (footage.half.state, footage.half.boxes):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return f"{mark} {digest.hexdigest()[:12]}"
-
-
-def _is_complete(path: Path, footage: Mapping[str, Footage], marks: Mapping[str, str]) -> bool:
+def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[str, str]) -> bool:
     """Whether a file has the logits of these halves, made in the same way."""
     try:
         with h5py.File(path) as file:
             return all(
                 name in file
-                and file[name].attrs.get("made_by") == marks[name]
+                and file[name].attrs.get("made_of") == made_of[name]
                 and file[name].attrs.get("first_frame") == entry.half.first_frame
                 and file[name].shape[-1] == entry.half.end_frame
                 for name, entry in footage.items()

@@ -1,6 +1,5 @@
 """Training of TAAD and TAAD + GNN on clips."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from footpass.configs import plain
 from footpass.data.cache import Footage
-from footpass.detectors.clips import Clip, ClipDataset, Events, learnable_events
+from footpass.detectors.clips import Clip, ClipDataset, learnable_events
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.detectors.spotting import spot
@@ -84,7 +83,7 @@ def train_gnn(
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
     clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
-    about = {"gammas": recipe.gammas, "start": fingerprint(start) if start else None}
+    about = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
     ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
     for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
         # A run with more epochs is the same run, going on; so the loss may change in between.
@@ -136,7 +135,7 @@ def _train(
             "clips": plain(recipe.clips),
             "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
             "background": recipe.background,
-            "events": _mark(clips.events),  # a run must not go on with another season
+            "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
             **about,
         },
     )
@@ -145,10 +144,6 @@ def _train(
 def _begins(run_dir: str | Path) -> bool:
     """Whether a run has nothing to go on from: what it begins with is said only then."""
     return not Path(run_dir, LAST).exists()
-
-
-def _mark(events: Events) -> str:
-    return hashlib.sha256(np.stack(events).astype("<i8").tobytes()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

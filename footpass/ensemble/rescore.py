@@ -12,11 +12,10 @@
 5. Per class, the k candidates that maximise the expected F1 are kept.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,9 +44,8 @@ from footpass.ensemble.classifiers import (
 )
 from footpass.ensemble.features import features, transitions
 from footpass.events import halves_of, load_json, match_of, select_halves
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write, fingerprint, make_folder, sources
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
-from footpass.simulate import copy_paste
 from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
 
 RESCORE_FORMAT = "footpass rescore 3"
@@ -272,7 +270,9 @@ def rescore_lomo(
         tables = list(inputs.values())
         if cache_dir is None:
             return fit(tables, known, train_truth, config, seed)
-        path = Path(cache_dir) / f"rescore-{_key(tables, known, train_truth, config, seed)}.json"
+        code = sources("ensemble", "simulate/copy_paste.py", "timeline.py", "schema.py")
+        made_of = fingerprint(config, seed, lgb.__version__, *code, *tables, known, train_truth)
+        path = Path(cache_dir) / f"rescore-{made_of}.json"
         if not path.is_file():
             make_folder(path.parent)
             save(fit(tables, known, train_truth, config, seed), path)
@@ -320,28 +320,6 @@ def load(path: str | Path) -> Rescorer:
     except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
         raise DataError(f"a damaged re-scoring: {error!r:.200}", path) from error
     return rescorer
-
-
-def _key(
-    tables: Sequence[pd.DataFrame],
-    truth: pd.DataFrame,
-    train: pd.DataFrame,
-    config: RescoreConfig,
-    seed: int,
-) -> str:
-    """Hash of everything that a fit depends on, the code that makes it included."""
-    digest = hashlib.sha256(json.dumps([asdict(config), seed, lgb.__version__]).encode())
-    digest.update(_code())
-    for table in (*tables, truth, train):
-        digest.update(json.dumps(halves_of(table)).encode())
-        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-@cache
-def _code() -> bytes:
-    modules = [*sorted(Path(__file__).parent.glob("*.py")), Path(copy_paste.__file__)]
-    return b"".join(module.read_bytes() for module in modules)
 
 
 def _folds(truth: pd.DataFrame) -> dict[str, int]:

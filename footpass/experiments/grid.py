@@ -23,7 +23,7 @@ from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
 from footpass.experiments.stages import Busy, Stage, Study
-from footpass.files import PROJECT, DataError
+from footpass.files import PROJECT, DataError, sources
 from footpass.metrics import SUBSETS, Evaluation, bootstrap, evaluate
 from footpass.postprocess.evidence import load_logits
 from footpass.postprocess.search import fit_postprocess, search
@@ -77,6 +77,9 @@ class Grid:
             for row in self.rows:
                 if row.model == "dst" or seed == self.seeds[0]:
                     yield row, seed
+
+
+_RESCORING = rescore.RESCORE_CONFIGS["demo"]  # of a row with learned re-scoring, in every profile
 
 
 class Outcome(NamedTuple):
@@ -150,9 +153,13 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
         If another worker is at it or at a stage of it, and the study does not wait.
     """
     stages = dict(_stages(study, row, seed))
-    made_by = [stage.dir.name for stage in stages.values()]
+    made_of: list[Any] = [stage.dir.name for stage in stages.values()]
+    if row.rescore:
+        made_of += [_RESCORING, *sources("ensemble", "simulate/copy_paste.py")]
+    if row.postprocess or row.ensemble:
+        made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
     recipe = replace(row, name="", against=None)  # another name is no other row
-    with study.stage("row", recipe, *made_by) as folder:
+    with study.stage("row", recipe, *made_of) as folder:
         path = predictions_path(folder, "val")
         if not path.is_file():
             write_events(_events(study, row, stages, seed), path)
@@ -176,8 +183,7 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     truth = study.truth["val"]
     if row.rescore:
         tables = {"events": events, "detector": study.predict(detector, "val")}
-        config = rescore.RESCORE_CONFIGS["demo"]
-        return rescore.rescore_lomo(tables, truth, study.truth["train"], config, seed)[0]
+        return rescore.rescore_lomo(tables, truth, study.truth["train"], _RESCORING, seed)[0]
     if not (row.postprocess or row.ensemble):
         return events
     inputs: dict[str, Any] = {"events": events}

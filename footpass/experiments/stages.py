@@ -5,8 +5,6 @@ it. So notebooks and the ablation grid share what they train, a changed recipe m
 and what was broken off goes on where it stopped.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,12 +13,12 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from footpass.configs import plain
 from footpass.data.cache import Footage
 from footpass.data.halves import events_of
 from footpass.data.logits import logits_path, read_logits
@@ -48,10 +46,11 @@ from footpass.events import (
 )
 from footpass.experiments.pretraining import pretrain_dst
 from footpass.experiments.season import Season
-from footpass.files import DataError, locked, make_folder
+from footpass.files import DataError, fingerprint, locked, make_folder
 from footpass.metrics import evaluate
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
+from footpass.schema import FPS
 from footpass.sequence.decode import load_dst, predict_events
 from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
 from footpass.sequence.sources import Recorded
@@ -178,16 +177,16 @@ class Study:
         return {name for name in halves if match_of(name) in matches[len(matches) - count :]}
 
     @cached_property
-    def _season_mark(self) -> str:
-        digest = hashlib.sha256()
+    def _season_fingerprint(self) -> str:
+        """Of all events, of ten seconds' positions and boxes each, and of the videos' sizes."""
+        parts: list[Any] = []
         for part in (*self.footage.values(), self.training_footage):
             for name, entry in part.items():
-                half = entry.half
-                digest.update(f"{name} {half.first_frame} {half.end_frame}".encode())
-                digest.update(
-                    events_of(half)[["frame", "team", "jersey", "cls"]].to_numpy("<i8").tobytes()
-                )
-        return digest.hexdigest()
+                half, some = entry.half, np.s_[..., :: 10 * FPS]
+                events = events_of(half)[["frame", "team", "jersey", "cls"]]
+                parts += [name, half.first_frame, half.end_frame, events, entry.video.stat().st_size]
+                parts += [half.state[some], half.boxes[:, :: 10 * FPS]]
+        return fingerprint(*parts)
 
     @_once
     def taad(self, seed: int = 0) -> Stage:
@@ -195,7 +194,8 @@ class Study:
         recipe = TAAD_RECIPES[self.profile]
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, kinetics = self._chosen_on, self.kinetics
-        with self.stage("taad", recipe, str(kinetics), *val) as run:
+        start = Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics  # or its address
+        with self.stage("taad", recipe, start, *val) as run:
             rows = train_taad(recipe, self.training_footage, val, run, self.device, kinetics)
         return Stage("taad", run, rows)
 
@@ -353,7 +353,7 @@ class Study:
         return detector.to(self.device), loss, batch, recipe.train.precision
 
     @contextmanager
-    def stage(self, name: str, recipe: object, *depends: str) -> Iterator[Path]:
+    def stage(self, name: str, recipe: object, *depends: Any) -> Iterator[Path]:
         """The folder of a stage, for this process alone as long as it trains there.
 
         Parameters
@@ -361,10 +361,10 @@ class Study:
         recipe
             A dataclass.
         depends
-            What else its result depends on, such as the names of other stages' folders.
+            What else its result depends on (`fingerprint`), such as the names of other stages' folders.
         """
-        content = json.dumps([plain(recipe), self._season_mark, *depends], sort_keys=True)
-        folder = self.folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        made_of = fingerprint(recipe, self._season_fingerprint, *depends)
+        folder = self.folder / f"{name}-{made_of[:8]}"
         with suppress(OSError):  # another worker has made it, or `locked` will say why it cannot be
             folder.mkdir(parents=True)
             log.warning("%s: not there yet, so it is made now", folder)

@@ -1,7 +1,6 @@
 """Run notebooks headless and make a page of each."""
 
 import base64
-import hashlib
 import io
 import json
 import os
@@ -22,7 +21,16 @@ from traitlets.config import Config
 
 from footpass.configs import resolve_profile
 from footpass.data.paths import data_dir, release_dir
-from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
+from footpass.files import (
+    PROJECT,
+    DataError,
+    atomic_write,
+    fingerprint,
+    identity,
+    locked,
+    make_folder,
+    sources,
+)
 from footpass.report.html import write_page
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -72,15 +80,15 @@ def run_notebooks(
         progress.set_postfix_str(path.stem)
         run_dir = folder / path.stem
         make_folder(run_dir)
-        stamp = _stamp(path, profile)
+        inputs = _inputs(path, profile)
         with locked(run_dir):
-            if not _finished(run_dir, stamp):
+            if not _finished(run_dir, inputs):
                 reason = _run(path, run_dir, profile)
                 if reason:
                     failures.append(Failure(path.stem, reason))
                 else:
                     with atomic_write(run_dir / "stamp.json") as stream:
-                        json.dump(stamp, stream)
+                        json.dump(inputs, stream)
             executed, page = run_dir / path.name, run_dir / "notebook.html"
             if executed.is_file() and not (
                 page.is_file() and page.stat().st_mtime_ns >= executed.stat().st_mtime_ns
@@ -140,24 +148,22 @@ def write_notebook_page(executed: Path, path: Path) -> None:
     )
 
 
-def _stamp(path: Path, profile: str) -> dict[str, str]:
-    """What a notebook's results depend on: its text, the library's, the profile, the data found."""
-    digest = hashlib.sha256(path.read_bytes())
-    package = PROJECT / "footpass"
-    sources = sorted(p for p in package.rglob("*") if p.suffix in (".py", ".json"))
-    for source in [*sources, *sorted(path.parent.glob("*.toml"))]:  # a grid lies beside its notebook
-        digest.update(source.read_bytes())
-    for folder in filter(None, (release_dir(), data_dir())):
-        for file in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".h5", ".mp4")):
-            digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    for name in ("FOOTPASS_RELEASE", "FOOTPASS_DATA"):
-        digest.update(f"{name}={os.environ.get(name)}".encode())
-    return {"profile": profile, "inputs": digest.hexdigest()}
+def _inputs(path: Path, profile: str) -> str:
+    """Fingerprint of all that a notebook's results depend on; minutes, so the code is among it."""
+    data = [
+        [str(file), *identity(file)]
+        for folder in filter(None, (release_dir(), data_dir()))
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in (".json", ".h5", ".mp4")
+    ]
+    named = {name: os.environ.get(name) for name in ("FOOTPASS_RELEASE", "FOOTPASS_DATA")}
+    beside = sorted(path.parent.glob("*.toml"))  # a grid lies beside its notebook
+    return fingerprint(path, *sources(), *beside, data, named, profile)
 
 
-def _finished(run_dir: Path, stamp: dict[str, str]) -> bool:
+def _finished(run_dir: Path, inputs: str) -> bool:
     file = run_dir / "stamp.json"
-    return file.is_file() and json.loads(file.read_text()) == stamp
+    return file.is_file() and json.loads(file.read_text()) == inputs
 
 
 def headline(path: Path) -> tuple[str, str]:

@@ -6,7 +6,6 @@ Reports are built from ``metrics.json`` alone, never from a notebook's outputs.
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -22,7 +21,7 @@ from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from footpass.configs import resolve_profile
-from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder
+from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder, revision
 
 
 @dataclass
@@ -58,9 +57,9 @@ class Run:
 
     def uses(self, what: str, paths: Iterable[str | Path] = (), simulated: bool = False) -> None:
         """Record a source of data, with the fingerprint of its files."""
-        paths = list(paths)
-        mark = fingerprint(*paths) if paths else None
-        self.data.append({"what": what, "simulated": simulated, "fingerprint": mark})
+        files = [Path(path) for path in paths]
+        content = fingerprint(*files) if files else None
+        self.data.append({"what": what, "simulated": simulated, "fingerprint": content})
 
     def metric(
         self, name: str, value: float, label: str, interval: tuple[float, float] | None = None
@@ -110,7 +109,7 @@ class Run:
             "tables": self.tables,
             "seconds": round(time.monotonic() - self.started, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "git": git_revision(),
+            "git": revision(),
             "environment": environment(),
         }
         with atomic_write(self.dir / "metrics.json") as stream:
@@ -168,16 +167,6 @@ def format_metric(value: float, sign: str = "") -> str:
     ``sign`` is ``+`` for a change. Zero has no minus.
     """
     return f"{value:{sign}z.4f}" if abs(value) < 2 else f"{value:{sign},.1f}"
-
-
-def git_revision() -> str | None:
-    """Short revision of the project, with ``-dirty`` after uncommitted changes; None outside git."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
 
 
 def environment() -> dict[str, str]:

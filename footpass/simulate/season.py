@@ -1,6 +1,5 @@
 """A synthetic season in the official files: tactical data, play-by-play and videos."""
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -20,7 +19,7 @@ from footpass.data.paths import play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, fingerprint
 from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
@@ -96,8 +95,7 @@ def write_season(
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
     out = Path(out)
-    settings = repr((minutes, seed, split, video, highlights)).encode()
-    parts = out / f".simulate_{split}_{hashlib.sha256(settings).hexdigest()[:12]}"
+    parts = out / f".simulate_{split}_{fingerprint(minutes, seed, split, video, highlights)}"
     first = FIRST_HIGHLIGHTS if highlights else FIRST_GAME[split]
     halves = range(1 if highlights else 2)
     jobs = [

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from footpass.files import DataError
-from footpass.report.notebooks import NOTEBOOKS, _stamp, run_notebooks
+from footpass.report.notebooks import NOTEBOOKS, _inputs, run_notebooks
 from footpass.report.page import QUESTIONS, build_page, publish
 
 OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
@@ -109,9 +109,9 @@ def test_new_data_make_a_notebook_run_again(tmp_path, monkeypatch):
     for name in ("val_tactical_data.h5", "train_tactical_data.h5", "videos/game_1.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"data")
-        stamps.append(_stamp(path, "demo"))
-        assert _stamp(path, "demo") == stamps[-1]
-    assert len({stamp["inputs"] for stamp in stamps}) == 3
+        stamps.append(_inputs(path, "demo"))
+        assert _inputs(path, "demo") == stamps[-1]
+    assert len(set(stamps)) == 3
 
 
 def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):
