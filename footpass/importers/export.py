@@ -19,6 +19,7 @@ from footpass.schema import ACTION_LABELS, FPS, PITCH, Action, Role
 PERIODS = ("first_half", "second_half", "first_half_extratime", "second_half_extratime", "shootout")
 STARTS = (0, 45, 90, 105, 120)  # minutes on the match's clock at which each begins
 _LEAD, _LAG = 2.0, 3.0  # seconds of a clip before and after its event
+_ROUNDING = 1  # milliseconds: OpenSportsLib rounds 1160 / 1000 * 25 down to frame 28
 _CUE = 1.5  # seconds a subtitle stays, unless another event comes
 
 
@@ -111,7 +112,7 @@ def write_osl(table: pd.DataFrame, path: str | Path) -> None:
         for row in rows.itertuples():
             event = {"head": "action", "label": Action(row.cls).label, "frame": row.frame}
             event |= {
-                "position_ms": row.frame * 1000 // FPS,
+                "position_ms": row.frame * 1000 // FPS + _ROUNDING,
                 "gameTime": f"{row.period} - {clock(row)[:5]}",
             }
             event |= {"team": row.side, "player": row.player}

@@ -185,10 +185,20 @@ def test_osl_follows_its_schema_and_is_right_to_the_frame(table, tmp_path):
     jsonschema.validate(content, OSL)
     (match,) = content["data"]
     assert match["id"] == "game_2001" and match["inputs"][0]["path"] == "videos/game_2001.mp4"
-    assert [one["position_ms"] for one in match["events"]] == (40 * table["frame"]).tolist()
+    read = [int(float(one["position_ms"]) / 1000 * 25.0) for one in match["events"]]  # as its loader does
+    assert read == table["frame"].tolist() == [one["frame"] for one in match["events"]]
     names = content["labels"]["action"]["labels"]
     assert [names.index(one["label"]) + 1 for one in match["events"]] == table["cls"].tolist()
     assert match["events"][0]["confidence"] == 0.25
+
+
+def test_osl_frame_29_is_not_read_as_28(tmp_path):
+    rows = truth(*((frame, 0, 7, 2) for frame in range(2000)))
+    export.write_osl(actions(rows), tmp_path / "osl.json")
+    (match,) = json.loads((tmp_path / "osl.json").read_text())["data"]
+    times = [one["position_ms"] for one in match["events"]]
+    assert [int(float(time) / 1000 * 25.0) for time in times] == list(range(2000))
+    assert [round(time / 40) for time in times] == list(range(2000))
 
 
 def test_the_common_data_format_s_validator_accepts_event_and_match(table, halves, tmp_path):
