@@ -21,6 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="X3D_S.pyth",
         help="weights for the backbone, or their https:// address (random)",
     )
+    taad.add_argument("--start", metavar="BEST.pt", help="TAAD of these sizes to fine-tune")
     gnn = models.add_parser("gnn", help="the same with game state and neighbours")
     gnn.add_argument("--start", metavar="BEST.pt", help="TAAD to start from (random weights)")
     for detector in (taad, gnn):
@@ -39,6 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
     )
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
+    dst.add_argument("--start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
     dst.set_defaults(run=_train_dst)
 
     text = "DST from public play-by-play alone, leaving one match out"
@@ -96,8 +98,8 @@ def _train_detector(args: argparse.Namespace) -> None:
         recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
-    start = args.start if graph else args.kinetics
-    rows = learn(recipe, splits["train"], splits["val"], args.out, device, start)
+    begin = {"start": args.start} | ({} if graph else {"kinetics": args.kinetics})
+    rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
         figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
@@ -141,6 +143,7 @@ def _train_dst(args: argparse.Namespace) -> None:
         args.out,
         device,
         lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
+        args.start,
     )
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])

@@ -37,6 +37,7 @@ def train_taad(
     run_dir: str | Path,
     device: torch.device | str = "cpu",
     kinetics: str | Path | None = None,
+    start: str | Path | None = None,
 ) -> list[dict]:
     """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
@@ -44,15 +45,23 @@ def train_taad(
     ----------
     kinetics
         File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
+    start
+        Checkpoint of a TAAD of the same sizes, to fine-tune it.
     """
     torch.manual_seed(recipe.train.seed)
     model = TAAD(recipe.model)
-    if kinetics:
+    if start:
+        model.load_state_dict(
+            load_checkpoint(start, {"kind": "TAAD", "model": plain(recipe.model)})["model"]
+        )
+    elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
     clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
     about = {"kinetics": str(kinetics) if kinetics else None}
+    if start:
+        about["start"] = fingerprint(Path(start))
     return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
 
 

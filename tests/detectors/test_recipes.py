@@ -28,7 +28,7 @@ from footpass.files import DataError
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.schema import ACTIONS, Action
-from footpass.training.checkpoints import LAST, checkpoint_path
+from footpass.training.checkpoints import LAST, checkpoint_path, load_checkpoint
 from footpass.training.config import TrainConfig
 from footpass.training.loop import train
 from tests import seasons
@@ -214,6 +214,23 @@ def test_two_runs_of_a_recipe_are_equal_and_another_seed_differs(data, tmp_path)
     first = losses("a", 0)
     assert first == losses("b", 0)
     assert first != losses("c", 1)
+
+
+def test_fine_tuning_begins_with_the_weights_it_is_given(data, tmp_path):
+    footage = open_footage(data, "train")
+    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    train_taad(recipe, footage, footage, tmp_path / "first")
+    start = checkpoint_path(tmp_path / "first")
+    still = replace(recipe, train=replace(recipe.train, lr={"": 0.0}, seed=9))
+    train_taad(still, footage, footage, tmp_path / "second", start=start)
+    before, after = (
+        load_checkpoint(path)["model"] for path in (start, checkpoint_path(tmp_path / "second"))
+    )
+    learned = dict(TAAD(SMOKE.model).named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in learned)
+    other = replace(recipe, model=replace(recipe.model, width=recipe.model.width + 8))
+    with pytest.raises(DataError, match=r"model\.width"):
+        train_taad(other, footage, footage, tmp_path / "third", start=start)
 
 
 def test_a_run_of_another_recipe_is_not_continued(data, tmp_path):
