@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.halves import HalfMatch
-from footpass.events import HALF_NAME, halves_of, match_of
+from footpass.events import halves_of, match_of
+from footpass.files import DataError
 from footpass.schema import FPS, N_ROLES, N_TEAMS, PITCH, SCORE_THRESHOLD, Action, State
 
 HOME, AWAY = "home", "away"  # who attacks from the left in the first half, and who from the right
+LAST_PERIOD = 5  # the shoot-out
 UNKNOWN = "unknown"  # in the place of a shirt number
 _POINTS = (Action.TACKLE, Action.BLOCK)  # over where they begin
 
@@ -38,20 +40,23 @@ def actions(
     -------
     pd.DataFrame
         The events' columns, and ``match``; ``period`` (1, 2, ...); ``seconds`` since the half's first
-        frame (without positions: since its first event); ``side`` (home or away); ``player``
-        (``home_7``, ``away_unknown``); ``x, y, end_x, end_y`` in metres, NaN where unknown: home attacks
-        to the right in every half, x from its goal line, y from the touchline on its right, as in SPADL;
+        frame (without positions: since its first event), 0 before it; ``side`` (home or away);
+        ``player`` (``home_7``, ``away_unknown``); ``x, y, end_x, end_y`` in metres, NaN where unknown:
+        home attacks to the right in every half, x from its goal line, y from the touchline on its right,
+        as in SPADL;
         ``kept``, whether the next event is of the same team; ``next``, its row, -1 for none.
-
     """
     if "score" in events:
         events = events[events["score"] >= threshold]
     table = events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
     names = halves_of(table)
-    numbers = {name: int(name.rpartition("_H")[2]) for name in names if HALF_NAME.fullmatch(name)}
+    numbers = {name: int(name.rpartition("_H")[2]) for name in names}
+    wrong = [name for name, number in numbers.items() if not 1 <= number <= LAST_PERIOD]
+    if wrong:
+        raise DataError(f"a match has at most {LAST_PERIOD} periods", half=wrong[0])
     table["match"] = table["half"].map(match_of).astype(str)
     table["period"] = table["half"].map(numbers).astype(np.int64)
-    # Teams change sides after every half.
+    # Teams change sides after every half, as far as the names of halves tell.
     away = (table["team"] + table["period"] - 1) % N_TEAMS
     table["side"] = np.where(away == 1, AWAY, HOME)
     shirt = np.where(table["jersey"] >= 0, table["jersey"].astype(str), UNKNOWN)
@@ -64,7 +69,7 @@ def actions(
         )
         for name, rows in table.groupby("half", observed=True):
             table.loc[rows.index, ["x", "y"]] = _places(rows, positions[str(name)])
-    table["seconds"] = (table["frame"] - starts) / FPS
+    table["seconds"] = (table["frame"] - starts).clip(lower=0) / FPS
     return _continued(table)
 
 

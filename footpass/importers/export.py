@@ -28,7 +28,7 @@ def one_match(table: pd.DataFrame, where: str | Path) -> str:
     matches = list(dict.fromkeys(match_of(half) for half in halves_of(table)))
     if len(matches) != 1:
         raise DataError(
-            f"for one match, and there are {', '.join(matches) or 'none'}: choose one", where
+            f"for one match, and there are {', '.join(matches) or 'none'}: choose one (--match)", where
         )
     return matches[0]
 
@@ -54,9 +54,10 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     )
     columns = ["match", "period", "clock", "frame", "video_seconds", "side", "team", "jersey", "event"]
     columns += [name for name in ("score", "box_visible", "replay") if name in table]
-    places = named[["x", "y", "end_x", "end_y"]].round(2)
+    columns += ["x", "y", "end_x", "end_y"]
+    digits = {"score": 4, "x": 2, "y": 2, "end_x": 2, "end_y": 2}
     with atomic_write(path) as stream:
-        pd.concat([named[columns], places], axis=1).to_csv(stream, index=False)
+        named[columns].round(digits).to_csv(stream, index=False)
 
 
 # By class: type and body part, numbers of socceraction's lists. It knows neither carries that fail nor
@@ -215,7 +216,9 @@ def write_cdf(
     score = list(score)
     periods = sorted(int(name.rpartition("_H")[2]) for name in halves_of(table))
     if score and len(score) != max(periods, default=0):
-        raise DataError(f"{len(score)} scores for {max(periods, default=0)} halves: one after each")
+        raise DataError(
+            f"{len(score)} scores for {max(periods, default=0)} halves: one after each", folder
+        )
     make_folder(folder)
     written = [Path(folder, "event.jsonl")]
     with atomic_write(written[0]) as stream:

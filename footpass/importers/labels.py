@@ -65,13 +65,13 @@ def write_labelled(
     """
     source = find(data_dir, tactical_path(split))
     if source is None:
-        raise DataError(f"{data_dir}: no {tactical_path(split)}")
+        raise DataError(f"no {tactical_path(split)} in it", data_dir)
     missing = [half for half in halves_of(events) if half not in half_names(source)]
     if missing:
-        raise DataError(f"{source}: no half {missing[0]}, of which there are events")
+        raise DataError("not there, and there are events of it", source, missing[0])
     target = Path(out, tactical_path(to))
     if target.exists():
-        raise DataError(f"{target}: there already: choose another folder, or delete it")
+        raise DataError("there already: choose another folder, or delete it", target)
     for folder in (play_by_play_path(to), video_path("")):
         make_folder(Path(out, folder).parent)
     tables, left = [], []

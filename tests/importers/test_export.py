@@ -102,6 +102,19 @@ def test_a_player_who_is_not_on_the_pitch_has_no_place(events, halves):
     assert left["next"].iloc[0] == 1
 
 
+def test_the_clock_does_not_run_before_the_kick_off(halves):
+    first = halves[HALVES[1]].first_frame
+    rows = [(HALVES[1], frame, 0, 7, 2) for frame in (first - 30, first, first + 1525)]
+    table = actions(truth(*((*row, True, False) for row in rows), halves=HALVES), halves)
+    clocks = [export.clock(row) for row in table.itertuples()]
+    assert clocks == ["45:00.00", "45:00.00", "46:01.00"]
+
+
+def test_a_match_has_five_periods_at_most():
+    with pytest.raises(DataError, match="half a_H6: a match has at most 5 periods"):
+        actions(truth((1, 0, 7, 2), halves=("a_H6",)))
+
+
 def test_the_table_reads_back_as_it_was(table, tmp_path):
     export.write_csv(table, tmp_path / "events.csv")
     found = pd.read_csv(tmp_path / "events.csv")
@@ -185,7 +198,9 @@ def test_osl_follows_its_schema_and_is_right_to_the_frame(table, tmp_path):
     jsonschema.validate(content, OSL)
     (match,) = content["data"]
     assert match["id"] == "game_2001" and match["inputs"][0]["path"] == "videos/game_2001.mp4"
-    read = [int(float(one["position_ms"]) / 1000 * 25.0) for one in match["events"]]  # as its loader does
+    read = [
+        int(float(one["position_ms"]) / 1000 * 25.0) for one in match["events"]
+    ]  # as its loader does
     assert read == table["frame"].tolist() == [one["frame"] for one in match["events"]]
     names = content["labels"]["action"]["labels"]
     assert [names.index(one["label"]) + 1 for one in match["events"]] == table["cls"].tolist()

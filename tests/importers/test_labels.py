@@ -103,7 +103,7 @@ def test_labelling_with_its_own_truth_changes_nothing(folder):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--split", "train"), "no train_tactical_data.h5"),
+        (("--split", "train"), "no train_tactical_data.h5 in it"),
         (("--events", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--out", "data", "--to", "val"), "there already"),
     ],
@@ -121,7 +121,7 @@ def test_a_half_that_the_data_do_not_have_is_named(folder, capsys):
     both["half"] = pd.Categorical(both["half"], categories=[HALF, "game_9_H1"])
     write_events(both, folder / "corrected.json")
     assert label(folder) == 2
-    assert "no half game_9_H1, of which there are events" in capsys.readouterr().err
+    assert "half game_9_H1: not there, and there are events of it" in capsys.readouterr().err
     assert not (folder / "new").exists()
     write_events(select_halves(both, [HALF]), folder / "corrected.json")
     assert label(folder) == 0
