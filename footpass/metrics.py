@@ -7,7 +7,7 @@ figure that papers and the server report is **macro F1**, the mean of the eight 
 Source: ``utils/metric_utils.py`` of the public FOOTPASS repository, whose counts these equal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -340,56 +340,96 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def verdict(self) -> str:
+        """What it says if it is a gain."""
+        if self.low <= 0 <= self.high:
+            return "no difference found"
+        return "better" if self.low > 0 else "worse"
 
-def bootstrap(
-    evaluations: Iterable[Evaluation | Sequence[Evaluation]],
+
+@dataclass(frozen=True)
+class Comparison:
+    """Macro F1 of several systems on the same matches, and what each gains over one of them.
+
+    Attributes
+    ----------
+    scores, gains
+        By name; ``gains`` has all but ``against``.
+    """
+
+    against: str
+    scores: dict[str, Interval]
+    gains: dict[str, Interval]
+
+    def verdict(self, name: str) -> str:
+        """A system's gain in words."""
+        gain = self.gains[name]
+        change = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        return f"{name} against {self.against}: macro F1 {change}, {gain.verdict}"
+
+
+def compare(
+    results: Mapping[str, Evaluation | Sequence[Evaluation]],
+    against: str | None = None,
     level: float = 0.9,
     samples: int = 2000,
     block_minutes: float = 5.0,
     seed: int = 0,
-) -> list[Interval]:
-    """Percentile intervals of macro F1; of several evaluations, also of the differences to the first.
+) -> Comparison:
+    """Macro F1 of systems, and of each its gain over one of them, with percentile bootstrap intervals.
 
     Blocks of 5 minutes are drawn with replacement from all halves, since neighbouring events depend on
-    each other. The same blocks are drawn for all evaluations, so the differences are paired.
+    each other. The same blocks are drawn for all systems, so the gains are paired.
 
     Parameters
     ----------
-    evaluations
-        Evaluations on the same ground truth; a sequence of them is one system trained with several
-        seeds, whose figure is the mean and whose interval holds the seeds' spread too, for the seeds
-        are drawn with replacement like the blocks.
+    results
+        By name, on the same ground truth. Several evaluations of a system are of several seeds: the
+        figure is their mean, and seeds are drawn with replacement like blocks.
+    against
+        The system that the others are compared with; the first by default.
     level
-        Share of the bootstrap distribution inside the interval.
-
-    Returns
-    -------
-    list[Interval]
-        Macro F1 of each evaluation, then, for each but the first, its macro F1 minus the first's.
+        Share of the bootstrap distribution inside an interval.
     """
-    systems = [[e] if isinstance(e, Evaluation) else list(e) for e in evaluations]
-    each = [evaluation for system in systems for evaluation in system]
+    systems = {name: [e] if isinstance(e, Evaluation) else list(e) for name, e in results.items()}
+    against = next(iter(systems)) if against is None else against
+    if against not in systems:
+        raise DataError(f"nothing is called {against!r}: there are {', '.join(systems)}")
+    each = [evaluation for system in systems.values() for evaluation in system]
     if any(halves_of(e.truth) != halves_of(each[0].truth) for e in each):
         raise DataError("the evaluations are not of the same halves")
+    rng = np.random.default_rng(seed)
+    single, first, drawn = _resampled(each, samples, block_minutes, rng), 0, {}
+    for name, system in systems.items():
+        runs = first + rng.integers(len(system), size=(len(system), samples))
+        drawn[name] = np.take_along_axis(single, runs, axis=0).mean(axis=0)
+        first += len(system)
+    value = {name: float(np.mean([e.macro_f1 for e in system])) for name, system in systems.items()}
+
+    def interval(figure: float, draws: np.ndarray) -> Interval:
+        tail = 50 * (1 - level)
+        return Interval(figure, *map(float, np.percentile(draws, [tail, 100 - tail])))
+
+    scores = {name: interval(value[name], drawn[name]) for name in systems}
+    base, others = drawn[against], [name for name in systems if name != against]
+    gains = {name: interval(value[name] - value[against], drawn[name] - base) for name in others}
+    return Comparison(against, scores, gains)
+
+
+def _resampled(
+    each: Sequence[Evaluation], samples: int, block_minutes: float, rng: np.random.Generator
+) -> np.ndarray:
+    """``(E, samples)``: macro F1 of every evaluation on the same random blocks."""
     length = int(block_minutes * 60 * FPS)
     frames = [table["frame"] for e in each for table in (e.truth, e.predictions)]
     per_half = 1 + max((int(frame.max()) // length for frame in frames if len(frame)), default=0)
     tallies = np.stack([_tally(e, length, per_half) for e in each])  # (E, 3, blocks, 8)
     tallies = tallies[:, :, tallies.any(axis=(0, 1, 3))]
     n_blocks = tallies.shape[2]
-    rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples)
     tp, fp, gt = np.moveaxis(weights @ tallies, 1, 0)  # each (E, samples, 8)
-    single = f1_score(tp, fp, gt).mean(axis=-1)  # (E, samples)
-    tail, series, first = 50 * (1 - level), [], 0
-    for system in systems:
-        runs = first + rng.integers(len(system), size=(len(system), samples))
-        drawn = np.take_along_axis(single, runs, axis=0).mean(axis=0)
-        series.append((np.mean([e.macro_f1 for e in system]), drawn))
-        first += len(system)
-    values, drawn = zip(*series, strict=True)
-    series += [(v - values[0], d - drawn[0]) for v, d in series[1:]]
-    return [Interval(float(v), *map(float, np.percentile(d, [tail, 100 - tail]))) for v, d in series]
+    return f1_score(tp, fp, gt).mean(axis=-1)
 
 
 def _tally(evaluation: Evaluation, length: int, per_half: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError
-from footpass.metrics import bootstrap, confusion, evaluate, match_events
+from footpass.metrics import Interval, compare, confusion, evaluate, match_events
 from footpass.schema import ACTION_LABELS
 from tests.oracles.matching import match_events as plain_match_events
 from tests.tables import predictions, truth
@@ -172,9 +172,10 @@ def test_matches_add_up_to_the_whole(released, val):
 
 def test_bootstrap_holds_the_score_and_a_model_does_not_differ_from_itself(released, val):
     result = evaluate(released["playbyplay_DST_val.json"], val)
-    score, again, difference = bootstrap([result, result], samples=300)
-    assert score == again and score.low < score.value < score.high
-    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    comparison = compare({"DST": result, "again": result}, samples=300)
+    score = comparison.scores["DST"]
+    assert score == comparison.scores["again"] and score.low < score.value < score.high
+    assert comparison.gains == {"again": Interval(0, 0, 0)}
 
 
 def test_bootstrap_spread_is_that_of_resampled_blocks():
@@ -182,7 +183,7 @@ def test_bootstrap_spread_is_that_of_resampled_blocks():
     n, block = 400, 7500
     true = truth(*((block * k + 1, 0, 7, 1) for k in range(n)))
     mine = predictions(*((block * k + 1, 0, 7, 1, 0.9) for k in range(0, n, 2)))
-    interval = bootstrap([evaluate(mine, true)], samples=4000, seed=1)[0]
+    interval = compare({"one": evaluate(mine, true)}, samples=4000, seed=1).scores["one"]
     recall = np.random.default_rng(2).binomial(n, 0.5, 20_000) / n
     by_hand = np.percentile(2 * recall / (1 + recall) / 8, [5, 95])  # macro: 1 of 8 classes
     assert (interval.low, interval.high) == pytest.approx(tuple(by_hand), abs=1e-3)
@@ -191,19 +192,34 @@ def test_bootstrap_spread_is_that_of_resampled_blocks():
 def test_bootstrap_of_models_with_false_alarms_at_different_times():
     true = truth((10, 0, 7, 1))
     late = evaluate(predictions((10, 0, 7, 1, 0.9), (90_000, 0, 7, 1, 0.9)), true)
-    assert len(bootstrap([late, evaluate(predictions(halves=("game_1_H1",)), true)], samples=10)) == 3
+    silent = evaluate(predictions(halves=("game_1_H1",)), true)
+    gains = compare({"late": late, "silent": silent}, samples=10).gains
+    assert gains["silent"].value == pytest.approx(-1 / 12)  # F1 of one class of eight was 2/3
 
 
 def test_bootstrap_of_several_seeds_is_of_their_mean_and_holds_their_spread():
     """In one block everything is drawn alike, so that only the seeds differ: two of them, 1/8 and 0."""
     true = truth((10, 0, 7, 1))
     hit, miss = (evaluate(predictions((frame, 0, 7, 1, 0.9)), true) for frame in (10, 100))
-    single, several, change = bootstrap([hit, (hit, miss)], samples=4000)
+    comparison = compare({"single": hit, "several": (hit, miss)}, samples=4000)
+    (single, several), change = comparison.scores.values(), comparison.gains["several"]
     assert (single.value, single.low, single.high) == (1 / 8, 1 / 8, 1 / 8)
     assert several.value == pytest.approx(1 / 16)
     assert (several.low, several.high) == (0, 1 / 8)  # of two draws, a quarter are both misses
     assert (change.value, change.low, change.high) == pytest.approx((-1 / 16, -1 / 8, 0))
-    assert bootstrap([(hit, hit, hit)], samples=100)[0] == single
+    assert compare({"thrice": (hit, hit, hit)}, samples=100).scores["thrice"] == single
+
+
+def test_a_comparison_says_in_words_what_was_gained(released, val):
+    results = {name: evaluate(released[f"playbyplay_{name}_val.json"], val) for name in ("TAAD", "DST")}
+    comparison = compare(results, against="DST", samples=300)
+    gain, other = comparison.gains["TAAD"], compare(results, samples=300).gains["DST"]
+    assert (gain.value, gain.low, gain.high) == pytest.approx((-other.value, -other.high, -other.low))
+    words = comparison.verdict("TAAD")
+    assert words.startswith("TAAD against DST: macro F1 -0.248 (-0.2") and words.endswith(", worse")
+    assert Interval(0.1, -0.1, 0.3).verdict == "no difference found"
+    with pytest.raises(DataError, match="'GNN'.*TAAD, DST"):
+        compare(results, against="GNN")
 
 
 def test_confusion_says_what_events_were_taken_for():

@@ -24,7 +24,7 @@ from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
 from footpass.experiments.stages import Busy, Stage, Study
 from footpass.files import PROJECT, DataError, sources
-from footpass.metrics import SUBSETS, Evaluation, bootstrap, evaluate
+from footpass.metrics import SUBSETS, Evaluation, compare, evaluate
 from footpass.postprocess.evidence import load_logits
 from footpass.postprocess.search import fit_postprocess, search
 from footpass.postprocess.steps import PostprocessConfig, postprocess
@@ -239,11 +239,11 @@ def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
     Parameters
     ----------
     options
-        Of `metrics.bootstrap`.
+        Of `metrics.compare`.
     """
-    intervals = bootstrap(results.values(), **options)[: len(results)]
-    rows = []
-    for (name, runs), interval in zip(results.items(), intervals, strict=True):
+    intervals, rows = compare(results, **options).scores, []
+    for name, runs in results.items():
+        interval = intervals[name]
         single = [run.macro_f1 for run in runs]
         row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
         row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
@@ -260,7 +260,8 @@ def effects(grid: Grid, results: Evaluations, **options: Any) -> pd.DataFrame:
     rows = []
     for row in grid.rows:
         if row.against is not None:
-            change = bootstrap([results[row.against], results[row.name]], **options)[2]
+            pair = {name: results[name] for name in (row.against, row.name)}
+            change = compare(pair, row.against, **options).gains[row.name]
             rows.append((row.name, row.against, change.value, change.low, change.high))
     return pd.DataFrame(rows, columns=["row", "against", "change", "low", "high"]).set_index("row")
 

@@ -14,7 +14,7 @@ from footpass.configs import build, plain
 from footpass.crossfit import Apply, Fit, Inputs
 from footpass.events import load_json
 from footpass.files import DataError, atomic_write
-from footpass.metrics import Evaluation, bootstrap, evaluate
+from footpass.metrics import Evaluation, compare, evaluate
 from footpass.postprocess.evidence import Evidence, as_evidence
 from footpass.postprocess.steps import NMS, STEPS, Gate, PostprocessConfig, Reassign, Refine, postprocess
 from footpass.schema import ACTIONS
@@ -183,6 +183,6 @@ def _only(evaluation: Evaluation, action: int) -> Evaluation:
 
 
 def _pays(old: Evaluation, new: Evaluation, confidence: float) -> bool:
-    if new.macro_f1 <= old.macro_f1:
-        return False
-    return not confidence or bootstrap([old, new], level=2 * confidence - 1)[-1].low > 0
+    if new.macro_f1 <= old.macro_f1 or not confidence:
+        return new.macro_f1 > old.macro_f1
+    return compare({"old": old, "new": new}, level=2 * confidence - 1).gains["new"].low > 0

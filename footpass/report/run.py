@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from footpass.configs import resolve_profile
 from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder, revision
+from footpass.metrics import Interval
 
 
 @dataclass
@@ -61,11 +62,11 @@ class Run:
         content = fingerprint(*files) if files else None
         self.data.append({"what": what, "simulated": simulated, "fingerprint": content})
 
-    def metric(
-        self, name: str, value: float, label: str, interval: tuple[float, float] | None = None
-    ) -> None:
+    def metric(self, name: str, value: float | Interval, label: str) -> None:
         """Record a headline figure, with its 90 % interval where there is one."""
-        bounds = None if interval is None else [float(bound) for bound in interval]
+        bounds = None
+        if isinstance(value, Interval):
+            bounds, value = [value.low, value.high], value.value
         self.metrics.append({"name": name, "value": float(value), "label": label, "interval": bounds})
 
     def figure(self, figure: Figure, name: str, caption: str, alt: str) -> None:

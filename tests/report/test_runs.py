@@ -7,6 +7,7 @@ import pytest
 
 from footpass.configs import resolve_profile
 from footpass.files import DataError, fingerprint
+from footpass.metrics import Interval
 from footpass.report.run import format_cell, start_run
 
 
@@ -16,7 +17,7 @@ def test_a_run_directory_tells_its_story(tmp_path):
     plt.close("all")  # what other tests have left open
     run = start_run("x", profile="smoke", run_dir=tmp_path / "run", seed=3, config={"rate": 0.1})
     run.uses("a file", [source])
-    run.metric("f1", np.float64(0.5), "F1", (0.4, 0.6))
+    run.metric("f1", Interval(0.5, 0.4, 0.6), "F1")
     run.figure(plt.figure(), "plot", caption="c", alt="a")
     run.table(
         pd.DataFrame({"n": [1, 2], "share": [0.5, np.nan]}, ["a", "b"]).rename_axis("k"), "t", "cap"
