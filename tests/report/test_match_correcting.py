@@ -248,7 +248,6 @@ def test_flags_say_who_was_in_the_picture(desk):
 
 def test_work_is_kept_over_a_reload_until_one_starts_over(desk):
     desk.press("n", "5", "a")
-    desk.page.on("dialog", lambda dialog: dialog.accept())
     desk.open("again")
     assert desk.page.is_hidden("#work")
     desk.press("e")
@@ -257,6 +256,15 @@ def test_work_is_kept_over_a_reload_until_one_starts_over(desk):
     assert desk.events() == BEFORE
     desk.press("u")
     assert desk.events() == changed((0, (200, 0, 9, 5)))
+
+
+def test_where_nothing_can_be_kept_leaving_without_the_download_asks(desk):
+    desk.page.evaluate("void (Storage.prototype.setItem = () => { throw new Error('full') })")
+    asked = "(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })))()"
+    desk.press("n", "5")
+    assert desk.page.evaluate(asked)
+    desk.events()
+    assert not desk.page.evaluate(asked)
 
 
 def test_leaving_correcting_shows_the_predictions_again(desk):

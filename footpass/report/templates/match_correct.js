@@ -1,7 +1,7 @@
 // ---- Correcting: the events as a person leaves them, another source beside the predictions.
 // An event is { id, frame, row, cls, score, accepted }; every step makes new lists, so undoing is going back to an old one.
 
-const work = { events: null, undo: [], redo: [], next: 0, held: null, source: null, saved: true };
+const work = { events: null, undo: [], redo: [], next: 0, held: null, source: null, safe: true };
 const corrected = () => work.source !== null && source() === work.source;
 const chosen = () => (corrected() && view.item ? work.events.find(one => `c${one.id}` === view.item.id) : null);
 
@@ -179,9 +179,9 @@ document.addEventListener("keydown", e => {
 // ---- Keeping and giving
 
 function keep() {
-  work.saved = false;
   const rows = D.rows.slice(work.rows);
-  try { localStorage.setItem(work.key, JSON.stringify({ events: work.events, rows })); } catch { /* no storage: there is the download */ }
+  try { localStorage.setItem(work.key, JSON.stringify({ events: work.events, rows })); }
+  catch { work.safe = false; }  // nothing can be kept: what is not downloaded is lost with the page
 }
 function kept() {
   try { return JSON.parse(localStorage.getItem(work.key)); } catch { return null; }
@@ -208,6 +208,6 @@ function download() {
   link.download = `playbyplay_${D.half}.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  work.saved = true;
+  work.safe = true;
 }
-addEventListener("beforeunload", e => { if (!work.saved) e.preventDefault(); });
+addEventListener("beforeunload", e => { if (!work.safe) e.preventDefault(); });
