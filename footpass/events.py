@@ -7,8 +7,10 @@ halves of the file, so that a half without events is not lost.
 """
 
 import json
+import logging
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,9 +18,17 @@ import numpy as np
 import pandas as pd
 
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTIONS, GROUND_TRUTH_COLUMNS, N_TEAMS, PREDICTION_COLUMNS
+from footpass.schema import (
+    ACTIONS,
+    EVENT_COLUMNS,
+    GROUND_TRUTH_COLUMNS,
+    N_TEAMS,
+    PREDICTION_COLUMNS,
+)
 
-HALF_NAME = re.compile(r"(.+)_H\d+")
+log = logging.getLogger(__name__)
+
+HALF_NAME = re.compile(r"([^/\\\x00-\x1f]+)_H[0-9]+")  # the name of a file too
 
 
 def match_of(half: str) -> str:
@@ -116,7 +126,7 @@ def load_json(path: str | Path, finite: bool = True) -> object:
         Without, NaN and infinity are numbers too: for a caller who can say where they are.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         constant = _no_constant if finite else float
         return json.loads(text, object_pairs_hook=_unique_names, parse_constant=constant)
     except OSError as error:
@@ -140,32 +150,80 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def restarts(spans: Mapping[str, tuple[int, int]]) -> list[tuple[str, str]]:
+    """Halves that begin before the one before them ends, and what is likely wrong.
+
+    Parameters
+    ----------
+    spans
+        First and last frame of each half.
+    """
+    found = []
+    for half, (first, _) in spans.items():
+        match, _, number = half.rpartition("_H")
+        before = f"{match}_H{int(number) - 1}"
+        if before in spans and first <= spans[before][1]:
+            reason = f"begins at frame {first}, before {before} ends at {spans[before][1]}"
+            found.append((half, f"{reason}: counted from its own start instead of the video's?"))
+    return found
+
+
+def read_with_notes(
+    path: str | Path, columns: tuple[str, ...] | None
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Event table of a file, and by half what is odd in it though it can be read.
+
+    Parameters
+    ----------
+    columns
+        Of a row; None: those of ground truth or predictions, by the first row's length.
+    """
+    halves = _halves_in(load_json(path, finite=False), path)
+    if columns is None:
+        lengths = [len(row) for rows in halves.values() if isinstance(rows, list) for row in rows[:1]]
+        truth = lengths and lengths[0] == len(GROUND_TRUTH_COLUMNS)
+        columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
+    notes = []
+    for half, rows in halves.items():
+        _check_rows(rows, columns, path, half)
+        floats = sum(type(value) is float for row in rows for value in row[: len(EVENT_COLUMNS)])
+        if floats:
+            notes.append((half, f"{floats:,} whole numbers are written with a decimal point"))
+    table = _table(halves, columns)
+    spans = table.groupby("half", observed=True)["frame"].agg(["min", "max"])
+    return table, [*notes, *restarts(dict(zip(spans.index, spans.to_numpy(), strict=True)))]
+
+
 def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
-    content = load_json(path, finite=False)
-    if not isinstance(content, dict) or not {"keys", "events"} <= content.keys():
+    table, notes = read_with_notes(path, columns)
+    for half, note in notes:
+        log.warning("%s", DataError(note, path, half))
+    return table
+
+
+def _halves_in(content: object, path: str | Path) -> dict[str, list[list]]:
+    """What a file of events has of each half, whether in the official layout or in the flat one."""
+    if not isinstance(content, dict):
         raise DataError('not an object with "keys" and "events"', path)
+    if content and all(HALF_NAME.fullmatch(name) for name in content):
+        return content
+    if not {"keys", "events"} <= content.keys():
+        raise DataError('not an object with "keys" and "events", nor one of halves', path)
     halves, events = content["keys"], content["events"]
     if not isinstance(halves, list) or not all(isinstance(half, str) for half in halves):
         raise DataError('"keys" is not a list of names', path)
     if not isinstance(events, dict):
         raise DataError('"events" is not an object', path)
-    for half in halves:
-        if halves.count(half) > 1:
+    for half, times in Counter(halves).items():
+        if times > 1:
             raise DataError('occurs twice in "keys"', path, half)
         if not HALF_NAME.fullmatch(half):
-            raise DataError("the name does not end in _H1, _H2, ...", path, half=half)
+            raise DataError("the name does not end in _H1, _H2, ...", path, half)
         if half not in events:
             raise DataError('is in "keys" and has no "events"', path, half)
-    for half in events:
-        if half not in halves:
-            raise DataError('has "events" and is not in "keys"', path, half)
-    if columns is None:
-        lengths = [len(row) for rows in events.values() if isinstance(rows, list) for row in rows[:1]]
-        truth = lengths and lengths[0] == len(GROUND_TRUTH_COLUMNS)
-        columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
-    for half in halves:
-        _check_rows(events[half], columns, path, half)
-    return _table({half: events[half] for half in halves}, columns)
+    for half in events.keys() - set(halves):
+        raise DataError('has "events" and is not in "keys"', path, half)
+    return {half: events[half] for half in halves}
 
 
 def _table(events: Mapping[str, list[list]], columns: tuple[str, ...]) -> pd.DataFrame:
@@ -206,7 +264,8 @@ def _fault(row: object, columns: tuple[str, ...]) -> str | None:
     if len(row) != len(columns):
         return f"{len(row)} values instead of {len(columns)} ({', '.join(columns)})"
     for name, value in zip(columns, row, strict=True):
-        if type(value) is not int and not (name == "score" and type(value) is float):
+        whole = type(value) is int or (type(value) is float and value.is_integer())
+        if not whole and not (name == "score" and type(value) is float):
             kind = "a number" if name == "score" else "an integer"
             return f"{name} {value!r:.80} is not {kind}"
         low, high = _RANGES[name]

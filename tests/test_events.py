@@ -115,7 +115,7 @@ def test_bad_row_is_named_with_file_half_and_row(tmp_path, row, reason):
     assert reason in str(error.value)
 
 
-@pytest.mark.parametrize("flags", [[2, 0], [0, True], [0.0, 0]])
+@pytest.mark.parametrize("flags", [[2, 0], [0, True], [0.5, 0]])
 def test_flags_of_ground_truth_are_0_or_1(tmp_path, flags):
     with pytest.raises(DataError, match="row 0"):
         read_ground_truth(write(tmp_path / "g.json", one_half([100, 0, 10, 2, *flags])))

@@ -20,6 +20,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     prepare = commands.add_parser("prepare", help="make halves fast to read, once")
     prepare.add_argument("data_dir", metavar="DATA_DIR")
+    strict = "refuse rows that can only be read by mending or leaving them out"
+    prepare.add_argument("--strict", action="store_true", help=strict)
     prepare.set_defaults(run=_prepare)
 
     simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
@@ -83,7 +85,7 @@ def _check(args: argparse.Namespace) -> int:
     if len(result.problems) > _SHOWN:
         print(f"... and {len(result.problems) - _SHOWN:,} more: see them all with --json FILE")
     if not any(item.found for item in result.items):
-        print("nothing there")
+        print(f"nothing there; to make a season up: python -m footpass simulate --out {args.data_dir}")
     else:
         missing = sum(not item.found for item in result.items)
         fine = f"what is there is fine; not there: {missing} of the above" if missing else "all fine"
@@ -95,7 +97,7 @@ def _prepare(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_halves, present_splits
 
     for split in present_splits(args.data_dir):
-        halves = open_halves(args.data_dir, split)
+        halves = open_halves(args.data_dir, split, strict=args.strict)
         print(f"{split}: {len(halves)} halves")
 
 

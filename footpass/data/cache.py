@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from footpass.data.halves import HalfMatch, _cells, _half
+from footpass.data.halves import SLACK, HalfMatch, _cells, _half
 from footpass.data.paths import find, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
 from footpass.files import DataError, atomic_write, fingerprint, identity, locked
 from footpass.schema import SPLITS, Tactical
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +57,15 @@ def open_footage(
                 f"no video {wanted.name} there or in a sub-folder: unpack "
                 f"videos_352x640_{split.upper()}.zip",
                 data_dir,
-                half=name,
+                name,
             )
         length = probe(path).n_frames
         if half.end_frame > length:
-            raise DataError(
-                f"its last frame is {half.end_frame - 1} and the video has "
-                f"{length} frames: it is cut off, or another match's",
-                path,
-                half=name,
-            )
+            reason = f"its last frame is {half.end_frame - 1} and the video has {length} frames"
+            if half.end_frame > length + SLACK or length <= half.first_frame:
+                raise DataError(f"{reason}: it is cut off, or another match's", path, name)
+            log.warning("%s: half %s: %s: what is beyond is left out", path, name, reason)
+            half = half.window(half.first_frame, length)
         footage[name] = Footage(half, path)
     return footage
 
@@ -92,6 +95,7 @@ def open_halves(
     split: str,
     cache: str | Path | None = None,
     matches: int | None = None,
+    strict: bool = False,
 ) -> dict[str, HalfMatch]:
     """Halves of a split by name, memory-mapped; those that are not prepared yet are, once.
 
@@ -101,6 +105,8 @@ def open_halves(
         Folder of the prepared halves; `prepared_dir` by default.
     matches
         Only the first so many of the file.
+    strict
+        Refuse rows that could only be read by mending or leaving them out.
     """
     path = find(data_dir, tactical_path(split))
     if path is None:
@@ -115,7 +121,13 @@ def open_halves(
     ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
     missing = [name for name, half in ready.items() if half is None]
     bar = tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing)
-    made = {name: load_half(path, name, cache) for name in bar}
+    with bar, logging_redirect_tqdm():
+        made = {name: load_half(path, name, cache) for name in bar}
+    if strict:
+        for name in ready:
+            meta = json.loads((_folder(path, name, cache) / "meta.json").read_text())
+            for row, fault in meta["faults"]:
+                raise DataError(fault, path, name, row)
     return {name: half or made[name] for name, half in ready.items()}
 
 
@@ -132,16 +144,19 @@ def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
                 raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
             half = _prepared(path, name, cache) or _prepare(path, name, cache)
     if half is None:
-        raise DataError("the file changes while it is being prepared", path, half=name)
+        raise DataError("the file changes while it is being prepared", path, name)
     return half
 
 
 def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:
     source = _source(path)  # before reading: a file that changes meanwhile is prepared again
     rows = read_rows(path, name)
-    cells, first = _cells(rows, name, path)
+    cells, first, faults = _cells(rows, name, path)
     labelled = rows.shape[1] > Tactical.LABEL
-    meta = {"source": source, "first_frame": first, "labelled": labelled}
+    mended = [(int(fault.rows[0]), str(fault)) for fault in faults]
+    for row, fault in mended:
+        log.warning("%s", DataError(fault, path, name, row))
+    meta = {"source": source, "first_frame": first, "labelled": labelled, "faults": mended}
     _store(cells, meta, _folder(path, name, cache))
     return _prepared(path, name, cache)
 
@@ -155,7 +170,7 @@ def _source(path: str | Path) -> str:
 
     Not the content: a split is several GB, and this is asked at every start.
     """
-    return fingerprint("layout 2", identity(path))
+    return fingerprint("layout 3", identity(path))
 
 
 def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None:

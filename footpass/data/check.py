@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from footpass.data.faults import BOX, mend, suspicions
+from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
-from footpass.data.tactical import half_names, read_rows, row_faults
+from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoInfo, probe
-from footpass.events import halves_of, match_of, read_ground_truth
+from footpass.events import halves_of, match_of, read_with_notes, restarts
 from footpass.files import DataError
-from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_SLOTS, SPLITS, Tactical, slot
+from footpass.schema import FULL_HD, GROUND_TRUTH_COLUMNS, MODEL_SIZE, SPLITS, Tactical
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ def check(data_dir: str | Path) -> DataCheck:
     """
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise DataError("no such folder", folder)
+        raise DataError(
+            f"no such folder: the real data are {_ACCESS}; to make a season up: "
+            f"python -m footpass simulate --out {folder}",
+            folder,
+        )
     parts = [_Split(folder, split) for split in SPLITS]
     for part in parts:
         part.run()
@@ -79,6 +85,7 @@ class _Split:
         self.folder, self.split = folder, split
         self.items: list[Item] = []
         self.problems: list[Problem] = []
+        self.spans: dict[str, tuple[int, int]] = {}  # first and last frame of the halves with rows
         self.tactical = find(folder, tactical_path(split))
         self.play_by_play = find(folder, play_by_play_path(split))
 
@@ -90,6 +97,9 @@ class _Split:
         n_rows = 0
         for name in tqdm(names, desc=f"checking {self.split}", unit="half", disable=not names):
             n_rows += self._half(name, truth, videos.get(match_of(name)))
+        for name, reason in restarts(self.spans):
+            assert self.tactical is not None  # the spans are from there
+            self._add(self.tactical, name, reason)
         if self.tactical:
             name = self._relative(self.tactical)
             self.items.insert(0, Item(name, True, f"{len(names)} halves, {n_rows:,} rows"))
@@ -104,12 +114,14 @@ class _Split:
                 self.items.append(Item(str(play_by_play_path(self.split)), False, clone))
             return None
         try:
-            truth = read_ground_truth(path)
+            truth, notes = read_with_notes(path, GROUND_TRUTH_COLUMNS)
         except DataError as error:
             self._error(path, error)
             truth, note = None, "cannot be used"
         else:
             note = f"{len(halves_of(truth))} halves, {len(truth):,} events"
+            for half, reason in notes:
+                self._add(path, half, reason)
         self.items.append(Item(self._relative(path), True, note))
         return truth
 
@@ -122,9 +134,13 @@ class _Split:
             return []
         try:
             names = half_names(path)
+            with opened(path) as file:
+                others = [name for name in file if name not in names]
         except DataError as error:
             self._error(path, error)
             return []
+        for name in others:
+            self._add(path, None, f"{name!r} is no half: left out")
         if truth is not None:
             assert self.play_by_play is not None  # the truth is from there
             listed = halves_of(truth)
@@ -154,11 +170,12 @@ class _Split:
             except DataError as error:
                 self._error(path, error)
                 continue
-            if not info.at_fps:
-                self._add(path, None, f"{info.fps:.5g} frames a second instead of {FPS}")
+            for reason in info.oddities():
+                self._add(path, None, reason)
             if (info.height, info.width) not in (MODEL_SIZE, FULL_HD):
                 sizes = " or ".join(f"{width}x{height}" for height, width in (MODEL_SIZE, FULL_HD))
-                self._add(path, None, f"{info.width}x{info.height} instead of {sizes}")
+                reason = f"{info.width}x{info.height} instead of {sizes}: it is resized at every reading"
+                self._add(path, None, reason)
             videos[match] = path, info
         return videos
 
@@ -177,14 +194,16 @@ class _Split:
             self._add(path, name, f"type {rows.dtype} instead of float32")
         if self.split != "challenge" and rows.shape[1] < len(Tactical):
             self._add(path, name, f"{rows.shape[1]} columns instead of {len(Tactical)}: no labels")
-        placed = np.ones(len(rows), bool)
-        for reason, wrong in row_faults(rows):
-            self._add(path, name, reason, wrong)
-            placed[wrong] = False
-        numbers = np.flatnonzero(placed)
-        rows = rows[placed]
-        for reason, wrong in (*_box_faults(rows), *_repeated(rows)):
-            self._add(path, name, reason, numbers[wrong])
+        count = len(rows)
+        mended = mend(rows)
+        rows, numbers = mended.rows, mended.numbers
+        for fault in mended.faults:
+            remedy = f": {fault.remedy}" if fault.remedy else ""
+            self._add(path, name, fault.reason + remedy, fault.rows)
+        for fault in suspicions(rows):
+            self._add(path, name, fault.reason, numbers[fault.rows])
+        if len(rows):
+            self.spans[name] = int(rows[:, Tactical.FRAME].min()), int(rows[:, Tactical.FRAME].max())
         if video is not None:
             file, info = video
             beyond = np.flatnonzero(rows[:, Tactical.FRAME] >= info.n_frames)
@@ -200,7 +219,7 @@ class _Split:
                     self._add(self.play_by_play, name, f"{reason} {path.name}", [event_row])
                 elif row is not None:
                     self._add(path, name, f"{reason} {self.play_by_play.name}", [numbers[row]])
-        return len(placed)
+        return count
 
     # -- what was found
 
@@ -216,38 +235,6 @@ class _Split:
     def _relative(self, path: str | Path) -> str:
         path = Path(path)
         return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
-
-
-def _box_faults(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Boxes that cannot be, with the indices of their rows."""
-    boxes = rows[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]
-    known = ~np.isnan(boxes)
-    partly = known.any(axis=1) & ~known.all(axis=1)
-    x, y, width, height = boxes.T
-    flat = (width <= 0) | (height <= 0)
-    outside = (x + width <= 0) | (y + height <= 0) | (x >= FULL_HD[1]) | (y >= FULL_HD[0])
-    for wrong, reason in (
-        (partly, "is not complete"),
-        (flat, "has no area"),
-        (outside & ~flat, f"lies outside the {FULL_HD[1]}x{FULL_HD[0]} picture"),
-    ):
-        found = np.flatnonzero(wrong)
-        if len(found):
-            values = ", ".join(f"{value:g}" for value in boxes[found[0]])
-            yield f"the box ({values}) {reason}", found
-
-
-def _repeated(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Rows that a later row for the same slot and frame replaces, with their indices."""
-    cells = rows[:, Tactical.FRAME].astype(np.int64) * N_SLOTS
-    cells += slot(rows[:, Tactical.TEAM].astype(np.int64), rows[:, Tactical.ROLE].astype(np.int64))
-    order = np.argsort(cells, kind="stable")
-    again = cells[order][1:] == cells[order][:-1]
-    found = np.sort(order[:-1][again])
-    if len(found):
-        team, role, frame = rows[found[0], [Tactical.TEAM, Tactical.ROLE, Tactical.FRAME]]
-        where = f"team {team:.0f} role {role:.0f} at frame {frame:.0f}"
-        yield f"a later row is for {where} too: this one does not count", found
 
 
 def _disagreements(
@@ -268,7 +255,7 @@ def _disagreements(
             "team": part[:, Tactical.TEAM].astype(np.int64),
             "jersey": np.nan_to_num(part[:, Tactical.JERSEY], nan=-1).astype(np.int64),
             "label": label[near],
-            "box": np.isfinite(part[:, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1]).all(axis=1),
+            "box": np.isfinite(part[:, BOX]).all(axis=1),
             "row": near,
         }
     )

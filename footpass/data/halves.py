@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from footpass.data.tactical import row_faults
+from footpass.data.faults import Fault, mend
 from footpass.files import DataError
-from footpass.schema import FULL_HD, MODEL_SIZE, N_ROLES, N_SLOTS, State, Tactical, slot
+from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_ROLES, N_SLOTS, PITCH, State, Tactical, slot
+
+# Frames by which a half, its video and its logits may differ at the end; if more, they do not belong
+# together.
+SLACK = 3 * FPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +111,14 @@ def events_of(half: HalfMatch) -> pd.DataFrame:
 
 
 def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
-    """Arrays of a half's rows; of several rows for one slot and frame the last counts.
+    """Arrays of a half's rows, ``(N, 14)`` or ``(N, 13)``, in any order; odd ones are read as in `mend`.
 
     Parameters
     ----------
-    rows
-        ``(N, 14)`` or ``(N, 13)``, in any order.
     where
         Named in errors.
     """
-    cells, first = _cells(rows, name, where)
+    cells, first, _ = _cells(rows, name, where)
     return _half(name, first, cells, labelled=rows.shape[1] > Tactical.LABEL)
 
 
@@ -129,26 +131,43 @@ _CELL = np.dtype(
 _NOBODY = np.array(([np.nan] * 4 + [0], [np.nan] * 4, -1, 0), _CELL)
 
 
-def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, int]:
-    """Records ``(T, 26)`` of a half's rows, and its first frame."""
-    for reason, wrong in row_faults(rows):
-        raise DataError(reason, where, half=name, row=wrong[0])
+def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, int, list[Fault]]:
+    """Records ``(T, 26)`` of a half's rows, its first frame, and what was mended."""
+    mended = mend(rows)
+    if not len(mended.rows):
+        fault = mended.faults[0] if mended.faults else "there are none"
+        raise DataError(f"no row has a place: {fault}", where, name)
+    rows = mended.rows
     filled = np.zeros(len(rows), _CELL)
     boxes = _model_boxes(rows)
-    visible = np.isfinite(boxes).all(axis=1)
-    boxes[~visible] = np.nan
     filled["boxes"] = boxes
     filled["state"][:, : State.VISIBLE] = rows[:, Tactical.X : Tactical.VY + 1]
-    filled["state"][:, State.VISIBLE] = visible
+    filled["state"][:, State.VISIBLE] = np.isfinite(boxes).all(axis=1)
     filled["jersey"] = np.nan_to_num(rows[:, Tactical.JERSEY], nan=-1)
     filled["label"] = rows[:, Tactical.LABEL] if rows.shape[1] > Tactical.LABEL else 0
 
     frames = rows[:, Tactical.FRAME].astype(np.int64)
     slots = slot(rows[:, Tactical.TEAM].astype(np.int64), rows[:, Tactical.ROLE].astype(np.int64))
     first = int(frames.min())
-    cells = np.full(((int(frames.max()) - first + 1) * N_SLOTS), _NOBODY)
-    cells[(frames - first) * N_SLOTS + slots] = filled  # of several for one cell the last stays
-    return cells.reshape(-1, N_SLOTS), first
+    cells = np.full((int(frames.max()) - first + 1, N_SLOTS), _NOBODY)
+    cells[frames - first, slots] = filled
+    _estimate_speeds(cells)
+    return cells, first, mended.faults
+
+
+def _estimate_speeds(cells: np.ndarray) -> None:
+    """Give a speed to who has only a position: from where he is a frame before and after."""
+    place, speed = cells["state"][..., : State.VX], cells["state"][..., State.VX : State.VISIBLE]
+    at, who = np.nonzero(np.isfinite(place).all(axis=-1) & np.isnan(speed).any(axis=-1))
+
+    def neighbour(step: int) -> np.ndarray:
+        other = np.clip(at + step, 0, len(cells) - 1)
+        same = cells["jersey"][other, who] == cells["jersey"][at, who]
+        return np.where(same & np.isfinite(place[other, who]).all(axis=-1), other, at)
+
+    before, after = neighbour(-1), neighbour(1)
+    moved = (place[after, who] - place[before, who]) * np.asarray(PITCH, np.float32)
+    speed[at, who] = moved * FPS / np.maximum(after - before, 1)[:, None]
 
 
 def _model_boxes(rows: np.ndarray) -> np.ndarray:

@@ -1,13 +1,17 @@
 """The logit store: HDF5, a dataset for every half, written half by half and read back."""
 
+import logging
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from footpass.data.halves import HalfMatch
+from footpass.data.halves import SLACK, HalfMatch
+from footpass.data.hdf5 import opened, plain_table
 from footpass.files import DataError, fingerprint
 from footpass.schema import N_CLASSES, N_SLOTS
+
+log = logging.getLogger(__name__)
 
 
 def half_fingerprint(half: HalfMatch) -> str:
@@ -34,30 +38,45 @@ def _dataset(file: h5py.File, half: HalfMatch, made_by: str, made_of: str) -> h5
 def frames_per_second(path: str | Path) -> float | None:
     """How fast the logits of a store were made; None if there is none, or it does not say."""
     try:
-        with h5py.File(path) as file:
+        with opened(path) as file:
             frames = sum(half.shape[-1] - half.attrs["first_frame"] for half in file.values())
             return float(frames / sum(half.attrs["seconds"] for half in file.values()))
-    except (OSError, KeyError, ZeroDivisionError):
+    except (DataError, ZeroDivisionError):
         return None
 
 
 def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
-    """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays."""
+    """Logits of a half's frames, float16 ``(9, 26, T)``, on the same axis as its other arrays.
+
+    Where a store ends up to `SLACK` frames before the half, as after rows beyond the video's end,
+    nothing is detected in the rest.
+    """
     if not Path(path).is_file():
         raise DataError("no such file: predict the split with the run first", path)
-    try:
-        with h5py.File(path) as file:
-            stored = file.get(half.name)
-            if not isinstance(stored, h5py.Dataset):
-                raise DataError(f"no half {half.name}; it has {', '.join(file) or 'none'}", path)
-            expected = (N_CLASSES, N_SLOTS, half.end_frame)
-            if stored.shape[:2] != expected[:2] or stored.shape[2] < half.end_frame:
-                raise DataError(
-                    f"logits of shape {stored.shape} instead of {expected}", path, half=half.name
-                )
-            return stored[:, :, half.first_frame : half.end_frame]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"cannot be read or is damaged: {error}", path) from error
+    with opened(path, half.name) as file:
+        stored = plain_table(file, half.name)
+        expected = (N_CLASSES, N_SLOTS, half.end_frame)
+        least = max(half.end_frame - SLACK, half.first_frame + 1)
+        if stored.shape[:-1] != expected[:-1] or stored.shape[-1] < least:
+            raise DataError(f"logits of shape {stored.shape} instead of {expected}", path, half.name)
+        first = stored.attrs.get("first_frame", half.first_frame)
+        if np.ndim(first) or first != half.first_frame:
+            reason = f"made of a half that begins at frame {first}, not {half.first_frame}"
+            raise DataError(f"{reason}: predict it anew", path, half.name)
+        if stored.dtype.itemsize > 4:
+            stored = stored.astype(np.float32)
+        logits = stored[:, :, half.first_frame : half.end_frame]
+    finite = np.isfinite(logits).all(axis=(0, 1))
+    if not finite.all():
+        frame = half.first_frame + int(finite.argmin())
+        reason = "are not finite: the model that made them has diverged"
+        raise DataError(f"the logits of frame {frame} {reason}", path, half.name)
+    missing = half.n_frames - logits.shape[-1]
+    if missing:
+        reason = f"logits end {missing} frames before it: nothing is detected there"
+        log.warning("%s", DataError(reason, path, half.name))
+        logits = np.pad(logits, ((0, 0), (0, 0), (0, missing)))
+    return logits
 
 
 def logits_path(run_dir: str | Path, split: str) -> Path:

@@ -5,6 +5,7 @@ what column ``frame`` of the tactical data counts, whatever the container's time
 """
 
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from av.video.reformatter import VideoReformatter
 from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, MODEL_SIZE
 
+# Fractions of a frame by which a picture may be late: time stamps may be in whole milliseconds.
+_ON_TIME = 0.1
+
+
 # Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
 _WORTH_A_SEEK = 16
 _NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
@@ -25,34 +30,110 @@ _NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's headers say: size in pixels, pictures a second, length in frames of 1/25 s."""
+    """What a video is like.
+
+    Attributes
+    ----------
+    height, width
+        In pixels, as it is to be shown.
+    fps
+        Pictures a second on average, by their time stamps.
+    n_frames
+        Length in frames of 1/25 s.
+    regular
+        Whether each picture is at a multiple of 1/25 s; some may be dropped.
+    rotation
+        Degrees by which its pictures are turned to the left to be shown; this is done when it is read.
+    """
 
     height: int
     width: int
     fps: float
     n_frames: int
+    regular: bool
+    rotation: int
 
     @property
     def at_fps(self) -> bool:
-        """Whether it is at 25 frames a second, but for some that were dropped."""
-        return abs(self.fps - FPS) < 0.5
+        """Whether its time is the data's: 25 frames a second, but for some that were dropped."""
+        return abs(self.fps - FPS) < (0.5 if self.regular else 0.05)
+
+    def oddities(self) -> Iterator[str]:
+        """What is not as in the official videos, and what to do."""
+        if not self.at_fps:
+            yield f"{self.fps:.5g} frames a second instead of {FPS}: {_MEND.format(f'-vf fps={FPS}')}"
+        elif not self.regular:
+            reason = f"a variable rate, {FPS} frames a second only on average"
+            yield f"{reason}: {_MEND.format(f'-vf fps={FPS}')}"
+        if self.rotation:
+            reason = f"is to be shown turned by {self.rotation} degrees, which not all programs do"
+            yield f"{reason}: {_MEND.format('-c:a copy')}"
+
+
+_MEND = "ffmpeg -i OLD.mp4 {} NEW.mp4 mends it"
+
+
+_LARGEST = 7680 * 4320  # pixels of a picture: a damaged header can ask for any amount of memory
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Size, rate and length of a video, without decoding it."""
+    """Size, rate and length of a video, of which only the first picture is decoded."""
     with _open(path) as container:
-        stream = container.streams.video[0]
-        last = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        stream = _film(container)
+        entries = [(e.timestamp, e.pos + e.size) for e in stream.index_entries]
+        last = max([end for _, end in entries] + [_matroska_end(path)])
         size = os.path.getsize(path)
         if last > size:
             raise DataError(f"cut off: {size} of at least {last} bytes; unpack it again", path)
+        if not 0 < stream.height * stream.width <= _LARGEST:
+            raise DataError(f"pictures of {stream.width}x{stream.height}", path)
         if stream.duration is None:  # Matroska: only the whole file has one, from time 0
             seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         else:
             seconds = float(stream.duration * stream.time_base)  # type: ignore[operator]
-        # Not the number of pictures in the file: one that was dropped still has its time.
-        n_frames = round(seconds * FPS)
-        return VideoInfo(stream.height, stream.width, float(stream.average_rate or 0), n_frames)
+        picture = next(container.decode(stream), None)
+        rotation = 0 if picture is None else 90 * round(picture.rotation / 90)
+        if len(entries) < stream.frames or not stream.frames:  # no index of all: the first must do
+            container.seek(0)
+            packets = itertools.islice(container.demux(stream), 1000)
+            entries = [(packet.pts, 0) for packet in packets if packet.pts is not None]
+        times = np.sort([time * float(stream.time_base or 0) for time, _ in entries])
+        off = (times - times[:1]) * FPS
+        height, width = (stream.height, stream.width)[:: -1 if rotation % 180 else 1]
+        return VideoInfo(
+            height,
+            width,
+            fps=round(float((len(times) - 1) / np.ptp(times)), 6) if len(off) and off[-1] else FPS,
+            # Not the number of pictures in the file: one that was dropped still has its time.
+            n_frames=round(seconds * FPS),
+            regular=(np.abs(off - np.round(off)) > _ON_TIME).mean() < 0.01 if len(off) else True,
+            rotation=rotation,
+        )
+
+
+def _film(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream with the film: a cover picture may come before it."""
+    return container.streams.best("video")  # type: ignore[return-value]
+
+
+def _matroska_end(path: str | Path) -> int:
+    """Where a Matroska file ends by its own account: it has no other index that would tell of a cut.
+
+    It is two elements, a header and a segment: an identity of four bytes, a size, the content. Of a
+    size, the first byte's leading zeros tell how many more bytes it has.
+    """
+    with open(path, "rb") as file:
+        content = file.read(4096)
+    at, end = 0, 0
+    for identity in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        if content[at : at + 4] != identity or len(content) < at + 12:
+            return 0
+        length = 9 - content[at + 4].bit_length()
+        number = int.from_bytes(content[at + 4 : at + 4 + length]) & ((1 << 7 * length) - 1)
+        if number == (1 << 7 * length) - 1:  # not known when it was written
+            return 0
+        at = end = at + 4 + length + number
+    return end
 
 
 class VideoReader:
@@ -73,7 +154,8 @@ class VideoReader:
         self._resize = VideoReformatter()
         info = probe(path)
         if not info.at_fps:
-            raise DataError(f"{info.fps:.5g} frames a second instead of {FPS}", path)
+            raise DataError(f"{next(info.oddities())}", path)
+        self._info = info
         self._rewind()
         # Keyframes by decoding time, which is a few frames early: good enough to choose when to seek.
         self._keyframes = np.array(
@@ -134,21 +216,26 @@ class VideoReader:
             raise DataError(
                 f"frame {index} cannot be decoded: {error.strerror or error}", self.path
             ) from error
-        height, width = self.size
-        return self._resize.reformat(
+        turns = self._info.rotation // 90
+        height, width = self.size[:: -1 if turns % 2 else 1]
+        picture = self._resize.reformat(
             frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
-        ).to_ndarray()
+        )
+        return np.rot90(picture.to_ndarray(), turns)
 
     def _decode_to(self, index: int) -> av.VideoFrame:
         """The frame on screen at ``index``; decoding goes on from where it is if it can."""
         if not self._position <= index or self._seek_pays(index):
             self._seek(index)
-        while self._position < index:
+        while True:
             if self._next is None:
                 self._next = next(self._decoded, None)
             if self._next is None:
-                end = self._position + 1
-                raise DataError(f"no frame {index}: the video has {end} frames", self.path)
+                # The last picture stays until the end; a second of it, or the file is damaged.
+                end = max(self._position + 1, min(self._position + FPS, self._info.n_frames))
+                if index >= end:
+                    raise DataError(f"no frame {index}: the video has {end} frames", self.path)
+                break
             if self._index(self._next.pts) > index:
                 break
             self._frame, self._next = self._next, None
@@ -189,7 +276,7 @@ class VideoReader:
     def _rewind(self) -> None:
         """Open the file; nothing is decoded yet."""
         self._container = _open(self.path)
-        self._stream = self._container.streams.video[0]
+        self._stream = _film(self._container)
         self._stream.codec_context.thread_count = 1  # data loaders already run several workers
         self._start = self._stream.start_time or 0
         self._decoded = self._container.decode(self._stream)
@@ -198,7 +285,8 @@ class VideoReader:
     def _index(self, pts: int | None) -> int:
         if pts is None:
             raise DataError("a picture in it has no time", self.path)
-        return round((pts - self._start) * self._stream.time_base * FPS)  # type: ignore[operator]
+        time = (pts - self._start) * self._stream.time_base * FPS  # type: ignore[operator]
+        return math.ceil(time - _ON_TIME)  # the first index at which it is on screen
 
 
 def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoReader:
@@ -217,10 +305,11 @@ def _reader(path: str, size: tuple[int, int], changed: int, process: int) -> Vid
 
 def _open(path: str | Path) -> av.container.InputContainer:
     try:
-        container = av.open(os.fspath(path))
+        # With a protocol: a folder named 2026-06-08T15:59 would be taken for one.
+        container = av.open(f"file:{os.fspath(path)}", metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"not a readable video, or cut off: {error.strerror or error}", path) from error
-    if not container.streams.video:
+    if not container.streams.best("video"):
         container.close()
         raise DataError("has no pictures", path)
     return container

@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from footpass.data.halves import HalfMatch
+from footpass.data.hdf5 import opened
+from footpass.data.logits import read_logits
 from footpass.events import halves_of, select_halves
 from footpass.files import DataError
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, State
@@ -165,7 +166,7 @@ class LogitEvidence(Evidence):
     Attributes
     ----------
     logits
-        ``(9, 26, T)`` per half, the last axis by absolute frame.
+        ``(9, 26, T)`` per half, on the frames of its line-up.
     lineups
         Who is in which slot. Players change slots and are substituted, so every frame is looked up.
     """
@@ -178,10 +179,9 @@ class LogitEvidence(Evidence):
             if half not in self.lineups:
                 reason = "logits without tactical data, which say who is in a slot: of another split?"
                 raise DataError(reason, half=half)
-            # Logits that start at the half's first frame instead of 0 would be too short.
-            least = (N_CLASSES, N_SLOTS, self.lineups[half].end_frame)
-            if volume.shape[:-1] != least[:-1] or volume.shape[-1] < least[-1]:
-                raise DataError(f"logits of shape {volume.shape}, expected {least} or longer", half=half)
+            expected = (N_CLASSES, N_SLOTS, self.lineups[half].n_frames)
+            if volume.shape != expected:
+                raise DataError(f"logits of shape {volume.shape} instead of {expected}", half=half)
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -224,9 +224,8 @@ class LogitEvidence(Evidence):
         frame, slot = frames[event, step], slots[event, role]
         if not len(event):
             return NOTHING
-        start, stop = frame.min(), frame.max() + 1
-        volume = self.logits[half][:, :, start:stop]
-        x = volume[:, slot, frame - start].astype(np.float32)  # (9, K)
+        at = frame - self.lineups[half].first_frame
+        x = self.logits[half][:, slot, at].astype(np.float32)  # (9, K)
         x = np.exp(x - x.max(axis=0))
         strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
         return Near(event, jersey[event, step, role], frame, strength)
@@ -253,16 +252,17 @@ class _Around(NamedTuple):
 
 
 def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
-    """Evidence from a logit store: HDF5, one dataset ``(9, 26, T)`` a half.
+    """Evidence from the halves of a logit store, which must all have a line-up.
 
-    It is read whole, some 50 MB a half: fitting asks hundreds of times, and the file is compressed.
+    It is read whole, some 30 MB a half: fitting asks hundreds of times, and the file is compressed.
     """
-    try:
-        with h5py.File(path) as file:
-            logits = {half: stored[...] for half, stored in file.items()}
-    except (OSError, KeyError, RuntimeError, TypeError) as error:  # as HDF5 puts it, or a group
-        raise DataError(f"cannot be read, or is no logit store: {error}", path) from error
-    return LogitEvidence(logits, lineups)
+    with opened(path) as file:
+        names = list(file)
+    unknown = [name for name in names if name not in lineups]
+    if unknown:
+        reason = "no tactical data, which say who is in a slot: of another split?"
+        raise DataError(reason, path, unknown[0])
+    return LogitEvidence({name: read_logits(path, lineups[name]) for name in names}, lineups)
 
 
 def as_evidence(source: pd.DataFrame | Evidence) -> Evidence:

@@ -145,16 +145,44 @@ def test_a_season_without_videos_is_fine(season):
 @pytest.mark.parametrize(
     ("changes", "rows", "reason"),
     [
-        ([(7, Tactical.ROLE, 14)], [7], "role 14 is not a whole number of 1..13"),
+        ([(7, Tactical.ROLE, 14)], [7], "role 14 is not a whole number of 1..13: left out"),
         (
             [(8, Tactical.ROLE, 0), (700, Tactical.ROLE, 21)],
             [8, 700],
-            "role 0 is not a whole number of 1..13",
+            "role 0 is not a whole number of 1..13: left out",
         ),
-        ([(7, Tactical.TEAM, 3)], [7], "team 3 is not a whole number of 0..1"),
-        ([(7, Tactical.FRAME, NAN)], [7], "frame nan is not a whole number of 0..16777215"),
-        ([(7, Tactical.JERSEY, 7.5)], [7], "jersey 7.5 is not a whole number of -1..999"),
-        ([(7, Tactical.LABEL, 9)], [7], "label 9 is not a whole number of 0..8"),
+        ([(7, Tactical.TEAM, 3)], [7], "team 3 is not a whole number of 0..1: left out"),
+        (
+            [(7, Tactical.FRAME, NAN)],
+            [7],
+            "frame nan is not a whole number of 0..16777215: left out",
+        ),
+        (
+            [(7, Tactical.JERSEY, 7.5)],
+            [7],
+            "jersey 7.5 is not a whole number of -1..999: taken for unknown",
+        ),
+        (
+            [(7, Tactical.LABEL, 9), (8, Tactical.LABEL, NAN)],
+            [7, 8],
+            "label 9 is not a whole number of 0..8: taken for no event",
+        ),
+        (
+            [(6, Tactical.X, np.inf), (7, Tactical.Y, NAN)],
+            [6, 7],
+            "the position (inf, 0.5) is none: taken for unknown",
+        ),
+        ([(7, Tactical.VY, NAN)], [7], "the speed (0, nan) is none: estimated from positions"),
+        (
+            [(7, Tactical.X, 52.5)],
+            [7],
+            "the position (52.5, 0.5) is off the pitch, which is 0..1 both ways",
+        ),
+        (
+            [(7, Tactical.BOX_WIDTH, 1e30)],
+            [7],
+            "the box (900, 500, 1e+30, 90) is larger than any picture: taken for no box",
+        ),
         (
             [(7, Tactical.BOX_X, 1920)],
             [7],
@@ -171,11 +199,15 @@ def test_a_season_without_videos_is_fine(season):
             [7],
             "the box (-5, 500, 0, 90) has no area",
         ),
-        ([(7, Tactical.BOX_HEIGHT, NAN)], [7], "the box (900, 500, 40, nan) is not complete"),
+        (
+            [(7, Tactical.BOX_HEIGHT, NAN)],
+            [7],
+            "the box (900, 500, 40, nan) is not complete: taken for no box",
+        ),
         (
             [(11, Tactical.TEAM, 0), (33, Tactical.TEAM, 0)],
-            [0, 22],
-            "a later row is for team 0 role 1 at frame 45 too: this one does not count",
+            [11, 33],
+            "another row is for team 0 role 1 at frame 45 too: put into a role that the team has free",
         ),
     ],
 )
@@ -196,7 +228,6 @@ def test_a_half_without_any_usable_row(season):
         "frame",
         "team",
         "role",
-        "label",
     ]
     assert [rows for file, _, rows, _ in problems if file == EVENTS] == [[0], [1], [2]]
 
@@ -333,8 +364,13 @@ def test_a_video_of_another_rate_or_size(season):
     write_video(season / "videos" / "game_1.mp4", pictures, fps=50)
     video = "videos/game_1.mp4"
     assert found(season) == [
-        (video, None, [], "50 frames a second instead of 25"),
-        (video, None, [], "320x180 instead of 640x352 or 1920x1080"),
+        (
+            video,
+            None,
+            [],
+            "50 frames a second instead of 25: ffmpeg -i OLD.mp4 -vf fps=25 NEW.mp4 mends it",
+        ),
+        (video, None, [], "320x180 instead of 640x352 or 1920x1080: it is resized at every reading"),
     ]
 
 
@@ -360,7 +396,7 @@ def test_a_half_whose_rows_are_damaged(season):
         stream.seek(chunk.byte_offset)
         stream.write(b"\0" * chunk.size)
     ((file, half, rows, reason),) = found(season)
-    assert (file, half, rows) == (TACTICAL, H2, []) and reason.startswith("cannot be read")
+    assert (file, half, rows) == (TACTICAL, H2, []) and reason.startswith("is damaged")
 
 
 # --- the command
@@ -376,7 +412,7 @@ def test_the_command_says_0_for_fine_1_for_wrong_2_for_cannot(season, tmp_path, 
     assert main(["check", str(season), "--json", str(out)]) == 1
     content = json.loads(out.read_text())
     assert content["fine"] is False
-    reason = "role 0 is not a whole number of 1..13"
+    reason = "role 0 is not a whole number of 1..13: left out"
     assert content["problems"] == [{"file": TACTICAL, "half": H2, "rows": [8, 700], "reason": reason}]
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
@@ -392,7 +428,9 @@ def test_an_empty_folder_lists_all_that_is_missing_and_is_not_fine(tmp_path, cap
     assert main(["check", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if "not there: " in line]) == 8
-    assert lines[-1] == "nothing there"
+    assert (
+        lines[-1] == f"nothing there; to make a season up: python -m footpass simulate --out {tmp_path}"
+    )
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):

@@ -454,10 +454,10 @@ def test_a_missing_video_is_named(season, tmp_path):
 
 def test_a_video_that_ends_before_the_half_is_an_error(season, tmp_path):
     folder = copy_of(season, tmp_path)
-    pictures = (np.zeros((32, 48, 3), np.uint8) for _ in range(419))
+    pictures = (np.zeros((32, 48, 3), np.uint8) for _ in range(200))
     write_video(folder / video_path("game_1"), pictures)
     with pytest.raises(
-        DataError, match=r"game_1_H2: its last frame is 419 and the video has 419 frames"
+        DataError, match=r"game_1_H2: its last frame is 419 and the video has 200 frames: it is cut off"
     ):
         open_footage(folder, "train")
 

@@ -246,7 +246,7 @@ def test_damaged_stores_are_errors(footage, tmp_path):
     path = tmp_path / "logits.h5"
     half = footage[H1].half
     path.write_bytes(b"no HDF5")
-    with pytest.raises(DataError, match=r"logits.h5: cannot be read or is damaged"):
+    with pytest.raises(DataError, match=r"logits.h5: cannot be read or is cut off"):
         read_logits(path, half)
     with h5py.File(path, "w") as file:
         file[H1] = np.zeros((9, 26, 100), np.float16)

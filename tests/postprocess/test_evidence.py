@@ -139,7 +139,7 @@ def test_logits_of_the_slot_that_the_player_is_in_at_that_frame():
     jersey[left, :20], jersey[right, 20:] = 7, 7  # changes slots at frame 120
     jersey[left, 20:] = 9  # a substitute
     source = LogitEvidence(
-        {HALF: volume(140, (PASS, left, 118, 4.0), (PASS, left, 122, 8.0), (PASS, right, 124, 6.0))},
+        {HALF: volume(40, (PASS, left, 18, 4.0), (PASS, left, 22, 8.0), (PASS, right, 24, 6.0))},
         {HALF: lineup(100, jersey)},
     )
     query = predictions((119, 0, 7, PASS, 0.5), (119, 0, 9, PASS, 0.5), (119, 0, 3, PASS, 0.5))
@@ -157,7 +157,7 @@ def test_logits_of_the_slot_that_the_player_is_in_at_that_frame():
 
 def test_no_logits_beyond_the_edges_of_the_half():
     jersey = np.full((N_SLOTS, 10), 7, np.int16)
-    logits = volume(60, (PASS, 0, 30, 9.0), (PASS, 0, 49, 4.0))  # frame 30 is before the half
+    logits = volume(10, (PASS, 0, 9, 4.0))
     source = LogitEvidence({HALF: logits}, {HALF: lineup(40, jersey)})
     query = predictions((40, 0, 7, PASS, 0.5), (49, 0, 7, PASS, 0.5), (0, 0, 7, PASS, 0.5))
     strength, frame = source.peak(query, window=10)
@@ -210,7 +210,7 @@ def test_logits_as_a_loop_has_it(seed, window):
     first, count = 5, 20
     visible = rng.random((N_SLOTS, count)) < 0.5
     half = lineup(first, rng.integers(-1, 4, size=(N_SLOTS, count)), visible=visible)
-    logits = rng.normal(size=(N_CLASSES, N_SLOTS, first + count + 3)).astype(np.float16)
+    logits = rng.normal(size=(N_CLASSES, N_SLOTS, count)).astype(np.float16)
     query = predictions(
         *zip(
             rng.integers(0, 30, 8).tolist(),
@@ -224,7 +224,7 @@ def test_logits_as_a_loop_has_it(seed, window):
     x = np.exp(logits.astype(np.float32) - logits.max(axis=0).astype(np.float32))
     shares = x / x.sum(axis=0)
     hits = [
-        (f, int(half.jersey[s, f - first]), s // 13, c, float(shares[c, s, f]))
+        (f, int(half.jersey[s, f - first]), s // 13, c, float(shares[c, s, f - first]))
         for f in range(first, first + count)
         for s in range(N_SLOTS)
         for c in range(1, N_CLASSES)
@@ -262,7 +262,7 @@ def test_a_logit_store_is_read_like_arrays(tmp_path):
 def test_bad_logits(tmp_path):
     jersey = np.full((N_SLOTS, 10), 7, np.int16)
     with pytest.raises(
-        DataError, match=r"half game_1_H1: logits of shape \(8, 26, 10\), expected \(9, 26"
+        DataError, match=r"half game_1_H1: logits of shape \(8, 26, 10\) instead of \(9, 26"
     ):
         LogitEvidence({HALF: volume(10)[1:]}, {HALF: lineup(0, jersey)})
     with pytest.raises(DataError, match="half game_1_H1: logits without tactical data"):
@@ -272,7 +272,10 @@ def test_bad_logits(tmp_path):
         load_logits(tmp_path / "bad.h5", {})
 
 
-def test_logits_by_frame_of_the_half_instead_of_the_video():
+def test_stored_logits_by_frame_of_the_half_instead_of_the_video(tmp_path):
     """They would silently support the wrong events of every second half."""
-    with pytest.raises(DataError, match=r"shape \(9, 26, 10\), expected \(9, 26, 75010\) or longer"):
-        LogitEvidence({HALF: volume(10)}, {HALF: lineup(75_000, np.zeros((N_SLOTS, 10), np.int16))})
+    with h5py.File(tmp_path / "logits.h5", "w") as file:
+        file["game_1_H2"] = volume(10)
+    late = lineup(75_000, np.zeros((N_SLOTS, 10), np.int16), "game_1_H2")
+    with pytest.raises(DataError, match=r"shape \(9, 26, 10\) instead of \(9, 26, 75010\)"):
+        load_logits(tmp_path / "logits.h5", {"game_1_H2": late})
