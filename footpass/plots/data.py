@@ -10,8 +10,19 @@ from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
 from footpass.events import match_of
 from footpass.metrics import Evaluation
 from footpass.models.losses import WEIGHTINGS, class_weights
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
-from footpass.schema import ACTION_LABELS, ACTIONS, FPS
+from footpass.plots.style import (
+    BY_CLASS,
+    LINES,
+    SERIES,
+    bars,
+    clean,
+    figure_legend,
+    heatmap,
+    ink,
+    label_points,
+    legend,
+)
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, TOLERANCE
 
 
 def class_count_bars(truth: pd.DataFrame) -> Figure:
@@ -22,20 +33,13 @@ def class_count_bars(truth: pd.DataFrame) -> Figure:
         "live (not in a replay)": truth[~truth["replay"]],
         "actor has a box": truth[truth["box_visible"]],
     }
-    order = np.argsort(-_count(truth))
-    for k, (label, part) in enumerate(parts.items()):
-        place = np.arange(len(ACTIONS)) + 0.27 * (k - 1)
-        bars = axes.bar(
-            place, _count(part)[order], 0.26, label=label, color=("#0072B2", "#56B4E9", "#E69F00")[k]
-        )
-        if k in (0, 2):
-            axes.bar_label(bars, fontsize=6, padding=1, rotation=90)
+    table = pd.DataFrame({label: _count(part) for label, part in parts.items()}, ACTION_LABELS)
+    bars(axes, [table.sort_values("all events", ascending=False)])
+    for series in axes.containers:
+        axes.bar_label(series, fmt="{:,.0f}", fontsize=6, padding=1, rotation=90)
     axes.set_yscale("log")
-    axes.set_ylim(top=3e5 * len(truth) / 91327)
-    axes.set_xticks(range(len(ACTIONS)), [ACTION_LABELS[i] for i in order])
+    axes.set_ylim(top=6 * table.to_numpy().max())  # room for the numbers
     axes.set_ylabel("events (log scale)")
-    axes.legend(frameon=False, fontsize=8)
-    clean(axes)
     return figure
 
 
@@ -45,24 +49,16 @@ def visibility(truth: pd.DataFrame) -> Figure:
     total = np.maximum(_count(truth), 1)
     box, replay = truth["box_visible"], truth["replay"]
     left = np.zeros(len(ACTIONS))
-    for label, rows, colour in (
-        ("actor has a box", box, "#0072B2"),
-        ("live, no box", ~box & ~replay, "#E69F00"),
-        ("replay: nobody visible", replay, "#8A8A8A"),
-    ):
+    parts = {"actor has a box": box, "live, no box": ~box & ~replay, "replay: nobody visible": replay}
+    for (label, rows), colour in zip(parts.items(), ("#0072B2", "#E69F00", "#D0D0D0"), strict=True):
         share = 100 * _count(truth[rows]) / total
-        bars = axes.barh(ACTION_LABELS, share, left=left, label=label, color=colour)
-        axes.bar_label(
-            bars,
-            [f"{v:.0f} %" if v >= 4 else "" for v in share],
-            label_type="center",
-            color="white",
-            fontsize=8,
-        )
+        drawn = axes.barh(ACTION_LABELS, share, left=left, label=label, color=colour)
+        texts = [f"{value:.0f} %" if value >= 4 else "" for value in share]
+        axes.bar_label(drawn, texts, label_type="center", color=ink(colour), fontsize=8)
         left += share
     axes.invert_yaxis()
     axes.set_xlabel("share of the class's events (%)")
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=8)
+    legend(axes)
     clean(axes)
     return figure
 
@@ -87,17 +83,26 @@ def spread_over_matches(truth: pd.DataFrame) -> Figure:
     return figure
 
 
-def gaps(statistics: Statistics) -> Figure:
-    """Time to the next event, by who acts next: cumulative share, from the gap quantiles."""
+def gaps(statistics: Statistics, simulated: Statistics | None = None) -> Figure:
+    """Time to the next event, by who acts next: cumulative share, from the gap quantiles.
+
+    Those of a simulated season, where there are some, are dots on the lines.
+    """
     figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for relation, name in enumerate(ACTOR_RELATIONS):
-        axes.plot(*_gap_shares(statistics, relation), label=name)
+    for relation, (name, style) in enumerate(zip(ACTOR_RELATIONS, LINES, strict=False)):
+        colour = SERIES[relation]
+        axes.plot(*_gap_shares(statistics, relation), color=colour, ls=style, label=name)
+        if simulated:
+            seconds, share = _gap_shares(simulated, relation)
+            axes.plot(seconds[::12], share[::12], ".", color=colour, label=f"{name}, simulated")
     axes.set_xscale("log")
     axes.set_xlabel("seconds to the next event")
     axes.set_ylabel("share of events (%)")
-    axes.axvline(12 / FPS, color="#8A8A8A", ls=":", lw=1)
-    axes.annotate("tolerance of the metric", (12 / FPS, 75), fontsize=8, color="#555555", ha="right")
-    axes.legend(frameon=False)
+    axes.axvline(TOLERANCE / FPS, color="#8A8A8A", lw=1)
+    axes.annotate(
+        "tolerance of the metric ", (TOLERANCE / FPS, 75), fontsize=8, color="#555555", ha="right"
+    )
+    legend(axes, columns=3)
     clean(axes)
     return figure
 
@@ -109,42 +114,30 @@ def transition_matrix(statistics: Statistics) -> Figure:
     )
     share = _transition_shares(statistics)
     for relation, axes in enumerate(panels):
-        image = axes.imshow(100 * share[:, relation], cmap="Blues", vmin=0, vmax=100)
-        for i, j in zip(*np.nonzero(share[:, relation] >= 0.02), strict=True):
-            value = 100 * share[i, relation, j]
-            axes.text(
-                j,
-                i,
-                f"{value:.0f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="white" if value > 55 else "black",
-            )
-        axes.set_xticks(range(len(ACTIONS)), ACTION_LABELS, rotation=60, ha="right", fontsize=8)
-        axes.set_yticks(range(len(ACTIONS)), ACTION_LABELS, fontsize=8)
+        table = pd.DataFrame(share[:, relation], ACTION_LABELS, ACTION_LABELS)
+        heatmap(axes, table, (100 * table).map(lambda x: f"{x:.0f}" if x >= 2 else ""), cbar=False)
         axes.set_title(f"next: {ACTOR_RELATIONS[relation]}", fontsize=9)
+        axes.tick_params(axis="x", rotation=60)
     panels[0].set_ylabel("after")
-    figure.colorbar(image, ax=panels, label="% of the row (all panels)", shrink=0.8)
     return figure
 
 
 def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
     """Classes as nodes (size: how frequent), likely transitions as arrows (width: how likely)."""
-    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 5.4), layout="constrained")
     share = _transition_shares(statistics)
+    total, likeliest = share.sum(axis=1), share.argmax(axis=1)  # (A, A)
     graph = nx.DiGraph()
     graph.add_nodes_from(ACTION_LABELS)
-    colours = ("#0072B2", "#009E73", "#D55E00")
-    for i, source in enumerate(ACTION_LABELS):
-        for j, target in enumerate(ACTION_LABELS):
-            total = share[i, :, j].sum()
-            if total >= min_share:
-                likeliest = int(share[i, :, j].argmax())
-                graph.add_edge(source, target, weight=total, colour=colours[likeliest])
     place = nx.circular_layout(graph)
+    for i, j in zip(*np.nonzero(total >= min_share), strict=True):
+        style = {"lw": 6 * total[i, j], "color": SERIES[likeliest[i, j]]}
+        if i == j:  # networkx draws a loop behind its node: here it is a ring on the outer side
+            ring = plt.Circle(1.16 * place[ACTION_LABELS[i]], 0.13, fill=False, zorder=0, **style)
+            axes.add_patch(ring)
+        else:
+            graph.add_edge(ACTION_LABELS[i], ACTION_LABELS[j], **style)
     size = 900 + 1800 * np.sqrt(statistics.count / statistics.count.max())
-    edges = graph.edges(data=True)
     nx.draw_networkx_nodes(
         graph, place, node_size=size, node_color="#DDE8F0", edgecolors="#333333", ax=axes
     )
@@ -152,23 +145,16 @@ def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
     nx.draw_networkx_edges(
         graph,
         place,
-        width=[6 * data["weight"] for *_, data in edges],
-        edge_color=[data["colour"] for *_, data in edges],
+        width=[lw for *_, lw in graph.edges(data="lw")],
+        edge_color=[colour for *_, colour in graph.edges(data="color")],
         node_size=size,
         connectionstyle="arc3,rad=0.15",
-        alpha=0.75,
         ax=axes,
     )
-    for relation, colour in zip(ACTOR_RELATIONS, colours, strict=True):
-        axes.plot(
-            [],
-            [],
-            color=colour,
-            lw=3,
-            label=f"likeliest: {relation}",
-        )
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    names = {f"likeliest: {relation}": SERIES[k] for k, relation in enumerate(ACTOR_RELATIONS)}
+    figure_legend(figure, names)
     axes.margins(0.15)
+    axes.set_aspect("equal")
     axes.axis("off")
     return figure
 
@@ -177,15 +163,14 @@ def candidate_weights(counts: np.ndarray) -> Figure:
     """The class weightings side by side, mean 1 each, on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     order = np.argsort(-counts)
-    markers = dict(zip(WEIGHTINGS, "_osD", strict=True))
-    for scheme, marker in markers.items():
-        axes.plot(class_weights(counts, scheme)[order], marker=marker, ms=7, label=scheme)
+    for scheme, marker, colour in zip(WEIGHTINGS, "_osD", SERIES, strict=False):
+        axes.plot(class_weights(counts, scheme)[order], color=colour, marker=marker, ms=7, label=scheme)
     axes.set_yscale("log")
     axes.set_xticks(
         range(len(ACTIONS)), [f"{ACTION_LABELS[i]}\n{counts[i]:,}" for i in order], fontsize=8
     )
     axes.set_ylabel("weight (log scale)")
-    axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+    legend(axes)
     clean(axes)
     return figure
 
@@ -193,78 +178,48 @@ def candidate_weights(counts: np.ndarray) -> Figure:
 def f1_against_frequency(evaluations: dict[str, Evaluation], counts: np.ndarray) -> Figure:
     """F1 of each class for several models, over the class's number of training events."""
     figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    order = np.argsort(counts)
     for (name, evaluation), marker in zip(evaluations.items(), "os^Dv", strict=False):
         f1 = evaluation.counts.f1
-        axes.scatter(counts, f1, s=50, marker=marker, color=BY_CLASS, edgecolors="black", lw=0.5)
-        axes.plot(np.sort(counts), f1[np.argsort(counts)], lw=0.8, color="#8A8A8A", zorder=0)
-        top = int(np.argmax(counts))
-        axes.annotate(
-            name, (counts[top], f1[top]), xytext=(8, 0), textcoords="offset points", va="center"
-        )
-    best = np.max([e.counts.f1 for e in evaluations.values()], axis=0)
-    for i, label in enumerate(ACTION_LABELS):
-        axes.annotate(
-            label,
-            (counts[i], best[i]),
-            xytext=(0, 8),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
+        axes.plot(counts[order], f1[order], lw=0.8, color="#8A8A8A", zorder=0)
+        axes.scatter(
+            counts, f1, s=50, marker=marker, color=BY_CLASS, edgecolors="black", lw=0.5, label=name
         )
     axes.set_xscale("log")
-    axes.set_ylim(0, 1)
-    axes.set_xlim(right=2 * counts.max())
+    axes.set_ylim(-0.02, 1)
     axes.set_xlabel("training events of the class (log scale)")
     axes.set_ylabel("F1 on validation")
+    legend(axes)
+    for handle in axes.get_legend().legend_handles:
+        handle.set_facecolor("white")
     clean(axes)
+    all_f1 = np.concatenate([evaluation.counts.f1 for evaluation in evaluations.values()])
+    texts = [*[""] * (len(all_f1) - len(ACTIONS)), *ACTION_LABELS]  # beside the last model's points
+    label_points(axes, np.tile(counts, len(evaluations)), all_f1, texts)
     return figure
 
 
 def real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
     """Class shares, box and replay rates, and transition probabilities of two seasons."""
     figure, panels = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
-    pairs = {
-        "class share": [s.count / s.count.sum() for s in (real, simulated)],
-        "share with a box": [s.box / np.maximum(s.count, 1) for s in (real, simulated)],
-        "share in a replay": [s.replay / np.maximum(s.count, 1) for s in (real, simulated)],
+    measures = {
+        "class share": lambda s: s.count / s.count.sum(),
+        "share with a box": lambda s: s.box / np.maximum(s.count, 1),
+        "share in a replay": lambda s: s.replay / np.maximum(s.count, 1),
+        "transition probability": lambda s: _transition_shares(s).ravel(),
     }
-    for axes, (title, (x, y)) in zip(panels, pairs.items(), strict=False):
-        axes.scatter(x, y, c=BY_CLASS, s=40, edgecolors="black", lw=0.5)
+    for axes, (title, measure) in zip(panels, measures.items(), strict=True):
+        x, y = measure(real), measure(simulated)
+        by_class = {"c": BY_CLASS, "s": 40, "edgecolors": "black", "lw": 0.5}
+        axes.scatter(
+            x, y, **(by_class if len(x) == len(ACTIONS) else {"c": "#0072B2", "s": 12, "alpha": 0.5})
+        )
+        axes.axline((0.5, 0.5), slope=1, color="#8A8A8A", lw=0.8, zorder=0)
         axes.set_title(title, fontsize=9)
-    panels[0].set_xscale("log")
-    panels[0].set_yscale("log")
-    x, y = (_transition_shares(s).ravel() for s in (real, simulated))
-    panels[3].scatter(x, y, s=12, alpha=0.5, color="#0072B2")
-    panels[3].set_title("transition probability", fontsize=9)
-    for axes in panels:
-        low, high = axes.get_xlim()
-        axes.plot([low, high], [low, high], color="#8A8A8A", lw=0.8, zorder=0)
         axes.set_xlabel("real")
         clean(axes)
-    panels[0].set_ylabel("simulated")
-    for label, colour in CLASS_COLOURS.items():
-        panels[0].scatter([], [], color=colour, label=label)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        ncols=8,
-        loc="outside lower center",
-        frameon=False,
-        fontsize=8,
-    )
-    return figure
-
-
-def gaps_real_against_simulated(real: Statistics, simulated: Statistics) -> Figure:
-    """Time to the next event, by who acts next: real (full) and simulated (dashed)."""
-    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for relation, (name, colour) in enumerate(zip(ACTOR_RELATIONS, BY_CLASS, strict=False)):
-        axes.plot(*_gap_shares(real, relation), color=colour, label=name)
-        axes.plot(*_gap_shares(simulated, relation), color=colour, ls="--", label=f"{name}, simulated")
-    axes.set_xscale("log")
-    axes.set_xlabel("seconds to the next event")
-    axes.set_ylabel("share of events (%)")
-    axes.legend(frameon=False)
-    clean(axes)
+    panels[0].set(xscale="log", yscale="log", ylabel="simulated")
+    figure_legend(figure)
     return figure
 
 

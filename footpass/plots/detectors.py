@@ -7,12 +7,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
 from footpass.detectors.inputs import ModelInputs
 from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.plots.style import BY_CLASS, SERIES, clean, figure_legend, legend
 from footpass.plots.views import overlay
 from footpass.schema import ACTION_LABELS, FPS, MODEL_SIZE, N_ROLES, State
 
@@ -27,11 +28,11 @@ def learning_curves(rows: list[dict]) -> Figure:
     left.set_ylabel("training loss")
     left.set_ylim(0, 1.1 * max(row["loss"] for row in rows))
     figures = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy at the event"}
-    for (name, label), colour in zip(figures.items(), BY_CLASS[::2], strict=False):
-        right.plot(epochs, [row[name] for row in rows], "o-", ms=4, label=label, color=colour)
+    for (name, label), colour, mark in zip(figures.items(), SERIES, "osD", strict=False):
+        right.plot(epochs, [row[name] for row in rows], f"{mark}-", ms=4, label=label, color=colour)
     right.set_ylabel("validation clips")
     right.set_ylim(0, 1)
-    right.legend(frameon=False, fontsize=8)
+    legend(right)
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -118,17 +119,13 @@ def logit_traces(
         Event table; a vertical line for each event of the half by who is in the slot.
     """
     slots = list(slots)
-    figure, panels = plt.subplots(
-        len(slots), 1, figsize=(9, 1.3 * len(slots) + 0.8), sharex=True, sharey=True, squeeze=False
-    )
+    size = (9, 1.3 * len(slots) + 0.8)
+    options = {"figsize": size, "sharex": True, "sharey": True, "squeeze": False}
+    figure, panels = plt.subplots(len(slots), 1, layout="constrained", **options)
     at = slice(window.start - half.first_frame, window.stop - half.first_frame)
     seconds = np.arange(window.start, window.stop) / FPS
     for axes, slot in zip(panels[:, 0], slots, strict=True):
-        x = np.exp(logits[:, slot, at].astype(np.float32))  # (9, F)
-        for probability, colour in zip((x / x.sum(axis=0))[1:], BY_CLASS, strict=True):
-            axes.plot(seconds, probability, color=colour, lw=1.2)
-        unseen = half.state[State.VISIBLE, slot, at] == 0
-        axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
+        draw_traces(axes, seconds, logits[:, slot, at], half.state[State.VISIBLE, slot, at] > 0)
         jersey = int(half.jersey_at(slot, window.start))
         mine = truth[
             truth["frame"].between(window.start, window.stop - 1) & (truth["half"] == half.name)
@@ -137,13 +134,20 @@ def logit_traces(
             if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
                 axes.axvline(event.frame / FPS, color=BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)
         axes.set_ylabel(f"team {slot // N_ROLES}, #{jersey}", fontsize=8)
-        axes.set_ylim(0, 1)
-        clean(axes)
     panels[-1, 0].set_xlabel("seconds of the match's video")
-    for label, colour in CLASS_COLOURS.items():
-        panels[0, 0].plot([], [], color=colour, label=label)
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), ncols=8, loc="lower center", frameon=False, fontsize=8
-    )
-    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    figure_legend(figure)
     return figure
+
+
+def draw_traces(axes: plt.Axes, x: np.ndarray, logits: np.ndarray, visible: np.ndarray) -> None:
+    """Probability of each class by time, grey where the player is out of the picture.
+
+    ``x`` and ``visible`` are ``(F,)``, ``logits`` is ``(9, F)``.
+    """
+    for probability, colour in zip(
+        softmax(logits.astype(np.float32), axis=0)[1:], BY_CLASS, strict=True
+    ):
+        axes.plot(x, probability, color=colour, lw=1.3)
+    axes.fill_between(x, 0, 1, where=~visible, color="#DDDDDD", lw=0, step="mid")
+    axes.set_ylim(0, 1)
+    clean(axes)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from footpass.data.halves import HalfMatch
 from footpass.pitch import markings
-from footpass.plots.style import CLASS_COLOURS
+from footpass.plots.detectors import draw_traces
+from footpass.plots.style import BY_CLASS, TEAMS, figure_legend
 from footpass.schema import ACTION_LABELS, FPS, N_ROLES, PITCH, State
 
 _TEAMS = ("#4682FF", "#FF5046")  # as in `views`
@@ -52,21 +53,13 @@ def event_by_two_models(
         max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
     )
     at, seconds = window - half.first_frame, (window - event.frame) / FPS
-    unseen = half.state[State.VISIBLE, slot, at] == 0
     for row, (name, volume) in enumerate(logits.items()):
         axes = figure.add_subplot(grid[row, 1])
-        x = np.exp(volume[:, slot, at].astype(np.float32))  # (9, F)
-        for p, (label, colour) in zip((x / x.sum(axis=0))[1:], CLASS_COLOURS.items(), strict=True):
-            axes.plot(seconds, p, color=colour, lw=1.4, label=label)
-        axes.fill_between(seconds, 0, 1, where=unseen, color="#DDDDDD", lw=0, step="mid")
-        true = CLASS_COLOURS[ACTION_LABELS[event.cls - 1]]
-        axes.axvline(0, color=true, lw=3, alpha=0.5)
-        axes.set(ylim=(0, 1), xlim=(seconds[0], seconds[-1]), ylabel=name)
-        axes.spines[["top", "right"]].set_visible(False)
+        draw_traces(axes, seconds, volume[:, slot, at], half.state[State.VISIBLE, slot, at] > 0)
+        axes.axvline(0, color=BY_CLASS[event.cls - 1], lw=3, alpha=0.5)
+        axes.set(xlim=(seconds[0], seconds[-1]), ylabel=name)
     axes.set_xlabel(f"seconds from the {ACTION_LABELS[event.cls - 1]} at frame {event.frame}")
-    figure.legend(
-        *axes.get_legend_handles_labels(), ncols=8, loc="outside lower center", frameon=False, fontsize=8
-    )
+    figure_legend(figure)
     return figure
 
 
@@ -104,27 +97,25 @@ def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: floa
     for line in markings():
         axes.plot(line[:, 0], line[:, 1], color="#B8C4B8", lw=0.8, zorder=0)
     place = nx.get_node_attributes(graph, "place")
-    for own, colour in ((False, "#777777"), (True, "#000000")):
-        edges = [
-            (a, b, data["weight"])
-            for a, b, data in graph.edges(data=True)
-            if (b == actor) == own and data["weight"] > 0
-        ]
+    heard = [edge for edge in graph.edges(data="weight") if edge[2] > 0]
+    strongest = max((weight for *_, weight in heard), default=1)
+    for own, colour in ((False, "#6B6B6B"), (True, "#000000")):
+        edges = [edge for edge in heard if (edge[1] == actor) == own]
         nx.draw_networkx_edges(
             graph,
             place,
             [edge[:2] for edge in edges],
-            width=[6 * weight for *_, weight in edges],
+            width=[0.4 + 3.5 * weight / strongest for *_, weight in edges],
             edge_color=colour,
-            alpha=0.8 if own else 0.35,
+            alpha=1 if own else 0.5,
             node_size=size,
-            arrowsize=size**0.5 / 2,
+            arrowsize=size**0.5 / 1.6,
             connectionstyle="arc3,rad=0.12",
             ax=axes,
         )
     for visible in (True, False):  # who has no box is hollow
         nodes = [slot for slot, data in graph.nodes(data=True) if data["visible"] == visible]
-        colours = [_TEAMS[graph.nodes[slot]["team"]] for slot in nodes]
+        colours = [TEAMS[graph.nodes[slot]["team"]] for slot in nodes]
         nx.draw_networkx_nodes(
             graph,
             place,

@@ -3,12 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from footpass.metrics import Evaluation
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, LINES, SERIES, bars, clean, heatmap, legend
 from footpass.schema import ACTION_LABELS, ACTIONS
 
 
@@ -18,19 +17,16 @@ def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
     ``scores`` has the columns ``in sample``, ``held out``, ``low`` and ``high`` (its interval).
     """
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(scores)), layout="constrained")
-    y = np.arange(len(scores))[::-1]
-    axes.hlines(y, scores["held out"], scores["in sample"], color="#8A8A8A", lw=1.5, zorder=1)
+    y = np.arange(len(scores))
+    tuned, held_out = scores["in sample"], scores["held out"]
+    axes.hlines(y, held_out, tuned, color="#8A8A8A", lw=1.5, zorder=1)
     axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.2, zorder=0)
-    axes.scatter(
-        scores["in sample"], y, color="white", edgecolors="#D55E00", label="fitted on what it scores"
-    )
-    axes.scatter(
-        scores["held out"], y, color="#0072B2", label="match left out (90 % interval of the gain)"
-    )
+    axes.scatter(tuned, y, color="white", edgecolors="#D55E00", label="fitted on what it scores")
+    axes.scatter(held_out, y, color="#0072B2", label="match left out (90 % interval of the gain)")
     axes.axvline(base, color="black", lw=0.8, ls=":", label="untouched")
-    axes.set_yticks(y, scores.index)
-    axes.set_xlabel("macro F1")
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1))
+    axes.set(xlabel="macro F1", yticks=y, yticklabels=scores.index)
+    axes.invert_yaxis()
+    legend(axes)
     clean(axes)
     return figure
 
@@ -50,7 +46,7 @@ def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
         gain = evaluation.counts.f1 - base.counts.f1
         axes.barh(ACTION_LABELS, gain, color=BY_CLASS)
         axes.axvline(0, color="black", lw=0.8)
-        axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+.4f}", fontsize=9)
+        axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+z.4f}", fontsize=9)
         clean(axes)
     panels[0, 0].invert_yaxis()
     figure.supxlabel("change of F1", fontsize=9)
@@ -61,14 +57,14 @@ def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
     """Training loss by optimizer step: panel name -> model name -> rows of `footpass.training.train`."""
     figure, row = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False, layout="constrained")
     for axes, (title, runs) in zip(row[0], panels.items(), strict=True):
-        for (name, rows), colour in zip(runs.items(), BY_CLASS, strict=False):
+        for (name, rows), colour, marker in zip(runs.items(), SERIES, "osD^", strict=False):
             table = pd.DataFrame(rows)
-            axes.plot(table["step"], table["loss"], marker="o", ms=3, color=colour, label=name)
+            axes.plot(table["step"], table["loss"], marker=marker, ms=3, color=colour, label=name)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("optimizer steps")
         clean(axes)
     row[0, 0].set_ylabel("training loss")
-    row[0, 0].legend(frameon=False, fontsize=8)
+    row[0, 0].legend(frameon=False, fontsize=8)  # losses fall: there is room on the right
     return figure
 
 
@@ -77,41 +73,32 @@ def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | No
 
     ``order`` is that of the classes, the rarest in ``evaluations``' truth first by default.
     """
-    first = next(iter(evaluations.values()))[0]
-    order = np.argsort(first.counts.gt, kind="stable") if order is None else order
-    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
-    width = 0.8 / len(evaluations)
-    for k, ((name, seeds), colour) in enumerate(zip(evaluations.items(), BY_CLASS, strict=False)):
-        f1 = np.array([evaluation.counts.f1 for evaluation in seeds])[:, order]  # (seeds, 8)
-        place = np.arange(len(ACTIONS)) + width * (k - (len(evaluations) - 1) / 2)
+    counts = next(iter(evaluations.values()))[0].counts.gt
+    order = np.argsort(counts, kind="stable") if order is None else order
+    figure, axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
+    classes = [f"{ACTION_LABELS[i]}\n{counts[i]}" for i in order]
+    tables = []
+    for name, seeds in evaluations.items():
         macro = np.mean([evaluation.macro_f1 for evaluation in seeds])
-        axes.bar(place, f1.mean(axis=0), width, color=colour, label=f"{name}: macro {macro:.3f}")
-        if len(seeds) > 1:
-            axes.vlines(place, f1.min(axis=0), f1.max(axis=0), color="black", lw=1)
-    axes.set_xticks(
-        range(len(ACTIONS)), [f"{ACTION_LABELS[i]}\n{first.counts.gt[i]}" for i in order], fontsize=8
-    )
+        column = f"{name}: macro {macro:.3f}"
+        tables += [pd.DataFrame({column: seed.counts.f1[order]}, classes) for seed in seeds]
+    bars(axes, tables, errorbar=("pi", 100), err_kws={"color": "black", "linewidth": 1})
     axes.set_ylabel("F1 (number of events below)")
-    axes.legend(frameon=False, fontsize=8)
-    clean(axes)
     return figure
 
 
 def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     """Recall over all classes, by what the broadcast shows of the actor."""
-    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
     names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
-    width = 0.8 / len(evaluations)
-    for k, ((name, evaluation), colour) in enumerate(zip(evaluations.items(), BY_CLASS, strict=False)):
-        splits = evaluation.splits()
-        recall = [splits[split].micro["recall"] for split in names]
-        place = np.arange(len(names)) + width * (k - (len(evaluations) - 1) / 2)
-        bars = axes.bar(place, recall, width, color=colour, label=name)
-        axes.bar_label(bars, fmt="%.2f", fontsize=7)
-    axes.set_xticks(range(len(names)), names.values())
+    recall = {
+        name: [evaluation.splits()[split].micro["recall"] for split in names]
+        for name, evaluation in evaluations.items()
+    }
+    bars(axes, [pd.DataFrame(recall, list(names.values()))])
+    for series in axes.containers:
+        axes.bar_label(series, fmt="%.2f", fontsize=7)
     axes.set_ylabel("recall")
-    axes.legend(frameon=False, fontsize=8)
-    clean(axes)
     return figure
 
 
@@ -119,52 +106,31 @@ def precision_recall_f1(evaluation: Evaluation) -> Figure:
     """Precision, recall and F1 of each class, with the number of true events."""
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     counts = evaluation.counts
-    for k, (name, colour) in enumerate(
-        zip(("precision", "recall", "f1"), ("#56B4E9", "#E69F00", "#0072B2"), strict=True)
-    ):
-        place = np.arange(len(ACTIONS)) + 0.27 * (k - 1)
-        axes.bar(place, getattr(counts, name), 0.25, label=name.replace("f1", "F1"), color=colour)
-    axes.set_xticks(
-        range(len(ACTIONS)), [f"{c}\nn = {n}" for c, n in zip(ACTION_LABELS, counts.gt, strict=True)]
-    )
+    classes = [f"{label}\nn = {n}" for label, n in zip(ACTION_LABELS, counts.gt, strict=True)]
+    values = {"precision": counts.precision, "recall": counts.recall, "F1": counts.f1}
+    bars(axes, [pd.DataFrame(values, classes)])
     axes.set_ylim(0, 1)
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-    clean(axes)
     return figure
 
 
 def confusion_table(table: pd.DataFrame) -> Figure:
     """A table of `metrics.confusion` in colours: the share of the row; the numbers are events."""
     figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    values = table.to_numpy()
-    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i, j in zip(*np.nonzero(values), strict=True):
-        colour = "white" if share[i, j] > 0.55 else "black"
-        axes.text(j, i, f"{values[i, j]:,}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(values.shape[1]), table.columns, rotation=60, ha="right")
-    axes.set_yticks(range(values.shape[0]), table.index)
-    axes.set_xlabel(table.columns.name)
-    axes.set_ylabel(table.index.name)
+    share = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    heatmap(axes, share, table.map(lambda n: f"{n:,}" if n else ""), cbar=False)
+    axes.tick_params(axis="x", rotation=60)
     return figure
 
 
 def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
     """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
-    y = np.arange(len(scores))[::-1]
-    axes.hlines(y, scores["low"], scores["high"], color="#0072B2", lw=5, alpha=0.25)
-    axes.scatter(scores["macro F1"], y, color="#0072B2", zorder=2)
-    for row, value in zip(y, scores["macro F1"], strict=True):
-        axes.annotate(
-            f"{value:.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
-        )
-    for name, value in ceilings.items():
-        axes.axvline(value, color="#8A8A8A", lw=0.8, ls=":")
-        axes.annotate(name, (value, len(scores) - 0.4), size=8, color="#555555", ha="right", rotation=0)
-    axes.set_yticks(y, scores.index)
-    axes.set(xlabel="macro F1", ylim=(-0.6, len(scores) - 0.1))
-    clean(axes)
+    _intervals(axes, scores["macro F1"], scores, "#0072B2", "{:.3f}")
+    for (name, value), style in zip(ceilings.items(), LINES[1:], strict=False):
+        axes.axvline(value, color="#555555", lw=1, ls=style, label=name)
+    if ceilings:
+        legend(axes)
+    axes.set(xlabel="macro F1", yticks=range(len(scores)), yticklabels=scores.index)
     return figure
 
 
@@ -208,38 +174,33 @@ def importance(shares: pd.Series, most: int = 25) -> Figure:
 def effect_plot(table: pd.DataFrame) -> Figure:
     """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
-    y = np.arange(len(table))[::-1]
     sure = (table["low"] > 0) | (table["high"] < 0)
-    colours = np.where(sure, "#0072B2", "#8A8A8A")
-    axes.hlines(y, table["low"], table["high"], color=colours, lw=5, alpha=0.3)
-    axes.scatter(table["change"], y, color=colours, zorder=2)
-    for row, value in zip(y, table["change"], strict=True):
-        axes.annotate(
-            f"{value:+.3f}", (value, row), (0, 6), textcoords="offset points", ha="center", size=8
-        )
+    _intervals(axes, table["change"], table, np.where(sure, "#0072B2", "#8A8A8A"), "{:+.3f}")
     axes.axvline(0, color="#555555", lw=0.8)
     labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
-    axes.set_yticks(y, labels, fontsize=8)
-    axes.set(xlabel="change of macro F1", ylim=(-0.6, len(table) - 0.2))
-    clean(axes)
+    axes.set(xlabel="change of macro F1", yticks=range(len(table)))
+    axes.set_yticklabels(labels, fontsize=8)
     return figure
+
+
+def _intervals(
+    axes: plt.Axes, values: pd.Series, bounds: pd.DataFrame, colour: str | np.ndarray, form: str
+) -> None:
+    """One row each, the first on top: a dot with its value, and a bar from ``low`` to ``high``."""
+    rows = np.arange(len(values))
+    axes.hlines(rows, bounds["low"], bounds["high"], color=colour, lw=5, alpha=0.3)
+    axes.scatter(values, rows, color=colour, zorder=2)
+    for row, value in enumerate(values):
+        text = form.format(value)
+        axes.annotate(text, (value, row), (0, 6), textcoords="offset points", ha="center", size=8)
+    axes.set_ylim(len(values) - 0.4, -0.8)
+    clean(axes)
 
 
 def f1_table(table: pd.DataFrame) -> Figure:
     """F1 by row and class in colours, the numbers in the cells."""
     size = (1.8 + 0.85 * table.shape[1], 1 + 0.32 * len(table))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
-    sns.heatmap(
-        table,
-        annot=True,
-        fmt=".2f",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        cbar=False,
-        ax=axes,
-        annot_kws={"size": 8},
-    )
+    heatmap(axes, table, table.map("{:.2f}".format), cbar=False)
     axes.set(xlabel="", ylabel="")
-    axes.tick_params(length=0)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, clean
+from footpass.plots.style import BY_CLASS, clean, figure_legend
 from footpass.postprocess.evidence import Evidence
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State
 from footpass.sequence.sources import Recorded
@@ -99,15 +99,7 @@ def events_on_slots(
         clean(axes)
     panels[-1, 0].set_xlim(0, seconds)
     panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
-    for label, colour in CLASS_COLOURS.items():
-        panels[0, 0].scatter([], [], color=colour, label=label)
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(),
-        ncols=8,
-        loc="outside lower center",
-        frameon=False,
-        fontsize=8,
-    )
+    figure_legend(figure)
     return figure
 
 
@@ -130,9 +122,8 @@ def _draw_change(
     same.append((truth["frame"] - row["frame"]).abs() <= window)
     for frame, jersey in truth.loc[np.all(same, axis=0), ["frame", "jersey"]].to_numpy():
         axes.axvline((frame - row["frame"]) / FPS, color="#009E73", lw=1.2, zorder=0)
-        axes.annotate(
-            f"{jersey}", ((frame - row["frame"]) / FPS, 1.08), fontsize=7, color="#009E73", ha="center"
-        )
+        at = ((frame - row["frame"]) / FPS, 1.08)
+        axes.annotate(f" {jersey}", at, fontsize=8, color="#00694C")  # beside its line
     axes.plot([], [], color="#009E73", label="true event (jersey)")
     axes.scatter(0, 0, marker="^", s=50, facecolors="white", edgecolors="#D55E00", label="event before")
     axes.scatter([], [], marker="^", s=18, c="#D55E00", label="after")
@@ -203,15 +194,7 @@ def window_of_play(
         axes.set_yticks(range(0, N_SLOTS, 5))
         clean(axes)
     panels[-1].set_xlabel(f"seconds from frame {start} of {one.name}")
-    for label, colour in CLASS_COLOURS.items():
-        panels[0].scatter([], [], color=colour, label=label)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        ncols=8,
-        loc="outside lower center",
-        frameon=False,
-        fontsize=8,
-    )
+    figure_legend(figure)
     return figure
 
 

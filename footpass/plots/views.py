@@ -6,16 +6,18 @@ predicted ones yellow.
 
 import itertools
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image, ImageDraw, ImageFont
 
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
@@ -29,7 +31,6 @@ RADAR_SIZE = (448, 640)  # height, width
 _ZOOM = 2  # of the broadcast picture
 _SHOWN = 12  # frames before and after its anchor that an event is shown
 _TRAIL = FPS  # frames of the past that the radar shows
-_TEXT: dict[str, Any] = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "lineType": cv2.LINE_AA}
 
 
 def overlay(
@@ -59,9 +60,11 @@ def overlay(
             colour = TEAM_COLOURS[slot // N_ROLES]
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
             number = _jersey(half, slot, frame)
-            cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + 9 * len(number), y1), colour, -1)
-            cv2.putText(canvas, number, (x1 + 3, y1 - 3), fontScale=0.42, color=TRUE, **_TEXT)
-    lines = []
+            width = _glyphs(number, 11).shape[1]
+            cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + width, y1), colour, -1)
+            _write(canvas, number, (x1 + 3, y1 - 3), TRUE, 11)
+    lines: list[tuple[str, tuple]] = []
+    taken: list[Bbox] = []  # by labels
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
             text = _words(event)
@@ -72,12 +75,11 @@ def overlay(
                 grow = 4 if colour == TRUE else 8
                 corners = (low[0] - grow, low[1] - grow), (low[2] + grow, low[3] + grow)
                 cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-                below = low[3] + (18 if colour == TRUE else 36)
-                _label(canvas, text, (low[0] - grow, below), colour, 0.5)
+                _label(canvas, text, (low[0] - grow, low[3] + 24), colour, 14, taken)
             else:
                 lines.append((text + " (no box)", colour))
     for line, (text, colour) in enumerate(lines):
-        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * line), colour, 0.5)
+        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * line), colour, 14, taken)
     return canvas
 
 
@@ -111,19 +113,18 @@ def radar(
         cv2.circle(canvas, at, 9, colour if visible else (40, 84, 52), -1, cv2.LINE_AA)
         cv2.circle(canvas, at, 9, colour, 2, cv2.LINE_AA)
         number = _jersey(half, slot, frame)
-        cv2.putText(
-            canvas, number, (at[0] - 4 * len(number), at[1] + 4), fontScale=0.36, color=TRUE, **_TEXT
-        )
+        _write(canvas, number, (at[0] - _glyphs(number, 10).shape[1] // 2, at[1] + 4), TRUE, 10)
+    taken: list[Bbox] = []  # by labels
     for actor, labels in marked.items():
         if actor is None or not np.isfinite(past[0, actor, -1]):
             continue
         at = _spot(*(past[:, actor, -1] * PITCH))
         for line, (text, colour) in enumerate(labels):
             cv2.circle(canvas, at, 13 + 4 * line, colour, 2, cv2.LINE_AA)
-            _label(canvas, text, (at[0] + 16, at[1] - 6 + 18 * line), colour, 0.45)
+            _label(canvas, text, (at[0] + 16, at[1] - 6), colour, 12, taken)
     second = index / FPS
     text = f"{half.name}  frame {frame}  {int(second) // 60:02}:{second % 60:04.1f}"
-    cv2.putText(canvas, text, (12, RADAR_SIZE[0] - 7), fontScale=0.4, color=(220, 225, 220), **_TEXT)
+    _write(canvas, text, (12, RADAR_SIZE[0] - 7), (220, 225, 220), 11)
     return canvas
 
 
@@ -310,15 +311,51 @@ def _jersey(half: HalfMatch, slot: int, frame: int) -> str:
     return str(number) if number >= 0 else "?"
 
 
-def _label(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: float) -> None:
-    """Text that can be read on any ground."""
-    (width, _), _ = cv2.getTextSize(text, _TEXT["fontFace"], size, 1)
-    at = (
-        int(np.clip(at[0], 2, max(canvas.shape[1] - width - 2, 2))),
-        int(np.clip(at[1], 12, canvas.shape[0] - 4)),
-    )
-    cv2.putText(canvas, text, at, fontScale=size, color=(10, 20, 10), thickness=3, **_TEXT)
-    cv2.putText(canvas, text, at, fontScale=size, color=colour, thickness=1, **_TEXT)
+def _label(
+    canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: int, taken: list[Bbox]
+) -> None:
+    """Text with an outline, which can be read on any ground; lower than ``taken`` places."""
+    height, width = _glyphs(text, size).shape
+    x = int(np.clip(at[0], 3, max(canvas.shape[1] - width - 3, 3)))
+    y = int(np.clip(at[1], height, canvas.shape[0] - 4))
+    while (
+        Bbox.from_bounds(x, y - height, width, height).count_overlaps(taken) and y < canvas.shape[0] - 4
+    ):
+        y += 4
+    taken.append(Bbox.from_bounds(x, y - height, width, height))
+    _write(canvas, text, (x, y), (10, 20, 10), size, stroke=2)
+    _write(canvas, text, (x, y), colour, size)
+
+
+def _write(
+    canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: int, stroke: int = 0
+) -> None:
+    """Text from a baseline's left end on, what fits on the canvas of it.
+
+    OpenCV's own letters are not used: its fifth version draws their outline beside them.
+    """
+    cover = _glyphs(text, size, stroke)
+    top, left = at[1] - _font(size).getmetrics()[0] - stroke, at[0] - stroke
+    cover = cover[max(-top, 0) :, max(-left, 0) :, None]
+    place = canvas[max(top, 0) :, max(left, 0) :][: cover.shape[0], : cover.shape[1]]
+    cover = cover[: place.shape[0], : place.shape[1]]
+    place[:] = (place + cover * (np.array(colour) - place)).round()
+
+
+@lru_cache(4096)
+def _glyphs(text: str, size: int, stroke: int = 0) -> np.ndarray:
+    """How much of each pixel a text covers, 0 to 1; ``stroke`` pixels wider on every side."""
+    font = _font(size)
+    left, _, right, _ = font.getbbox(text, stroke_width=stroke, anchor="ls")
+    picture = Image.new("L", (int(right - left), sum(font.getmetrics()) + 2 * stroke))
+    at = (-left, font.getmetrics()[0] + stroke)
+    ImageDraw.Draw(picture).text(at, text, 255, font, anchor="ls", stroke_width=stroke)
+    return np.asarray(picture, np.float32) / 255
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans:bold"), size)  # comes with matplotlib
 
 
 _PER_METRE = 5.8
