@@ -34,9 +34,7 @@ def class_count_bars(truth: pd.DataFrame) -> Figure:
         "actor has a box": truth[truth["box_visible"]],
     }
     table = pd.DataFrame({label: _count(part) for label, part in parts.items()}, ACTION_LABELS)
-    bars(axes, [table.sort_values("all events", ascending=False)])
-    for series in axes.containers:
-        axes.bar_label(series, fmt="{:,.0f}", fontsize=6, padding=1, rotation=90)
+    bars(axes, [table.sort_values("all events", ascending=False)], "{:,.0f}")
     axes.set_yscale("log")
     axes.set_ylim(top=6 * table.to_numpy().max())  # room for the numbers
     axes.set_ylabel("events (log scale)")
@@ -190,8 +188,6 @@ def f1_against_frequency(evaluations: dict[str, Evaluation], counts: np.ndarray)
     axes.set_xlabel("training events of the class (log scale)")
     axes.set_ylabel("F1 on validation")
     legend(axes)
-    for handle in axes.get_legend().legend_handles:
-        handle.set_facecolor("white")
     clean(axes)
     all_f1 = np.concatenate([evaluation.counts.f1 for evaluation in evaluations.values()])
     texts = [*[""] * (len(all_f1) - len(ACTIONS)), *ACTION_LABELS]  # beside the last model's points

@@ -119,9 +119,15 @@ def logit_traces(
         Event table; a vertical line for each event of the half by who is in the slot.
     """
     slots = list(slots)
-    size = (9, 1.3 * len(slots) + 0.8)
-    options = {"figsize": size, "sharex": True, "sharey": True, "squeeze": False}
-    figure, panels = plt.subplots(len(slots), 1, layout="constrained", **options)
+    figure, panels = plt.subplots(
+        len(slots),
+        1,
+        figsize=(9, 1.3 * len(slots) + 0.8),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
     at = slice(window.start - half.first_frame, window.stop - half.first_frame)
     seconds = np.arange(window.start, window.stop) / FPS
     for axes, slot in zip(panels[:, 0], slots, strict=True):

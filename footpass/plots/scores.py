@@ -95,9 +95,7 @@ def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
         name: [evaluation.splits()[split].micro["recall"] for split in names]
         for name, evaluation in evaluations.items()
     }
-    bars(axes, [pd.DataFrame(recall, list(names.values()))])
-    for series in axes.containers:
-        axes.bar_label(series, fmt="%.2f", fontsize=7)
+    bars(axes, [pd.DataFrame(recall, list(names.values()))], "{:.2f}")
     axes.set_ylabel("recall")
     return figure
 

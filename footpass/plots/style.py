@@ -1,12 +1,14 @@
 """What all figures share: colours, legends, bars, heat maps, and labels that do not overlap."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_rgb
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
@@ -17,7 +19,7 @@ from footpass.schema import ACTION_LABELS
 CLASS_COLOURS = dict(
     zip(
         ACTION_LABELS,
-        ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000", "#8A8A8A"),
+        ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000", "#5A5A5A"),
         strict=True,
     )
 )
@@ -64,14 +66,19 @@ def figure_legend(figure: Figure, colours: dict[str, str] = CLASS_COLOURS) -> No
     figure.legend(handles=handles, ncols=8, loc="outside lower center", frameon=False, fontsize=8)
 
 
-def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], **options: object) -> None:
-    """Groups of bars: one a row of the tables, in it one bar a column, the mean over the tables."""
+def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], labels: str = "", **options: object) -> None:
+    """Groups of bars: one a row of the tables, in it one bar a column, the mean over the tables.
+
+    ``labels`` is the format of the numbers above them; none by default.
+    """
     parts = [table.melt(ignore_index=False, var_name="series", value_name="value") for table in tables]
     long = pd.concat(parts).rename_axis("group").reset_index()
     colours = SERIES[: long["series"].nunique()]
     sns.barplot(
         long, x="group", y="value", hue="series", palette=colours, saturation=1, ax=axes, **options
     )
+    for series in axes.containers if labels else ():
+        axes.bar_label(cast(BarContainer, series), fmt=labels, fontsize=6, padding=1, rotation=90)
     axes.set(xlabel="", ylabel="")
     legend(axes)
     clean(axes)
@@ -107,12 +114,14 @@ _PLACES = [
 ]
 
 
-def label_points(axes: plt.Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+def label_points(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[str]) -> None:
     """Write a text beside each point, if it can be where no other point and no other text is.
 
     Called last: the axes must have their limits.
     """
-    axes.figure.draw_without_rendering()  # a constrained layout moves the axes
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # a constrained layout moves the axes
     points = axes.transData.transform(np.column_stack([x, y]))  # pixels
     taken: list[Bbox] = []
     for k, text in enumerate(texts):
