@@ -7,8 +7,9 @@ type must not get as far as the hundredth training step.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from math import isfinite
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -70,18 +71,29 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise DataError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(names)}")
+    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if missing := sorted(required - set(values)):
+        raise DataError(f"{cls.__name__} needs {', '.join(missing)}")
     config = cls(**{name: _parsed(value, hints[name]) for name, value in values.items()})
     check_types(config)
     return config
 
 
 def _parsed(value: Any, hint: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType) and value is not None:  # of X | None, X
-        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    """A plain value as its field has it: tables as dataclasses, lists as tuples."""
+    if get_origin(hint) in (Union, UnionType) and value is not None:
+        hints = [arg for arg in get_args(hint) if arg is not type(None)]
+        if len(hints) > 1 and isinstance(value, Mapping):  # one of several configs, which it names
+            kinds = {arg.__name__.removesuffix("Config"): arg for arg in hints}
+            kind = value.get("kind")
+            if kind not in kinds:
+                raise DataError(f"kind = {kind!r}: one of {', '.join(kinds)}")
+            return build(kinds[kind], {name: v for name, v in value.items() if name != "kind"})
+        hint = hints[0]
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value)
-    if get_origin(hint) is tuple and isinstance(value, list):  # JSON has no tuples
-        return tuple(value)
+    if get_origin(hint) is tuple and isinstance(value, list):  # JSON and TOML have no tuples
+        return tuple(_parsed(item, get_args(hint)[0]) for item in value)
     return value
 
 
@@ -94,8 +106,13 @@ PROFILES = ("smoke", "demo", "study", "paper")
 
 
 def resolve_profile(profile: str | None = None) -> str:
-    """The profile asked for, else ``$FOOTPASS_PROFILE``, else ``demo``."""
-    name = profile or os.environ.get("FOOTPASS_PROFILE") or "demo"
-    if name not in PROFILES:
-        raise DataError(f"profile {name!r} is none of {', '.join(PROFILES)}")
+    """The profile asked for, a name or a TOML file, else ``$FOOTPASS_PROFILE``, else ``demo``."""
+    name = str(profile or os.environ.get("FOOTPASS_PROFILE") or "demo")
+    if name not in PROFILES and not (name.endswith(".toml") and Path(name).is_file()):
+        raise DataError(f"profile {name!r} is none of {', '.join(PROFILES)}, and no TOML file")
     return name
+
+
+def profile_name(profile: str | None = None) -> str:
+    """What a profile is called; that of a file like the file, without its ending."""
+    return Path(resolve_profile(profile)).stem

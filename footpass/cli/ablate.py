@@ -21,16 +21,16 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _ablate(args: argparse.Namespace) -> None:
-    from footpass.configs import resolve_profile
     from footpass.experiments.grid import evaluations, open_grid, run_grid, scores
+    from footpass.experiments.profile import load_profile
     from footpass.experiments.season import find_season
     from footpass.experiments.stages import Study
     from footpass.files import PROJECT
     from footpass.training.distributed import join_processes
 
-    profile = resolve_profile(args.profile)
+    profile = load_profile(args.profile)
     season = find_season(profile, args.data)
-    folder = PROJECT / "runs" / (args.name or profile) / "stages"
+    folder = PROJECT / "runs" / (args.name or profile.name) / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
     grid = open_grid(args.grid, profile)
     results = evaluations(run_grid(study, grid), study.truth["val"])

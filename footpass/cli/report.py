@@ -32,13 +32,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from footpass.configs import resolve_profile
+    from footpass.configs import profile_name, resolve_profile
     from footpass.files import PROJECT
     from footpass.report.notebooks import run_notebooks
     from footpass.report.page import build_page
 
     profile = resolve_profile(args.profile)
-    folder = PROJECT / "runs" / (args.name or profile)
+    folder = PROJECT / "runs" / (args.name or profile_name(profile))
     failures = run_notebooks(folder, profile, args.notebooks)
     print(f"report: {build_page(folder, failures)}")
     if failures:

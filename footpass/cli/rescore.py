@@ -13,9 +13,9 @@ _RESCORE_NEEDS = {
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from footpass.configs import resolve_profile
     from footpass.ensemble import rescore
     from footpass.events import read_ground_truth, read_predictions, write_events
+    from footpass.experiments.profile import load_profile
     from footpass.experiments.release import read_train_truth
     from footpass.metrics import evaluate
 
@@ -37,7 +37,7 @@ def _rescore(args: argparse.Namespace) -> None:
         print(f"{args.out}: {len(events)} events")
         return
     truth, train = read_ground_truth(args.ground_truth), read_train_truth()
-    config = rescore.RESCORE_CONFIGS[resolve_profile(args.profile)]
+    config = load_profile(args.profile).rescore
     if action == "fit":
         rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")

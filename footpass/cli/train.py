@@ -83,16 +83,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _train_detector(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from footpass.configs import resolve_profile
     from footpass.data.cache import open_footage
-    from footpass.detectors.recipes import GNN_RECIPES, TAAD_RECIPES
     from footpass.detectors.train import train_gnn, train_taad
+    from footpass.experiments.profile import load_profile
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
 
     device = join_processes()
     graph = args.model == "gnn"
-    recipe = (GNN_RECIPES if graph else TAAD_RECIPES)[resolve_profile(args.profile)]
+    recipe = getattr(load_profile(args.profile), args.model)
     recipe = replace(recipe, train=replace(recipe.train, **_changes(args)))
     if args.checkpoint_backbone:
         recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
@@ -109,18 +108,17 @@ def _train_detector(args: argparse.Namespace) -> None:
 def _train_dst(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from footpass.configs import resolve_profile
     from footpass.data.halves import events_of
     from footpass.events import class_counts, concat
+    from footpass.experiments.profile import load_profile
     from footpass.models.transformer import FUSIONS
     from footpass.sequence.decode import open_recorded
-    from footpass.sequence.recipes import DST_RECIPES
     from footpass.sequence.train import sequence_figures, train_dst
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
 
     device = join_processes()
-    recipe = DST_RECIPES[resolve_profile(args.profile)]
+    recipe = load_profile(args.profile).dst
     fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
     if fusion is None:
         raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
@@ -154,17 +152,16 @@ def _train_dst(args: argparse.Namespace) -> None:
 def _train_play_by_play(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from footpass.configs import resolve_profile
     from footpass.events import predictions_path, write_events
-    from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+    from footpass.experiments.play_by_play import leave_one_match_out
+    from footpass.experiments.profile import load_profile
     from footpass.experiments.release import load_release
     from footpass.metrics import evaluate
     from footpass.training.distributed import join_processes, rank_and_world
 
-    profile = resolve_profile(args.profile)
-    if profile not in PLAY_BY_PLAY_RECIPES:
-        raise DataError(f"profile {profile}: choose one of {', '.join(PLAY_BY_PLAY_RECIPES)}")
-    recipe = PLAY_BY_PLAY_RECIPES[profile]
+    recipe = load_profile(args.profile).play_by_play
+    if recipe is None:
+        raise DataError(f"--profile {args.profile}: it has no play_by_play")
     recipe = replace(
         recipe,
         train=replace(recipe.train, **_changes(args)),

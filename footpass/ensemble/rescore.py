@@ -83,15 +83,6 @@ class RescoreConfig:
     snippets: CopyPasteConfig = field(default_factory=CopyPasteConfig)
 
 
-RESCORE_CONFIGS = {
-    "smoke": RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(3000, trees=10, lr=0.3)),
-    "demo": RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, trees=60)),
-    "study": RescoreConfig(),
-}
-
-RESCORE_CONFIGS["paper"] = RESCORE_CONFIGS["study"]
-
-
 @dataclass(frozen=True)
 class Rescorer:
     """A fitted pipeline: everything that `apply` needs, as plain values.
@@ -152,7 +143,7 @@ def fit(
     train_truth
         Ground truth of other matches, for which there are no predictions.
     """
-    config = config or RESCORE_CONFIGS["study"]
+    config = config or RescoreConfig()
     for number, table in enumerate(tables, 1):
         _meets(table, truth, f"prediction file {number}", "the ground truth")
     shared = set(halves_of(truth)) & set(halves_of(train_truth))
@@ -264,7 +255,7 @@ def rescore_lomo(
     (pd.DataFrame, dict)
         Prediction table, and the pipeline of every match.
     """
-    config = config or RESCORE_CONFIGS["study"]
+    config = config or RescoreConfig()
 
     def fit_cached(inputs: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> Rescorer:
         tables = list(inputs.values())

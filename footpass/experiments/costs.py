@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from footpass.data.logits import frames_per_second, logits_path
 from footpass.detectors.clips import ClipDataset
-from footpass.detectors.recipes import TAAD_RECIPES
 from footpass.detectors.train import ClipLoss
 from footpass.experiments.grid import Outcome
 from footpass.experiments.stages import Stage, Study
@@ -121,7 +120,7 @@ def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:
 
     The same clips and the same weights to begin with, plain gradient descent.
     """
-    recipe = TAAD_RECIPES[study.profile]
+    recipe = study.profile.taad
     dataset = ClipDataset(list(study.footage["train"].values()), recipe.clips, recipe.augmentation)
     loader = DataLoader(dataset, recipe.train.batch)
     batches = list(islice(loader, steps))

@@ -22,6 +22,7 @@ from footpass.data.logits import logits_path
 from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
+from footpass.experiments.profile import Profile
 from footpass.experiments.stages import Busy, Stage, Study
 from footpass.files import PROJECT, DataError, sources
 from footpass.metrics import SUBSETS, Evaluation, compare, evaluate
@@ -79,9 +80,6 @@ class Grid:
                     yield row, seed
 
 
-_RESCORING = rescore.RESCORE_CONFIGS["demo"]  # of a row with learned re-scoring, in every profile
-
-
 class Outcome(NamedTuple):
     """A finished row: its events on val, and the stages that made them."""
 
@@ -111,10 +109,10 @@ def read_grid(path: str | Path) -> Grid:
     return grid
 
 
-def open_grid(path: str | Path | None, profile: str) -> Grid:
-    """The grid of a file, by default the project's; in the short profiles with its first seed alone."""
+def open_grid(path: str | Path | None, profile: Profile) -> Grid:
+    """The grid of a file, by default the project's, with as many of its seeds as the profile says."""
     grid = read_grid(path or GRID)
-    return grid if profile in ("study", "paper") else replace(grid, seeds=grid.seeds[:1])
+    return replace(grid, seeds=grid.seeds[: profile.ablations.seeds])
 
 
 def run_grid(study: Study, grid: Grid) -> dict[str, list[Outcome]]:
@@ -155,7 +153,7 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     stages = dict(_stages(study, row, seed))
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     if row.rescore:
-        made_of += [_RESCORING, *sources("ensemble", "simulate/copy_paste.py")]
+        made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
     if row.postprocess or row.ensemble:
         made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
     recipe = replace(row, name="", against=None)  # another name is no other row
@@ -183,7 +181,8 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     truth = study.truth["val"]
     if row.rescore:
         tables = {"events": events, "detector": study.predict(detector, "val")}
-        return rescore.rescore_lomo(tables, truth, study.truth["train"], _RESCORING, seed)[0]
+        config = study.profile.ablations.rescore
+        return rescore.rescore_lomo(tables, truth, study.truth["train"], config, seed)[0]
     if not (row.postprocess or row.ensemble):
         return events
     inputs: dict[str, Any] = {"events": events}

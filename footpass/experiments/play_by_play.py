@@ -7,9 +7,7 @@ write the events from the detections, and is applied to the real detections of a
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,61 +16,16 @@ import torch
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.detectors.spotting import NMS_WINDOW
 from footpass.events import class_counts, halves_of, match_of
-from footpass.models.dst import DSTConfig
 from footpass.postprocess.evidence import as_evidence
 from footpass.postprocess.steps import Refine, refine
 from footpass.sequence.decode import load_dst, predict_events
 from footpass.sequence.recipes import AnyDST, DSTRecipe
 from footpass.sequence.sources import Detected, detected
 from footpass.sequence.train import train_dst
-from footpass.sequence.windows import WindowConfig
 from footpass.simulate.copy_paste import Snippets, cut_snippets, paste
 from footpass.training.checkpoints import LAST
-from footpass.training.config import TrainConfig
-
-
-def _from_detections(sizes: DSTConfig, per_half: int, train: TrainConfig, **more: Any) -> DSTRecipe:
-    windows = WindowConfig(sizes.window_length, per_half, augment="players", sparse=True)
-    return DSTRecipe(sizes, windows, train, **more)
-
-
-_SMALL = DSTConfig(
-    window_length=375,
-    width=128,
-    heads=4,
-    encoder_layers=2,
-    decoder_layers=2,
-    feedforward=512,
-    dropout=0.0,
-)
 
 BEAMS = 3  # of decoding, where every event counts
-
-PLAY_BY_PLAY_RECIPES: dict[str, DSTRecipe] = {
-    "smoke": _from_detections(
-        replace(_SMALL, window_length=100, width=32, feedforward=64),
-        4,
-        TrainConfig(epochs=1, batch=8, lr={"": 1e-3}),
-    ),
-    "demo": _from_detections(
-        _SMALL, 100, TrainConfig(epochs=12, batch=32, lr={"": 1e-3}, warmup=50, max_grad_norm=1.0)
-    ),
-    "study": _from_detections(
-        _SMALL,
-        190,
-        TrainConfig(
-            epochs=10,
-            batch=32,
-            accumulate=2,
-            lr={"": 1e-3},
-            warmup=150,
-            milestones=(6, 8),
-            decay=0.3,
-            max_grad_norm=1.0,
-        ),
-        weighting="sqrt",
-    ),
-}
 
 
 def pasted(truth: pd.DataFrame, snippets: Snippets, seed: Sequence[int]) -> dict[str, Detected]:

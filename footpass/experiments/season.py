@@ -9,40 +9,12 @@ from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import data_dir, tactical_path
 from footpass.events import load_json
+from footpass.experiments.profile import Profile, SeasonSize
 from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
 from footpass.schema import FPS
 from footpass.simulate.season import write_season
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SeasonSize:
-    """Matches to train and to validate on, and the minutes of each, half of them in each half.
-
-    Attributes
-    ----------
-    held_out
-        The last so many train matches are kept from the detectors: what these say of matches that they
-        have learned from is too good to be learned from once more. 0: all matches serve both.
-    highlights
-        First halves that only the rare events of are shown (`simulate.season.write_season`), for the
-        detectors to learn from; of synthetic seasons.
-    """
-
-    train: int
-    val: int
-    minutes: float
-    seed: int = 0
-    held_out: int = 0
-    highlights: int = 0
-
-
-SEASON_SIZES = {
-    "smoke": SeasonSize(train=1, val=2, minutes=0.4),
-    "demo": SeasonSize(train=2, val=2, minutes=2.0),
-    "study": SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=20),
-}
 
 
 @dataclass(frozen=True)
@@ -95,29 +67,27 @@ def _beginning(half: HalfMatch, frames: int) -> HalfMatch:
     return half.window(half.first_frame, min(half.first_frame + frames, half.end_frame))
 
 
-def find_season(profile: str, data: str | Path | None = None) -> Season:
-    """The data in ``data``, else where `footpass.files.data_dir` finds them, else a synthetic season.
+def find_season(profile: Profile, data: str | Path | None = None) -> Season:
+    """The data in ``data``, else where `data.paths.data_dir` finds them, else a synthetic season.
 
-    Whatever the data are, a profile uses no more of them than its `SEASON_SIZES`; ``paper`` uses all.
-    With ``smoke``, as in tests, only named data are used: finding some must not make it slow.
+    Whatever the data are, no more of them is used than the profile's ``season`` says.
     """
-    size = SEASON_SIZES.get(profile)
-    found = Path(data) if data else None if profile == "smoke" else data_dir()
+    found = Path(data) if data else data_dir() if profile.find_data else None
     if found:
-        return Season(found, simulated=False, size=size)
-    return Season(default_season(profile), simulated=True, size=size)
+        return Season(found, simulated=False, size=profile.season)
+    return Season(default_season(profile), simulated=True, size=profile.season)
 
 
 def _highlights_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-highlights")
 
 
-def default_season(profile: str, runs: str | Path = PROJECT / "runs") -> Path:
+def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Path:
     """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once."""
-    if profile not in SEASON_SIZES:
-        raise DataError(f"profile {profile} needs real data: set FOOTPASS_DATA to their folder")
-    size = SEASON_SIZES[profile]
-    folder = Path(runs, f"season-{profile}")
+    size = profile.season
+    if size is None:
+        raise DataError(f"profile {profile.name} needs real data: set FOOTPASS_DATA to their folder")
+    folder = Path(runs, f"season-{profile.name}")
     made = folder / "season.json"  # written last
 
     def finished() -> bool:

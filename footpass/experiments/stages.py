@@ -6,7 +6,7 @@ and what was broken off goes on where it stopped.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -24,7 +24,7 @@ from footpass.data.halves import events_of
 from footpass.data.logits import logits_path, read_logits
 from footpass.detectors.clips import ClipDataset, learnable_events
 from footpass.detectors.predict import load_detector, predict
-from footpass.detectors.recipes import GNN_RECIPES, TAAD_RECIPES, GNNRecipe
+from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -45,6 +45,7 @@ from footpass.events import (
     write_events,
 )
 from footpass.experiments.pretraining import pretrain_dst
+from footpass.experiments.profile import Profile
 from footpass.experiments.season import Season
 from footpass.files import DataError, fingerprint, locked, make_folder
 from footpass.metrics import evaluate
@@ -52,7 +53,7 @@ from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
 from footpass.schema import FPS
 from footpass.sequence.decode import load_dst, predict_events
-from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
+from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
 from footpass.sequence.train import sequence_loss, train_dst
 from footpass.sequence.windows import WindowDataset, collate
@@ -62,7 +63,9 @@ from footpass.training.loop import Loss
 
 log = logging.getLogger(__name__)
 _ALONE = 5  # times the epochs, of a DST without a pre-training
-_RECIPES: dict[str, Mapping[str, Any]] = {"taad": TAAD_RECIPES, "gnn": GNN_RECIPES}
+
+
+_DETECTORS = ("taad", "gnn")
 
 
 class Busy(DataError):
@@ -87,7 +90,7 @@ class Stage:
     @property
     def checkpoint(self) -> Path:
         """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
-        return checkpoint_path(self.dir) if self.name in _RECIPES else self.dir / LAST
+        return checkpoint_path(self.dir) if self.name in _DETECTORS else self.dir / LAST
 
     @property
     def without_box(self) -> bool:
@@ -132,7 +135,7 @@ class Study:
     """
 
     folder: Path
-    profile: str
+    profile: Profile
     season: Season
     device: torch.device | str = "cpu"
     kinetics: str | Path | None = None
@@ -191,7 +194,7 @@ class Study:
     @_once
     def taad(self, seed: int = 0) -> Stage:
         """TAAD, trained on the season's pixels."""
-        recipe = TAAD_RECIPES[self.profile]
+        recipe = self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, kinetics = self._chosen_on, self.kinetics
         start = Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics  # or its address
@@ -202,7 +205,7 @@ class Study:
     @_once
     def gnn(self, seed: int = 0) -> Stage:
         """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
-        recipe = GNN_RECIPES[self.profile]
+        recipe = self.profile.gnn
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, start = self._chosen_on, self.taad(seed)
         with self.stage("gnn", recipe, start.dir.name, *val) as run:
@@ -241,7 +244,7 @@ class Study:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = self._dst_recipe(fusion)
         if recipe.pretraining is None or not isinstance(recipe.model, PlayerDSTConfig):
-            raise DataError(f"profile {self.profile}: its DST has no pre-training")
+            raise DataError(f"profile {self.profile.name}: its DST has no pre-training")
         sizes = replace(recipe.model, forget=PlayerDSTConfig().forget)  # made-up detectors are not
         recipe = replace(recipe, model=sizes, train=recipe.pretraining.train)
         with self.stage("pretraining", recipe) as run:
@@ -249,7 +252,7 @@ class Study:
         return Stage("pretraining", run, rows)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
-        recipe = DST_RECIPES[self.profile]
+        recipe = self.profile.dst
         return replace(recipe, model=replace(recipe.model, fusion=fusion))
 
     def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
@@ -279,7 +282,7 @@ class Study:
                 stage.dir,
                 split,
                 self.device,
-                _RECIPES[stage.name][self.profile].train.precision,
+                getattr(self.profile, stage.name).train.precision,
                 adjustment=adjustment,
             )
 
@@ -339,11 +342,11 @@ class Study:
         if stage.name == "dst":
             model, windows = load_dst(stage.checkpoint)
             data = WindowDataset(self.recorded("val", model.config.fusion), windows)
-            train = DST_RECIPES[self.profile].train
+            train = self.profile.dst.train
             batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
             return model.to(self.device), sequence_loss, batch, train.precision
         detector, config = load_detector(stage.checkpoint)
-        recipe = _RECIPES[stage.name][self.profile]
+        recipe = getattr(self.profile, stage.name)
         halves = list(self.footage["val"].values())
         events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
         clips = ClipDataset(halves, config, recipe.augmentation, events=events)

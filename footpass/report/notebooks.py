@@ -19,7 +19,7 @@ from pygments.formatters import HtmlFormatter
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
-from footpass.configs import resolve_profile
+from footpass.configs import PROFILES, profile_name, resolve_profile
 from footpass.data.paths import data_dir, release_dir
 from footpass.files import (
     PROJECT,
@@ -103,6 +103,8 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
         (run_dir / name).unlink(missing_ok=True)
     # Relative to the notebook, so that what is published names no folder of this machine.
     results = os.path.relpath(run_dir, path.parent)
+    if profile not in PROFILES:
+        profile = os.path.relpath(profile, path.parent)
     try:
         papermill.execute_notebook(
             path,
@@ -158,7 +160,8 @@ def _inputs(path: Path, profile: str) -> str:
     ]
     named = {name: os.environ.get(name) for name in ("FOOTPASS_RELEASE", "FOOTPASS_DATA")}
     beside = sorted(path.parent.glob("*.toml"))  # a grid lies beside its notebook
-    return fingerprint(path, *sources(), *beside, data, named, profile)
+    own = [] if profile in PROFILES else [Path(profile)]
+    return fingerprint(path, *sources(), *beside, *own, data, named, profile_name(profile))
 
 
 def _finished(run_dir: Path, inputs: str) -> bool:

@@ -20,7 +20,7 @@ import pandas as pd
 from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
-from footpass.configs import resolve_profile
+from footpass.configs import profile_name
 from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
 
@@ -133,13 +133,13 @@ def start_run(
     name
         The notebook's name, without its ending.
     profile
-        None: ``$FOOTPASS_PROFILE``, else ``demo``.
+        A name or a TOML file; None: ``$FOOTPASS_PROFILE``, else ``demo``.
     run_dir
         Folder of the results; None: ``runs/<profile>/<name>`` in the project.
     config
         A dataclass or mapping, recorded with whatever else is given.
     """
-    profile = resolve_profile(profile)
+    profile = profile_name(profile)
     if type(seed) is not int or seed < 0:
         raise DataError(f"seed {seed!r} is not a whole number from 0")
     folder = Path(run_dir) if run_dir else PROJECT / "runs" / profile / name

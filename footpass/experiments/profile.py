@@ -1,0 +1,126 @@
+"""Profiles: every setting of every notebook, a TOML file each; the project's lie in ``profiles/``."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from footpass.configs import PROFILES, build, resolve_profile
+from footpass.detectors.recipes import GNNRecipe, TAADRecipe
+from footpass.ensemble.rescore import RescoreConfig
+from footpass.files import DataError
+from footpass.sequence.recipes import DSTRecipe
+
+FOLDER = Path(__file__).with_name("profiles")
+
+
+@dataclass(frozen=True)
+class SeasonSize:
+    """Matches to train and to validate on, and the minutes of each, half of them in each half.
+
+    Attributes
+    ----------
+    held_out
+        The last so many train matches are kept from the detectors: what these say of matches that they
+        have learned from is too good to be learned from once more. 0: all matches serve both.
+    highlights
+        First halves that only the rare events of are shown (`simulate.season.write_season`), for the
+        detectors to learn from; of synthetic seasons.
+    """
+
+    train: int
+    val: int
+    minutes: float
+    seed: int = 0
+    held_out: int = 0
+    highlights: int = 0
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """Notebook 08: settings of its re-scoring, and how many of the grid's seeds are used (None: all)."""
+
+    rescore: RescoreConfig
+    seeds: int | None = None
+
+
+@dataclass(frozen=True)
+class NotebookSettings:
+    """What else the notebooks ask a profile.
+
+    Attributes
+    ----------
+    survey_matches, survey_minutes, filmed_minutes
+        00: matches that are simulated, their length, and the length of the one with a video.
+    release_matches
+        01: simulated train matches, where the public release is not at hand.
+    dst_seeds, weighting_seeds
+        04 and 05: models of each kind.
+    postprocessing
+        06: the two main variants, those that show each part too, or all.
+    workers
+        Processes that simulate; None: one a core.
+    """
+
+    survey_matches: int
+    survey_minutes: int
+    filmed_minutes: float
+    release_matches: int
+    dst_seeds: int
+    weighting_seeds: int
+    postprocessing: Literal["main", "parts", "all"]
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of all that is computed.
+
+    Attributes
+    ----------
+    season
+        How much of the data is used, or simulated where there are none; None: all of the real data.
+    play_by_play
+        The DST of ``train play-by-play``; None: there is none in this profile.
+    find_data
+        Whether real data are looked for where none are named.
+    """
+
+    name: str
+    taad: TAADRecipe
+    gnn: GNNRecipe
+    dst: DSTRecipe
+    rescore: RescoreConfig
+    ablations: Ablations
+    notebooks: NotebookSettings
+    season: SeasonSize | None = None
+    play_by_play: DSTRecipe | None = None
+    find_data: bool = True
+
+
+def load_profile(profile: str | None = None) -> Profile:
+    """The profile of a name or a TOML file, as `configs.resolve_profile` finds it.
+
+    A file may say ``base = "demo"`` and only what differs from that profile.
+    """
+    name = resolve_profile(profile)
+    path = FOLDER / f"{name}.toml" if name in PROFILES else Path(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "base" in values:
+            base = FOLDER / f"{values.pop('base')}.toml"
+            values = _merged(tomllib.loads(base.read_text(encoding="utf-8")), values)
+        return build(Profile, {"name": path.stem, **values})
+    except (OSError, ValueError) as error:  # DataError is a ValueError
+        raise DataError(f"{path}: no readable profile: {error}") from error
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged, all other values replaced."""
+    tables = {
+        name: _merged(base[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return {**base, **changes, **tables}
