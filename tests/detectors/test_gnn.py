@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from footpass.__main__ import main
+from footpass.configs import PROFILES
 from footpass.data.cache import open_footage
 from footpass.data.logits import logits_path
 from footpass.data.paths import tactical_path, video_path
@@ -21,10 +22,11 @@ from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import ClipConfig, ClipDataset, learnable_events, shown_match
 from footpass.detectors.inputs import game_state, model_inputs
 from footpass.detectors.predict import half_logits, load_detector
-from footpass.detectors.recipes import GNN_RECIPES, TAAD_RECIPES, GNNRecipe
+from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.spotting import events_from_store
 from footpass.detectors.train import ClipLoss, clip_figures, train_gnn, train_taad
 from footpass.events import match_of, predictions_path, read_predictions
+from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.taad import TAAD
@@ -34,7 +36,7 @@ from footpass.training.config import TrainConfig
 from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
-SMOKE = GNN_RECIPES["smoke"]
+SMOKE = load_profile("smoke").gnn
 EVENTS = {
     "train": {
         H1: {(40, 0): 1, (80, 2): 2, (120, 14): 3, (150, 25): 5},  # slot 25 never has a box
@@ -57,7 +59,7 @@ def data(tmp_path_factory):
 def taad(data, tmp_path_factory):
     """A trained TAAD."""
     out = tmp_path_factory.mktemp("taad")
-    recipe = TAAD_RECIPES["smoke"]
+    recipe = load_profile("smoke").taad
     recipe = replace(recipe, train=replace(recipe.train, epochs=1))
     train_taad(recipe, open_footage(data, "train"), open_footage(data, "val"), out)
     return checkpoint_path(out)
@@ -287,17 +289,12 @@ def test_a_run_with_another_start_or_schedule_is_not_continued(data, taad, tmp_p
 
 
 def test_recipes_of_all_profiles_can_be_made_and_start_from_the_taads():
-    assert list(GNN_RECIPES) == list(TAAD_RECIPES)
-    for name, recipe in GNN_RECIPES.items():
+    for profile in map(load_profile, PROFILES):
+        taad, recipe = profile.taad, profile.gnn
         assert isinstance(recipe, GNNRecipe) and recipe.clips.others == N_SLOTS - 1
-        TAADGNN(recipe.model).features.load_state_dict(
-            TAAD(TAAD_RECIPES[name].model).features.state_dict()
-        )
-        assert (recipe.clips.frames, recipe.clips.size) == (
-            TAAD_RECIPES[name].clips.frames,
-            TAAD_RECIPES[name].clips.size,
-        )
-    paper = GNN_RECIPES["paper"]
+        TAADGNN(recipe.model).features.load_state_dict(TAAD(taad.model).features.state_dict())
+        assert (recipe.clips.frames, recipe.clips.size) == (taad.clips.frames, taad.clips.size)
+    paper = load_profile("paper").gnn
     assert paper.gammas == ((0, 1.0), (2, 1.25)) and paper.clips.per_class == 600
 
 

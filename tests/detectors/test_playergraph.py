@@ -9,7 +9,7 @@ from footpass.data.cache import open_footage
 from footpass.data.halves import events_of
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.player_graph import player_graph
-from footpass.detectors.recipes import GNN_RECIPES
+from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.gnn import TAADGNN
 from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to, slot_of
@@ -30,7 +30,7 @@ def footage(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return TAADGNN(GNN_RECIPES["smoke"].model)
+    return TAADGNN(load_profile("smoke").gnn.model)
 
 
 def test_the_graph_is_that_of_the_slow_loop(footage, model):

@@ -10,12 +10,13 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from footpass.__main__ import main
+from footpass.configs import PROFILES
 from footpass.data.cache import open_footage
 from footpass.data.logits import logits_path
 from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import Clip, ClipDataset
 from footpass.detectors.predict import load_detector
-from footpass.detectors.recipes import TAAD_RECIPES, TAADRecipe
+from footpass.detectors.recipes import TAADRecipe
 from footpass.detectors.spotting import (
     LogitAdjustment,
     events_from_store,
@@ -24,6 +25,7 @@ from footpass.detectors.spotting import (
 )
 from footpass.detectors.train import ClipLoss, clip_figures, train_taad
 from footpass.events import predictions_path, read_predictions
+from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
@@ -34,7 +36,7 @@ from footpass.training.loop import train
 from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
-SMOKE = TAAD_RECIPES["smoke"]
+SMOKE = load_profile("smoke").taad
 EVENTS = {
     "train": {H1: {(40, 0): 1, (80, 2): 2, (120, 14): 3}, H2: {(340, 20): 4, (390, 2): 2}},
     "val": {H1: {(60, 2): 2, (100, 14): 1}, H2: {(350, 0): 2}},
@@ -286,10 +288,10 @@ def test_mistakes_on_the_command_line_are_one_line(data, tmp_path, capsys, argum
 
 
 def test_recipes_of_all_profiles_can_be_made():
-    for recipe in TAAD_RECIPES.values():
+    for recipe in (load_profile(name).taad for name in PROFILES):
         assert isinstance(recipe, TAADRecipe)
         TAAD(recipe.model)
-    paper = TAAD_RECIPES["paper"]
+    paper = load_profile("paper").taad
     assert (paper.clips.size, paper.clips.frames) == ((352, 640), 50)
     assert paper.train.batch * paper.train.accumulate == 48
     assert paper.augmentation == Augmentation()

@@ -23,6 +23,8 @@ from footpass.ensemble.classifiers import (
 from footpass.ensemble.features import GAPS, features, transitions
 from footpass.ensemble.rescore import RescoreConfig, choose, fit, rescore_lomo
 from footpass.events import halves_of, match_of, read_predictions, select_halves, write_events
+from footpass.experiments import profile as profiles
+from footpass.experiments.profile import load_profile
 from footpass.experiments.release import TRUTH_FILES, simulate_release
 from footpass.files import DataError
 from footpass.metrics import evaluate
@@ -386,7 +388,8 @@ def files(season, tmp_path, monkeypatch):
         (folder / name).parent.mkdir(exist_ok=True)
         write_events(table, folder / name)
     monkeypatch.setenv("FOOTPASS_RELEASE", str(tmp_path))
-    monkeypatch.setitem(rescore.RESCORE_CONFIGS, "smoke", TINY)
+    tiny = replace(load_profile("smoke"), rescore=TINY)
+    monkeypatch.setattr(profiles, "load_profile", lambda name: tiny)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

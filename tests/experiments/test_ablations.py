@@ -21,6 +21,7 @@ from footpass.experiments.grid import (
     read_grid,
     scores,
 )
+from footpass.experiments.profile import load_profile
 from footpass.experiments.stages import Busy
 from footpass.files import DataError
 from tests.tables import predictions, truth
@@ -48,8 +49,8 @@ def test_the_projects_grid_has_every_extension_alone_and_left_out():
 
 
 def test_short_profiles_take_the_first_seed_alone():
-    assert open_grid(None, "demo").seeds == read_grid(ablations.GRID).seeds[:1]
-    assert open_grid(None, "study") == read_grid(ablations.GRID)
+    assert open_grid(None, load_profile("demo")).seeds == read_grid(ablations.GRID).seeds[:1]
+    assert open_grid(None, load_profile("study")) == read_grid(ablations.GRID)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_rows_that_others_are_at_come_last_and_nothing_is_done_twice(monkeypatch
 
     monkeypatch.setattr(ablations, "run_row", run_row)
     monkeypatch.setattr(ablations, "POLL", 0.0)
-    study = ablations.Study("nowhere", "smoke", season=None)
+    study = ablations.Study("nowhere", load_profile("smoke"), season=None)
     done = ablations.run_grid(study, Grid((Row("a"), Row("b")), (7,)))
     assert asked == ["a", "b", "a"] and list(done) == ["a", "b"]
     assert all(len(outcomes) == 1 for outcomes in done.values())
@@ -119,12 +120,14 @@ WORKER = """
 import logging, sys
 from pathlib import Path
 from footpass.experiments import grid as ablations
+from footpass.experiments.profile import load_profile
 from footpass.experiments.season import find_season
 from footpass.experiments.stages import Study
 
 logging.basicConfig(level=logging.WARNING)
 ablations.POLL = 0.2
-study = Study(Path(sys.argv[1]), "smoke", find_season("smoke"))
+smoke = load_profile("smoke")
+study = Study(Path(sys.argv[1]), smoke, find_season(smoke))
 grid = ablations.read_grid(sys.argv[2])
 results = ablations.evaluations(ablations.run_grid(study, grid), study.truth["val"])
 print(ablations.scores(results, samples=50).to_json())

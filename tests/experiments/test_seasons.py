@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +18,14 @@ from footpass.detectors import spotting
 from footpass.detectors.spotting import SMOOTHINGS, LogitAdjustment, events_from_store
 from footpass.events import halves_of
 from footpass.experiments import season as seasons
-from footpass.experiments.season import SEASON_SIZES, Season, SeasonSize, default_season, find_season
+from footpass.experiments.profile import SeasonSize, load_profile
+from footpass.experiments.season import Season, default_season, find_season
 from footpass.experiments.stages import Study
 from footpass.files import DataError, locked
 from footpass.simulate.season import write_season
 from tests import seasons as handmade
 
+DEMO, SMOKE = load_profile("demo"), load_profile("smoke")
 H1, H2 = "game_1_H1", "game_1_H2"
 
 
@@ -33,9 +36,8 @@ def real(tmp_path):
     return tmp_path
 
 
-def test_named_data_are_used_as_far_as_the_profile_goes(real, monkeypatch):
-    monkeypatch.setitem(SEASON_SIZES, "demo", SeasonSize(train=1, val=1, minutes=0.08))
-    season = find_season("demo", real)
+def test_named_data_are_used_as_far_as_the_profile_goes(real):
+    season = find_season(replace(DEMO, season=SeasonSize(train=1, val=1, minutes=0.08)), real)
     assert not season.simulated and season.folder == real
     halves = {name: entry.half for name, entry in season.footage("val").items()}
     # 0.04 minutes a half are 60 frames.
@@ -47,35 +49,35 @@ def test_named_data_are_used_as_far_as_the_profile_goes(real, monkeypatch):
 
 
 def test_the_paper_profile_uses_everything(real):
-    footage = find_season("paper", real).footage("train")
+    footage = find_season(load_profile("paper"), real).footage("train")
     assert [entry.half.n_frames for entry in footage.values()] == [180, 120]
 
 
 def test_data_are_found_by_their_variable_but_not_for_the_tests(real, monkeypatch):
     monkeypatch.setenv("FOOTPASS_DATA", str(real))
     monkeypatch.setattr(seasons, "default_season", lambda profile: real / "made")
-    assert find_season("demo").folder == real
-    assert find_season("smoke").folder == real / "made" and find_season("smoke").simulated
+    assert find_season(DEMO).folder == real
+    assert find_season(SMOKE).folder == real / "made" and find_season(SMOKE).simulated
 
 
 def test_the_season_is_simulated_once(tmp_path, monkeypatch):
     made = []
     (tmp_path / "season-demo").mkdir()
     monkeypatch.setattr(seasons, "write_season", lambda *args: made.append(args))
-    folder = default_season("demo", tmp_path)
-    size = SEASON_SIZES["demo"]
+    folder = default_season(DEMO, tmp_path)
+    size = DEMO.season
     assert folder == tmp_path / "season-demo"
     assert made == [
         (folder, size.train, size.minutes, size.seed, "train"),
         (folder, size.val, size.minutes, size.seed, "val"),
     ]
-    assert default_season("demo", tmp_path) == folder and len(made) == 2
+    assert default_season(DEMO, tmp_path) == folder and len(made) == 2
     # One of another size, or one that was broken off, is made anew.
     (folder / "season.json").write_text(json.dumps({"train": 1, "val": 1, "minutes": 1.0, "seed": 0}))
-    default_season("demo", tmp_path)
+    default_season(DEMO, tmp_path)
     assert len(made) == 4
     (folder / "season.json").unlink()
-    default_season("demo", tmp_path)
+    default_season(DEMO, tmp_path)
     assert len(made) == 6
 
 
@@ -88,25 +90,25 @@ def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
 
     monkeypatch.setattr(seasons, "write_season", write)
     with ThreadPoolExecutor(4) as pool:
-        folders = set(pool.map(lambda _: default_season("smoke", tmp_path), range(4)))
+        folders = set(pool.map(lambda _: default_season(SMOKE, tmp_path), range(4)))
     assert asked == [*folders] * 2  # train and val, once
 
 
 def test_the_paper_profile_needs_data(monkeypatch, tmp_path):
     monkeypatch.setattr(seasons, "data_dir", lambda: None)
     with pytest.raises(DataError, match="profile paper needs real data: set FOOTPASS_DATA"):
-        find_season("paper")
+        find_season(load_profile("paper"))
 
 
 def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_path, monkeypatch, real):
     made = []
     monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((args, more)))
-    monkeypatch.setitem(SEASON_SIZES, "demo", SeasonSize(1, 1, 0.08, seed=3, highlights=7))
+    shown = replace(DEMO, season=SeasonSize(1, 1, 0.08, seed=3, highlights=7))
     (tmp_path / "season-demo").mkdir()
-    default_season("demo", tmp_path)
+    default_season(shown, tmp_path)
     beside = tmp_path / "season-demo-highlights"
     assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True})
-    assert find_season("demo", real).highlights() == {}
+    assert find_season(shown, real).highlights() == {}
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +124,12 @@ def drawn(tmp_path_factory):
 def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
     """Two matches, of which the second is kept from them; highlights join the first."""
     size = SeasonSize(2, 1, 0.4, held_out=1, highlights=1)
-    study = Study(tmp_path / "stages", "demo", Season(drawn, True, size))
+    study = Study(tmp_path / "stages", DEMO, Season(drawn, True, size))
     assert list(study.training_footage) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
     assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
     assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
     # Without a number, all matches serve both.
-    study = Study(tmp_path / "stages", "demo", find_season("demo", real))
+    study = Study(tmp_path / "stages", DEMO, find_season(DEMO, real))
     assert list(study.training_footage) == list(study.watched("train")) == [H1, H2]
 
 
@@ -142,7 +144,7 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
         return chosen
 
     monkeypatch.setattr(spotting, "fit_adjustment", fit)
-    study = Study(tmp_path / "stages", "smoke", season)
+    study = Study(tmp_path / "stages", SMOKE, season)
     taad = study.taad()
     found = study.predict(taad, "val")
     halves = {name: entry.half for name, entry in study.footage["val"].items()}
@@ -152,13 +154,13 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
     assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
     assert asked == [(held_out, held_out, False, SMOOTHINGS), (held_out, held_out, False, (0.0,))]
     # It is kept with the detector; a season without a match to spare has none.
-    assert Study(tmp_path / "stages", "smoke", season).adjustment(taad) == chosen
-    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    assert Study(tmp_path / "stages", SMOKE, season).adjustment(taad) == chosen
+    study = Study(tmp_path / "stages", SMOKE, Season(drawn, True, None))
     assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2
 
 
 def test_of_workers_who_start_together_one_announces_a_stage(tmp_path, drawn, caplog):
-    study = Study(tmp_path / "stages", "smoke", Season(drawn, True, None))
+    study = Study(tmp_path / "stages", SMOKE, Season(drawn, True, None))
     workers, names = 4, [f"stage{i}" for i in range(200)]
     start = threading.Barrier(workers)
 
@@ -183,11 +185,12 @@ TOGETHER = """
 import sys
 from pathlib import Path
 from footpass.training.distributed import join_processes, rank_and_world
+from footpass.experiments.profile import load_profile
 from footpass.experiments.season import Season
 from footpass.experiments.stages import Busy, Study
 
 folder = Path(sys.argv[1])
-study = Study(folder, "smoke", Season(folder, True, None), join_processes(), waits=False)
+study = Study(folder, load_profile("smoke"), Season(folder, True, None), join_processes(), waits=False)
 for name in ("held", "free"):
     try:
         with study.locked(folder / name):

@@ -13,13 +13,14 @@ from footpass.data.logits import logits_path
 from footpass.data.paths import tactical_path
 from footpass.data.tactical import write_tactical
 from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
-from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES, leave_one_match_out
+from footpass.experiments.play_by_play import leave_one_match_out
 from footpass.experiments.pretraining import pretrain_dst
+from footpass.experiments.profile import load_profile
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
 from footpass.sequence.decode import load_dst, open_recorded, predict_events
-from footpass.sequence.recipes import DST_RECIPES, DSTRecipe
+from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.train import train_dst
 from footpass.sequence.windows import WindowConfig
 from footpass.simulate.detections import released_detectors, simulate_detections
@@ -108,7 +109,7 @@ def test_a_model_and_its_windows_agree():
 
 def test_training_goes_on_from_a_pretraining(data, tmp_path):
     """With a learning rate of next to nothing the weights stay; what is no size may differ."""
-    recipe = DST_RECIPES["smoke"]
+    recipe = load_profile("smoke").dst
     pretrain_dst(recipe, tmp_path / "first")
     start = tmp_path / "first" / LAST
     halves = open_recorded(data, "train", [data / "taad"])
@@ -129,7 +130,7 @@ def test_training_goes_on_from_a_pretraining(data, tmp_path):
 
 def test_pretraining_is_of_the_recipe_alone(tmp_path):
     """The same twice, whatever is near; its matches are simulated once."""
-    recipe = DST_RECIPES["smoke"]
+    recipe = load_profile("smoke").dst
     for folder in ("one", "two"):
         pretrain_dst(recipe, tmp_path / folder)
     one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
@@ -153,7 +154,7 @@ def small():
 
 def test_no_match_is_scored_by_a_model_that_knows_its_detections(small, tmp_path):
     """Each match's model is trained on the others: changing a match changes its own events alone."""
-    recipe = PLAY_BY_PLAY_RECIPES["smoke"]
+    recipe = load_profile("smoke").play_by_play
     first = [half for half in halves_of(small.val) if half.startswith("game_1_")]
     taad = small.predictions["TAAD"]
     other = taad[~(taad["half"].isin(first) & (np.arange(len(taad)) % 2 == 0))]

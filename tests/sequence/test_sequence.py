@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from footpass.events import class_counts, halves_of
-from footpass.experiments.play_by_play import PLAY_BY_PLAY_RECIPES
+from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig, TokenLogits
@@ -49,7 +49,7 @@ def test_eight_windows_are_learned_by_heart():
 def test_a_run_does_not_go_on_with_other_logits(tmp_path):
     """Those of a detector that was trained anew, say."""
     events = simulate_match(1, minutes=2, seed=0).events
-    recipe = PLAY_BY_PLAY_RECIPES["smoke"]
+    recipe = load_profile("smoke").play_by_play
     halves = {
         seed: detected([simulate_detections(events, released_detectors(), seed)["TAAD"]], events)
         for seed in (0, 1)

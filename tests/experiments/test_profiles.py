@@ -1,0 +1,92 @@
+"""Profiles: the project's files hold what was published, a user's own are checked."""
+
+from dataclasses import replace
+
+import pytest
+
+from footpass.configs import PROFILES, profile_name
+from footpass.detectors.clips import ClipConfig
+from footpass.ensemble.classifiers import Boosting
+from footpass.ensemble.rescore import RescoreConfig
+from footpass.experiments.profile import FOLDER, SeasonSize, load_profile
+from footpass.files import DataError
+from footpass.models.dst import DSTConfig
+from footpass.models.player_dst import PlayerDSTConfig
+from footpass.models.x3d import X3DConfig
+from footpass.training.config import TrainConfig
+
+
+def test_every_profile_has_its_file_and_begins_with_what_it_is():
+    assert {path.stem for path in FOLDER.glob("*.toml")} == set(PROFILES)
+    for name in PROFILES:
+        assert load_profile(name).name == name
+        assert (FOLDER / f"{name}.toml").read_text(encoding="utf-8").startswith(f"# {name}: ")
+
+
+def test_the_published_study_is_the_study():
+    """Its values are those of commit 59f42a6, which made reports/study."""
+    study = load_profile("study")
+    assert study.season == SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=20)
+    assert study.taad.model.x3d == study.gnn.model.x3d == X3DConfig(8, (8, 32, 48, 64), (1, 3, 3, 1))
+    assert study.taad.clips == ClipConfig(16, (176, 320), 1, 14, others=8, per_class=150)
+    assert study.gnn.clips == replace(study.taad.clips, others=25)
+    assert (study.taad.background, study.gnn.background) == (0.25, 0.12)
+    assert study.taad.train.epochs == 22 and study.gnn.train.lr == {"": 2e-3, "features.": 4e-4}
+    assert study.dst.model == PlayerDSTConfig(player=32, width=128, feedforward=256, forget=0.0)
+    assert study.dst.pretraining.train.milestones == (6, 9)
+    assert study.rescore == RescoreConfig()
+    assert study.ablations.rescore == RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, 60))
+    assert study.play_by_play.weighting == "sqrt" and study.play_by_play.train.decay == 0.3
+
+
+def test_the_paper_profile_has_the_published_sizes():
+    paper = load_profile("paper")
+    assert paper.dst.model == DSTConfig() and paper.season is None and paper.play_by_play is None
+    assert paper.dst.train == TrainConfig(
+        12, 96, lr={"": 2.5e-4}, warmup=1000, milestones=(3, 6, 8), precision="bf16", workers=8,
+        save_every=500,
+    )  # fmt: skip
+    assert paper.gnn.train == paper.taad.train and paper.taad.clips == ClipConfig()
+
+
+def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'base = "demo"\n[taad.train]\nbatch = 4\nlr = { "" = 1e-4 }\n[notebooks]\ndst_seeds = 2'
+    )
+    mine, demo = load_profile(str(path)), load_profile("demo")
+    train = replace(demo.taad.train, batch=4, lr={"": 1e-4})
+    settings = replace(demo.notebooks, dst_seeds=2)
+    taad = replace(demo.taad, train=train)
+    assert mine == replace(demo, name="mine", taad=taad, notebooks=settings)
+    monkeypatch.setenv("FOOTPASS_PROFILE", str(path))
+    assert load_profile() == mine and profile_name() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base = ", "mine.toml: no readable profile: Invalid value"),
+        ('base = "dmo"', "dmo.toml"),
+        ("", "Profile needs ablations, dst, gnn, notebooks, rescore, taad"),
+        (
+            'base = "demo"\n[taad.train]\nbatsh = 4',
+            "mine.toml.* TrainConfig has no batsh; it has epochs, batch",
+        ),
+        ('base = "demo"\n[taad.train]\nbatch = "4"', "TrainConfig.batch = '4': expected int"),
+        ('base = "demo"\n[taad]\ntrain = 4', "TAADRecipe.train = 4: expected TrainConfig"),
+        ('base = "demo"\n[dst.model]\nkind = "GRU"', "kind = 'GRU': one of DST, PlayerDST"),
+        ('base = "demo"\n[dst.model]\nkind = "DST"', "DSTConfig has no forget"),
+        ('base = "demo"\n[season]\ntrian = 2', "SeasonSize has no trian"),
+    ],
+)
+def test_mistakes_in_a_profile_are_named(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_profile(str(path))
+
+
+def test_a_profile_that_is_not_there_is_named():
+    with pytest.raises(DataError, match=r"'nowhere.toml' is none of smoke, demo, study, paper"):
+        load_profile("nowhere.toml")
