@@ -220,7 +220,7 @@ def read_adjustment(path: str | Path) -> LogitAdjustment:
     try:
         return build(LogitAdjustment, content)
     except DataError as error:
-        raise error.at(path) from error
+        raise DataError(f"not an adjustment of logits: {error.reason}", path) from error
 
 
 def guessed_events(
