@@ -1,44 +1,96 @@
 """Command line: ``python -m footpass COMMAND``; ``--help`` lists the commands.
 
-Any error is one line on stderr and exit code 2.
+Whatever happens, a command ends in one of three ways: with its result (exit code 0; ``check`` says 1 of
+data that are wrong), with one line on stderr that begins with ``error:`` (2), or ended by a signal (128
+and its number). ``FOOTPASS_DEBUG=1`` shows the traceback too.
 """
 
 import argparse
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 from typing import NoReturn
 
-from footpass.cli import ablate, data, export, postprocess
-from footpass.cli import evaluate as scoring
-from footpass.cli import report as reporting
-from footpass.cli import train as training
+from footpass.faults import explain
 from footpass.files import DataError
+from footpass.processes import Interrupted, end_children, interruptible
+
+_OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a file are inputs
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DataError(f"{message} (see {self.prog} --help)")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not know all letters of a name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with interruptible():
+            try:
+                args = _parser().parse_args(argv)
+                _keep_inputs(args)
+                code = args.run(args) or 0
+                sys.stdout.flush()
+                return code
+            except BaseException:
+                end_children()
+                raise
+    except BrokenPipeError:  # of `footpass ... | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt as error:
+        _say("interrupted", error)
+        return 128 + (error.number if isinstance(error, Interrupted) else 2)
+    except Exception as error:
+        _say(f"error: {explain(error)}", error)
+        return 2
+
+
+def _say(line: str, error: BaseException) -> None:
+    """One line on stderr that begins a line, below all progress bars."""
+    if "tqdm" in sys.modules:
+        for bar in list(sys.modules["tqdm"].tqdm._instances):
+            bar.close()
+    if os.environ.get("FOOTPASS_DEBUG"):
+        traceback.print_exception(error)
+    print(line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
+    from footpass.cli import ablate, data, export, postprocess
+    from footpass.cli import evaluate as scoring
+    from footpass.cli import report as reporting
+    from footpass.cli import train as training
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise DataError(f"{message} (see {self.prog} --help)")
+
+    parser = Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for theme in (data, training, postprocess, scoring, export, ablate, reporting):
         theme.add(commands)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    try:
-        args = _parser().parse_args(argv)
-        return args.run(args) or 0
-    except (DataError, OSError) as error:  # OSError: a disk that is full or may not be written
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+def _keep_inputs(args: argparse.Namespace) -> None:
+    """Refuse to write over a file that the command reads."""
+    given = {name: _files(value) for name, value in vars(args).items()}
+    inputs = list(chain.from_iterable(given[name] for name in given if name not in _OUTPUTS))
+    for name in _OUTPUTS:
+        for output in given.get(name, ()):
+            if any(output.samefile(path) for path in inputs):
+                option = name.replace("_", "-")
+                raise DataError(f"--{option} would write over what the command reads", output)
+
+
+def _files(value: object) -> list[Path]:
+    """The files that exist among the values of an option."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [Path(one) for one in values if isinstance(one, (str, Path)) and os.path.isfile(one)]
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
 """Files: one error for all bad input, whole-or-nothing writes, locks, fingerprints."""
 
-import fcntl
+import errno
 import hashlib
+import io
 import json
+import logging
 import os
+import re
+import secrets
+import socket
+import stat
 import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).parents[1]  # where notebooks, reports and, by default, data and runs lie
 
@@ -57,31 +65,124 @@ class DataError(ValueError):
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
-    """Open a temporary file that takes the place of ``path`` only when all went well."""
-    path = Path(path)
-    encoding = None if "b" in mode else "utf-8"
+    """Open a temporary file that takes the place of ``path`` only when all went well.
+
+    A link stays, and what it points to is replaced; rights stay. A pipe, a device and ``/dev/stdout``
+    get everything at the end. A binary stream is a `BinaryFile`, which may be read too.
+    """
+    path, text = Path(path), "b" not in mode
     temporary = None
     try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "is a folder")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, mode, encoding=encoding) as stream:
-            yield stream
+        place, rights = _place(path)
+        if place is None:
+            special: Any = io.StringIO() if text else io.BytesIO()
+            yield special
+            content = special.getvalue()
+            _pour(content.encode() if text else content, path)
+            return
+        # Never more open than what it replaces; a new file is what others of this user are.
+        opener = partial(os.open, mode=0o666 if rights is None else rights)
+        temporary = place.with_name(f".{place.name[:80]}.{secrets.token_hex(4)}.tmp")
+        stream: Any
+        if text:
+            stream = open(temporary, "x", encoding="utf-8", opener=opener)  # noqa: SIM115
+        else:
+            stream = BinaryFile(temporary, "x+", opener=opener)
+        with stream:
+            try:
+                yield stream
+            finally:
+                if not text:
+                    stream.raise_error()
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
-        os.replace(temporary, path)
+        if rights is not None:
+            os.chmod(temporary, rights)
+        os.replace(temporary, place)
     except OSError as error:
+        if error.filename not in (None, os.fspath(path), str(temporary)):
+            raise  # of another file, such as one that is read meanwhile
         raise DataError(f"cannot be written: {error.strerror or error}", path) from error
     finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+class BinaryFile(io.FileIO):
+    """A file whose writes never fail: the first error is kept until `raise_error`.
+
+    HDF5 and FFmpeg, when a write of theirs fails, fail again as they are closed, or crash. So a full
+    disk is hidden from them: what cannot be written stays in memory, for HDF5 may read it again.
+    Whoever writes for long asks now and then with `raise_error`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.error: OSError | None = None
+        self._unwritten: dict[int, bytes] = {}
+
+    def write(self, data: Any) -> int:
+        rest, start = memoryview(data).cast("B"), self.tell()
+        size = len(rest)
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        if self.error:
+            self._unwritten[start] = bytes(data)
+            self.seek(start + size)
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        start = self.tell()
+        if start not in self._unwritten:
+            return super().readinto(buffer) or 0
+        part = self._unwritten[start][: len(buffer)]
+        memoryview(buffer).cast("B")[: len(part)] = part
+        self.seek(start + len(part))
+        return len(part)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def raise_error(self) -> None:
+        """Raise what went wrong so far, if anything did."""
+        if self.error:
+            raise self.error
+
+
+def _place(path: Path) -> tuple[Path | None, int | None]:
+    """The file that a path leads to, None if it is a pipe or a device; and its rights if it is there."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return Path(os.path.realpath(path)), None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if _OPEN_FILE.fullmatch(os.fspath(path)) or not stat.S_ISREG(status.st_mode):
+        return None, None
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK):  # root could, but was told not to
+        raise PermissionError(errno.EACCES, "is write-protected")
+    return Path(os.path.realpath(path)), stat.S_IMODE(status.st_mode)
+
+
+_OPEN_FILE = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/(\d+)")  # of this process
+
+
+def _pour(content: bytes, path: Path) -> None:
+    """Write to a pipe or a device, or on where an open file of this process is at."""
+    place: Path | int = path
+    known = _OPEN_FILE.fullmatch(os.fspath(path))
+    if known:
+        sys.stdout.flush()
+        place = os.dup(int(known[2] or {"stdout": 1, "stderr": 2}[known[1]]))
+    with open(place, "wb") as stream:
+        stream.write(content)
 
 
 def make_folder(folder: str | Path) -> None:
@@ -92,18 +193,49 @@ def make_folder(folder: str | Path) -> None:
         raise DataError(f"cannot be made: {error.strerror or error}", folder) from error
 
 
+class Busy(DataError):
+    """Another process is at work in the same folder."""
+
+
 @contextmanager
 def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     """Keep other processes out of a folder; the operating system lets go when this one ends.
 
+    The same thread may lock it again. A folder that cannot be written is a `DataError`.
+
     Raises
     ------
-    BlockingIOError
+    Busy
         If another process is in it, and this one does not wait.
     """
-    with open(Path(folder, ".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    from filelock import FileLock, Timeout  # this module needs nothing installed: it has the error
+
+    path = Path(folder, ".lock")
+    lock = FileLock(path, is_singleton=True)
+    try:
+        there = path.read_text() if path.is_file() else ""
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = f"another process{there and f' ({there})'} is at work there"
+        if not waits:
+            raise Busy(f"{who}: wait for it, or choose another folder", folder) from None
+        log.warning("%s: %s: waiting for it", folder, who)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
+    try:
+        with suppress(OSError):  # a courtesy; a full disk or Windows does not allow it
+            path.write_text(f"{os.getpid()} on {socket.gethostname()}")
         yield
+    finally:
+        lock.release()
+
+
+def inside(folder: str | Path, name: str, option: str) -> Path:
+    """The folder of a name in another one; a name that leads out of it is refused."""
+    if name in ("", ".", "..") or re.search(r"[/\\\0]", name):
+        raise DataError(f"{option} {name!r}: a name of a folder in {folder}, not a path")
+    return Path(folder, name)
 
 
 def fingerprint(*parts: Any) -> str:

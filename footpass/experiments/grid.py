@@ -23,8 +23,8 @@ from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
 from footpass.experiments.profile import Profile
-from footpass.experiments.stages import Busy, Stage, Study
-from footpass.files import PROJECT, DataError, sources
+from footpass.experiments.stages import Stage, Study
+from footpass.files import PROJECT, Busy, DataError, sources
 from footpass.metrics import SUBSETS, Evaluation, compare, evaluate
 from footpass.postprocess.evidence import load_logits
 from footpass.postprocess.search import fit_postprocess, search

@@ -47,7 +47,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst
 from footpass.experiments.profile import Profile
 from footpass.experiments.season import Season
-from footpass.files import DataError, fingerprint, locked, make_folder
+from footpass.files import Busy, DataError, fingerprint, locked, make_folder
 from footpass.metrics import evaluate
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
@@ -66,10 +66,6 @@ _ALONE = 5  # times the epochs, of a DST without a pre-training
 
 
 _DETECTORS = ("taad", "gnn")
-
-
-class Busy(DataError):
-    """Another process is at work on this stage."""
 
 
 @dataclass(frozen=True)
@@ -391,7 +387,7 @@ class Study:
             if rank_and_world()[0] == 0:
                 try:
                     stack.enter_context(locked(folder, self.waits))
-                except BlockingIOError:
+                except Busy:
                     busy = True
             if first_says(busy):
                 raise Busy(f"{folder}: another process is at work there")

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
 from footpass.events import match_of
 from footpass.metrics import Evaluation
-from footpass.models.losses import WEIGHTINGS, class_weights
 from footpass.plots.style import (
     BY_CLASS,
     LINES,
@@ -159,6 +158,8 @@ def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
 
 def candidate_weights(counts: np.ndarray) -> Figure:
     """The class weightings side by side, mean 1 each, on a logarithmic axis."""
+    from footpass.models.losses import WEIGHTINGS, class_weights  # which load torch
+
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     order = np.argsort(-counts)
     for scheme, marker, colour in zip(WEIGHTINGS, "_osD", SERIES, strict=False):

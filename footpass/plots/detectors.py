@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,11 +12,12 @@ from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
-from footpass.detectors.inputs import ModelInputs
-from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
 from footpass.plots.style import BY_CLASS, SERIES, clean, figure_legend, legend
 from footpass.plots.views import overlay
 from footpass.schema import ACTION_LABELS, FPS, MODEL_SIZE, N_ROLES, State
+
+if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
+    from footpass.detectors.inputs import ModelInputs
 
 _CLOSE_UP = 180  # pixels of the overlay, twice those of the video
 
@@ -40,11 +42,13 @@ def learning_curves(rows: list[dict]) -> Figure:
     return figure
 
 
-def clips_as_seen(rows: dict[str, ModelInputs], frames: Iterable[int]) -> Figure:
+def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figure:
     """Some frames of the first clip of several batches, as the model gets them, boxes included.
 
     The box of tracklet 0, for whose event the clip was drawn, is yellow.
     """
+    from footpass.models.x3d import PIXEL_MEAN, PIXEL_STD
+
     frames = list(frames)
     height, width = next(iter(rows.values())).clip.shape[-2:]
     size = (11, len(rows) * (11 / len(frames) * height / width + 0.2))

@@ -22,8 +22,7 @@ from footpass.experiments.grid import (
     scores,
 )
 from footpass.experiments.profile import load_profile
-from footpass.experiments.stages import Busy
-from footpass.files import DataError
+from footpass.files import Busy, DataError
 from tests.tables import predictions, truth
 
 

@@ -1,0 +1,133 @@
+"""Processes: they end with one exception when a signal asks them to, and children end with them."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn
+
+# Windows has no hang-up.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_PATIENCE = 10.0  # seconds that a child has to clean up
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted`; the first ends the body, more are ignored.
+
+    So temporary files are removed whichever signal comes, and a second one does not disturb that. What
+    the caller ignores (SIGHUP under ``nohup``) stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    unraisable = sys.unraisablehook
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        for each in heeded:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    def once_more(lost: Any) -> None:
+        """Python drops what is raised in a destructor or in a callback from C: send it again."""
+        if not isinstance(lost.exc_value, Interrupted):
+            return unraisable(lost)
+        number = lost.exc_value.number
+        signal.signal(number, interrupt)
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    sys.unraisablehook = once_more
+    try:
+        yield
+    finally:
+        sys.unraisablehook = unraisable
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_children(children: Iterable[BaseProcess] | None = None) -> None:
+    """End processes that `multiprocessing` has started, all of them by default, and wait for it."""
+    children = list(multiprocessing.active_children() if children is None else children)
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(_PATIENCE)
+        if child.is_alive():
+            child.kill()
+            child.join()
+
+
+def in_parallel(
+    work: Callable[[Any], Any], jobs: Sequence[Any], workers: int | None = None
+) -> Iterator[Any]:
+    """Results in the order of the jobs, from several processes (None: one a core).
+
+    In this process if one is enough. If anything ends it early, the processes are ended too.
+    """
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _end_with_parent)
+    try:
+        with _children_ignore_the_terminal():
+            futures = [pool.submit(partial(_do, work), job) for job in jobs]
+        for future in futures:
+            yield future.result()
+    except BaseException:
+        end_children(set(multiprocessing.active_children()) - others)
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _children_ignore_the_terminal() -> Iterator[None]:
+    """Ctrl-C reaches children too, who would each print a traceback: it is for their parent."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has been killed: nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(work: Callable[[Any], Any], job: Any) -> Any:
+    """Do a job; a SIGTERM meanwhile ends the process once it has cleaned up, and says nothing."""
+    try:
+        with interruptible():
+            return work(job)
+    except Interrupted as signalled:
+        os._exit(128 + signalled.number)
