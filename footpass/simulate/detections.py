@@ -8,14 +8,13 @@ drawn here is a caricature: errors are independent in time and between players.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from footpass.files import atomic_write
 from footpass.metrics import match_events
 from footpass.schema import ACTIONS, TOLERANCE
 
@@ -104,13 +103,6 @@ def _normal(counts: np.ndarray) -> np.ndarray:
 
 def _rounded(values: np.ndarray) -> list:
     return np.round(values, 4).tolist()
-
-
-def write_detectors(detectors: Mapping[str, Detector], path: str | Path = _RATES) -> None:
-    """Write rates as JSON, atomically."""
-    with atomic_write(path) as stream:
-        json.dump({name: asdict(detector) for name, detector in detectors.items()}, stream)
-        stream.write("\n")
 
 
 def simulate_detections(

@@ -18,7 +18,8 @@ from footpass.files import DataError
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE, PITCH, SPLITS, Action, Role, State, Tactical
 from footpass.simulate import season
 from footpass.simulate.events import simulate_match
-from footpass.simulate.motion import infer_lineup, move
+from footpass.simulate.motion import move
+from tests.simulate.lineups import infer_lineup
 
 SEED = 4
 
