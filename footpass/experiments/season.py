@@ -37,6 +37,11 @@ class Season:
         return "synthetic season" if self.simulated else "FOOTPASS data"
 
     @property
+    def block_minutes(self) -> float:
+        """Length of the blocks of play that intervals are drawn from: a synthetic season is short."""
+        return 0.5 if self.simulated else 5.0
+
+    @property
     def files(self) -> list[Path]:
         """Files whose content tells one season from another."""
         if not self.simulated:

@@ -10,7 +10,7 @@ Where nothing is known of a player, an event is neither dropped nor given to som
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,7 +21,7 @@ from footpass.configs import check_types
 from footpass.files import DataError
 from footpass.metrics import match_events
 from footpass.postprocess.evidence import Evidence
-from footpass.schema import ACTIONS, TOLERANCE
+from footpass.schema import ACTION_LABELS, ACTIONS, TOLERANCE
 from footpass.timeline import suppress
 
 
@@ -98,6 +98,18 @@ class PostprocessConfig:
     gate: Gate | None = None
     refine: Refine | None = None
     nms: NMS | None = None
+
+
+def describe(config: PostprocessConfig) -> dict[str, str]:
+    """Parameters of the steps as a table shows them: one value, or those of classes that are not 0."""
+    shown = {}
+    for step, values in asdict(config).items():
+        for name, value in (values or {}).items():
+            if isinstance(value, tuple):
+                each = zip(ACTION_LABELS, value, strict=True)
+                value = value[0] if len(set(value)) == 1 else ", ".join(f"{c} {v}" for c, v in each if v)
+            shown[f"{step}: {name}"] = str(value)
+    return shown
 
 
 class Fate(IntEnum):

@@ -203,6 +203,7 @@ def _load_run(path: Path) -> dict:
     run = json.loads(path.read_text(encoding="utf-8"))
     for figure in run["figures"]:
         figure["address"] = _picture((path.parent / figure["file"]).read_bytes())
+    run.setdefault("answer", None)  # runs from before there were answers
     run["id"] = name = path.parent.name
     run["link"] = f"{name}/notebook.html"
     executed = path.parent / f"{name}.ipynb"

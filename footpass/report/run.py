@@ -4,25 +4,32 @@ Reports are built from ``metrics.json`` alone, never from a notebook's outputs.
 """
 
 import json
+import logging
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import UTC, datetime
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from footpass.configs import profile_name
 from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
+
+if TYPE_CHECKING:
+    from footpass.experiments.stages import Study
 
 
 @dataclass
@@ -78,8 +85,9 @@ class Run:
         with atomic_write(self.dir / file, "wb") as stream:
             figure.savefig(stream, format="png", dpi=120, bbox_inches="tight", facecolor="white")
         self.figures.append({"name": name, "file": file, "caption": caption, "alt": alt})
-        display(figure)
+        display(figure, metadata={"image/png": {"alt": alt}})
         plt.close(figure)
+        _show_caption(caption)
 
     def table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 3) -> None:
         """Record a table, its index too where that has a name, and show it with ``digits`` decimals."""
@@ -95,6 +103,7 @@ class Run:
         )
         text = plain.astype(object).map(format_cell, digits=digits)
         display(HTML(text.to_html(index=False, border=0)))
+        _show_caption(caption)
 
     def finish(self) -> None:
         """Write ``metrics.json``; only a finished run has one."""
@@ -147,7 +156,46 @@ def start_run(
     (folder / "metrics.json").unlink(missing_ok=True)
     made = is_dataclass(config) and not isinstance(config, type)
     known = asdict(config) if made else dict(config or {})
-    return Run(name, folder, profile, seed, {**known, **extra})
+    room = None
+    if get_ipython():
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")  # a notebook shows stderr in red
+        room = display(Markdown(""), display_id=True)
+    return Run(name, folder, profile, seed, {**known, **extra}, handle=room)
+
+
+def start_experiment(
+    name: str,
+    *,
+    profile: str | None = None,
+    data: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    seed: int = 0,
+    kinetics: str | Path | None = None,
+    **extra: Any,
+) -> "tuple[Run, Study]":
+    """Start a run of a notebook that trains: its record, and the season and models that it shares.
+
+    Parameters
+    ----------
+    name, profile, run_dir, seed, extra
+        As for `start_run`.
+    data
+        Tactical data and videos; None: what `footpass.experiments.season.find_season` finds or makes.
+    kinetics
+        A file with weights for the video backbone.
+    """
+    # Pages import this module, and need no torch.
+    from footpass.experiments.profile import load_profile
+    from footpass.experiments.season import find_season
+    from footpass.experiments.stages import Study
+    from footpass.training.distributed import join_processes
+
+    settings = load_profile(profile)
+    asked = {"config": settings, "kinetics": kinetics, **extra}
+    run = start_run(name, profile=profile, run_dir=run_dir, seed=seed, **asked)
+    season = find_season(settings, data)
+    run.uses(season.source, season.files, simulated=season.simulated)
+    return run, Study(run.dir.parent / "stages", settings, season, join_processes(), kinetics)
 
 
 def format_cell(value: object, digits: int = 3) -> str:
@@ -158,7 +206,7 @@ def format_cell(value: object, digits: int = 3) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) >= 2:
         value = int(value)
     if isinstance(value, float):
-        return f"{value:,.{digits}f}"
+        return f"{value:z,.{digits}f}"
     return f"{value:,}" if type(value) is int else str(value)
 
 
@@ -178,6 +226,10 @@ def environment() -> dict[str, str]:
         **{package: version(package) for package in packages},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _show_caption(caption: str) -> None:
+    display(HTML(f"<p><small>{escape(caption)}</small></p>"))
 
 
 def _plain(value: object) -> object:

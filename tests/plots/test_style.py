@@ -1,6 +1,7 @@
 """What figures share: labels and legends that hide nothing, colours that everybody can tell apart."""
 
 import itertools
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from footpass import plots
+from footpass.files import PROJECT
 from footpass.metrics import evaluate
 from footpass.plots.style import CLASS_COLOURS, SERIES, TEAMS, ink, label_points
 from footpass.schema import Action
@@ -38,16 +40,35 @@ def as_deuteranopes_see(colour: str) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio as in WCAG 2."""
+    low, high = sorted(np.dot(linear(c), (0.2126, 0.7152, 0.0722)) + 0.05 for c in (one, other))
+    return high / low
+
+
 @pytest.mark.parametrize("palette", [SERIES, TEAMS, tuple(CLASS_COLOURS.values())], ids=str)
 def test_colours_differ_without_green_cones(palette):
     for one, other in itertools.combinations(palette, 2):
         assert np.linalg.norm(as_deuteranopes_see(one) - as_deuteranopes_see(other)) > 10, (one, other)
 
 
+TEMPLATE = (PROJECT / "footpass" / "report" / "templates" / "match.html").read_text()
+OUTCOMES = [re.findall(rf"--{name}: (#\w{{6}})", TEMPLATE) for name in
+            ("found", "wrong-class", "wrong-player", "made-up", "missed")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "palette, ground", list(zip(zip(*OUTCOMES, strict=True), ("#f5f7f9", "#1d2328"), strict=True))
+)
+def test_outcomes_on_the_match_page_differ_from_each_other_and_from_the_ground(palette, ground):
+    for one, other in itertools.combinations(palette, 2):
+        assert np.linalg.norm(as_deuteranopes_see(one) - as_deuteranopes_see(other)) > 15, (one, other)
+    assert all(contrast(colour, ground) >= 2.9 for colour in palette)
+
+
 @pytest.mark.parametrize("colour", [*SERIES, *CLASS_COLOURS.values(), "#D0D0D0"])
 def test_ink_can_be_read(colour):
-    lightness = sorted(np.dot(linear(c), (0.2126, 0.7152, 0.0722)) + 0.05 for c in (colour, ink(colour)))
-    assert lightness[1] / lightness[0] >= 4.5
+    assert contrast(colour, ink(colour)) >= 4.5
 
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=2, max_size=8, unique=True)

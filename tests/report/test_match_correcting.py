@@ -295,3 +295,18 @@ def test_the_download_is_ground_truth_that_predictions_are_scored_against(desk, 
     assert json.loads((tmp_path / "again.json").read_text()) == json.loads(
         download.value.path().read_text()
     )
+
+
+def test_what_is_under_the_pointer_is_said(page, half, tmp_path):
+    path = tmp_path / "page.html"
+    write_match_page(MatchData(HALF, None, {"guesses": predictions(*GUESSES)}, half), path)
+    page.goto(path.as_uri())
+    page.wait_for_function("items.length === 4 && view.scale > 0")
+    place = (
+        "(() => { const [x, y] = spotsOf(items[1])[0], { left, top } = timeline.getBoundingClientRect();"
+    )
+    page.mouse.move(*page.evaluate(f"{place} return [left + x + 2, top + y]; }})()"))
+    page.wait_for_function("view.hover === items[1]")
+    assert "pass by 9 CF (right)" in page.evaluate("describe(view.hover)")
+    page.locator("h1").hover()
+    page.wait_for_function("view.hover === null")

@@ -43,11 +43,12 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     good = notebook(
         folder / "01_good.ipynb",
-        START + "\nrun.uses('<script>alert(1)</script>', simulated=True)",
+        START + "\nimport logging\nlogging.warning('made now')"
+        "\nrun.uses('<script>alert(1)</script>', simulated=True)",
         "import matplotlib.pyplot as plt\nimport pandas as pd\nfigure, axes = plt.subplots()\n"
         "run.figure(figure, 'plot', caption='<b>caption</b>', alt='\" onerror=\"alert(1)')",
         "run.table(pd.DataFrame({'<i>': ['<script>alert(2)</script>']}), 't', 'c')\n"
-        "run.metric('m', 0.4926, 'macro F1')\nrun.finish()",
+        "run.metric('m', 0.4926, 'macro F1')\nrun.answer('An <answer>.')\nrun.finish()",
         "from IPython.display import HTML\nHTML('<script>alert(3)</script><b>bold</b>')",
     )
     bad = notebook(folder / "02_bad.ipynb", START, "raise ValueError('<oh no>')")
@@ -70,6 +71,28 @@ def test_every_string_from_data_is_escaped(report):
         assert not re.search(r"<script>alert\(", text)
     assert "&lt;b&gt;caption&lt;/b&gt;" in page and 'alt="&#34; onerror=' in page
     assert "<b>bold</b>" in (runs / "01_good" / "notebook.html").read_text()
+
+
+def test_the_answer_is_under_the_question_and_captions_under_what_they_describe(report):
+    runs, _, page, _ = report
+    text = (runs / "01_good" / "notebook.html").read_text()
+    places = [
+        "A question?",
+        "An &lt;answer&gt;.",
+        "subplots",
+        "<img",
+        "<small>&lt;b&gt;caption",
+    ]
+    assert [text.index(place) for place in places] == sorted(text.index(place) for place in places)
+    assert "<img alt='\" onerror=\"alert(1)'" in text
+    assert "An &lt;answer&gt;." in page.partition('id="in-short"')[2]
+
+
+def test_what_is_logged_is_not_in_red(report):
+    runs, *_ = report
+    cells = nbformat.read(runs / "01_good" / "01_good.ipynb", 4).cells
+    streams = [o for c in cells for o in c.get("outputs", ()) if o.output_type == "stream"]
+    assert [(stream.name, stream.text) for stream in streams] == [("stdout", "made now\n")]
 
 
 def test_pages_load_nothing_from_a_network(report):

@@ -19,6 +19,7 @@ def test_a_run_directory_tells_its_story(tmp_path):
     run.uses("a file", [source])
     run.metric("f1", Interval(0.5, 0.4, 0.6), "F1")
     run.figure(plt.figure(), "plot", caption="c", alt="a")
+    run.answer("Half of it.")
     run.table(
         pd.DataFrame({"n": [1, 2], "share": [0.5, np.nan]}, ["a", "b"]).rename_axis("k"), "t", "cap"
     )
@@ -27,6 +28,7 @@ def test_a_run_directory_tells_its_story(tmp_path):
     told = json.loads((run.dir / "metrics.json").read_text())
     assert (told["profile"], told["seed"], told["config"]) == ("smoke", 3, {"rate": 0.1})
     assert told["data"] == [{"what": "a file", "simulated": False, "fingerprint": fingerprint(source)}]
+    assert told["answer"] == "Half of it."
     assert told["metrics"] == [{"name": "f1", "value": 0.5, "label": "F1", "interval": [0.4, 0.6]}]
     assert told["tables"][0]["columns"] == ["k", "n", "share"]
     assert told["tables"][0]["rows"] == [["a", 1, 0.5], ["b", 2, None]]
@@ -54,7 +56,15 @@ def test_tests_run_in_the_smoke_profile(monkeypatch):
 
 @pytest.mark.parametrize(
     "value, text",
-    [(45621, "45,621"), (213.47, "213.470"), (2.0, "2"), (1.0, "1.000"), (None, "–"), ("a<b", "a<b")],
+    [
+        (45621, "45,621"),
+        (213.47, "213.470"),
+        (2.0, "2"),
+        (1.0, "1.000"),
+        (-1e-9, "0.000"),
+        (None, "–"),
+        ("a<b", "a<b"),
+    ],
 )
 def test_cells_are_written_as_people_write_them(value, text):
     assert format_cell(value) == text

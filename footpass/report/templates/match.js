@@ -8,7 +8,7 @@ const SIDES = ["left", "right"];  // where each team attacks from
 const GUTTER = 74, STRIP = 34, AXIS = 20, GAP = 10, TOP = STRIP + AXIS;
 const CLOSEST = 10, CLOSE = 2;  // pixels a frame: the most, and where one event is looked at
 const total = D.last - D.first + 1;
-const view = { left: D.first, scale: 0, at: D.first, item: null, source: 0, timer: null };
+const view = { left: D.first, scale: 0, at: D.first, item: null, hover: null, source: 0, timer: null };
 const timeline = $("timeline"), radar = $("radar");
 let items = [];  // what came of each event, by frame: { id, kind, frame, t, p }, t and p being rows or -1
 
@@ -18,7 +18,7 @@ function source() { return D.sources[view.source]; }
 
 function load() {
   const judged = source(), paired = new Set(), unjudged = KIND.unjudged;
-  items = [];
+  items = []; view.hover = null;
   judged?.frame.forEach((frame, p) => {
     const t = judged.truth[p];
     if (t >= 0) paired.add(t);

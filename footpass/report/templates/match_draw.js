@@ -33,17 +33,17 @@ function drawTimeline() {
   const { g, width, colour } = prepare(timeline, height()), rh = rowHeight();
   const [from, to] = [frameAt(GUTTER), frameAt(width)];
   drawStrip(g, width, colour, from, to);
-  g.save();
-  g.beginPath(); g.rect(GUTTER, STRIP, width - GUTTER, height()); g.clip();
-  // Time.
+  // Time: the first and last numbers are moved inwards, so that they are whole.
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 36000], seconds = view.scale * D.fps;
   const step = steps.find(one => one * seconds > 56) || 360000;
   g.textAlign = "center";
   for (let s = Math.ceil((from - D.first) / D.fps / step) * step; s * D.fps + D.first <= to; s += step) {
-    const px = x(D.first + s * D.fps);
+    const px = x(D.first + s * D.fps), text = clock(D.first + s * D.fps).replace(/\.0$/, ""), half = g.measureText(text).width / 2;
     g.fillStyle = colour("--line"); g.fillRect(px, TOP - 3, 1, height() - TOP);
-    g.fillStyle = colour("--soft"); g.fillText(clock(D.first + s * D.fps).replace(/\.0$/, ""), px, STRIP + AXIS / 2);
+    g.fillStyle = colour("--soft"); g.fillText(text, Math.max(GUTTER + half, Math.min(px, width - half - 2)), STRIP + AXIS / 2);
   }
+  g.save();
+  g.beginPath(); g.rect(GUTTER, STRIP, width - GUTTER, height()); g.clip();
   g.fillStyle = colour("--seen");
   for (const [row, start, end] of seen) if (start <= to && end >= from) g.fillRect(x(start), y(row) - rh / 2 + 1, Math.max((end - start) * view.scale, .5), rh - 2);
   // Evidence: the logits' peaks, and what the other prediction files say.
@@ -93,8 +93,15 @@ function drawTimeline() {
     g.fillStyle = colour("--ink");
     g.fillText(jersey < 0 ? "?" : jersey, GUTTER - 10, y(row));
   });
+  if (view.hover) drawHint(g, width, colour, ...spotsOf(view.hover).at(-1), describe(view.hover));
 }
 
+// What is under the pointer, in words beside it.
+function drawHint(g, width, colour, px, py, text) {
+  const wide = Math.min(g.measureText(text).width + 12, width), left = Math.max(0, Math.min(px - wide / 2, width - wide)), top = py > TOP + 40 ? py - 32 : py + 12;
+  g.fillStyle = colour("--ink"); g.fillRect(left, top, wide, 20);
+  g.fillStyle = colour("--paper"); g.textAlign = "left"; g.fillText(text, left + 6, top + 10, wide - 12);
+}
 function ring(g, px, py, r, line) { g.lineWidth = line; g.beginPath(); g.arc(px, py, r, 0, 7); g.stroke(); }
 function spotRows(item) { return [...(item.t >= 0 ? [D.truth.row[item.t]] : []), ...(item.p >= 0 ? [source().row[item.p]] : [])]; }
 function namesOf(item) { return [...(item.t >= 0 ? [D.classes[D.truth.cls[item.t]]] : []), ...(item.p >= 0 ? [D.classes[source().cls[item.p]]] : [])]; }

@@ -103,7 +103,15 @@ function near(px, py) {
 const overview = px => { stop(); view.left = D.first + (px - GUTTER) / inner() * total - inner() / view.scale / 2; goTo(D.first + (px - GUTTER) / inner() * total); };
 const fingers = new Map();
 let travelled = 0;
+function hover(item) {
+  if (item === view.hover) return;
+  view.hover = item;
+  timeline.style.cursor = item ? "pointer" : "";
+  redraw();
+}
+timeline.addEventListener("pointerleave", () => hover(null));
 timeline.addEventListener("pointerdown", e => {
+  hover(null);
   timeline.setPointerCapture(e.pointerId);
   fingers.set(e.pointerId, { x: e.offsetX, y: e.offsetY, strip: e.offsetY < STRIP });
   if (fingers.size === 1) travelled = 0;
@@ -112,7 +120,7 @@ timeline.addEventListener("pointerdown", e => {
 });
 timeline.addEventListener("pointermove", e => {
   const finger = fingers.get(e.pointerId);
-  if (!finger) { const item = near(e.offsetX, e.offsetY); timeline.title = item ? describe(item) : ""; return; }
+  if (!finger) return hover(near(e.offsetX, e.offsetY));
   const [px, py] = [e.offsetX, e.offsetY];
   travelled += Math.hypot(px - finger.x, py - finger.y);
   if (finger.strip) overview(px);
@@ -174,7 +182,7 @@ function follow() {
 function summarise() {
   const counts = D.kinds.map((_, kind) => items.filter(item => item.kind === kind).length);
   const parts = usedKinds.map(name => `${counts[KIND[name]]} ${name}`);
-  const length = `${Math.round(total / D.fps / 60)} minutes from frame ${D.first}`;
+  const length = `${clock(D.last).replace(/\.\d$/, "")} minutes from frame ${D.first}`;
   if (corrected()) showWork();
   $("summary").textContent = `${length}${where ? "" : " (of the first event)"}. ${source() ? source().name + ": " : "True events: "}${parts.join(", ")}.`;
   document.querySelectorAll(".figures").forEach((table, i) => { table.hidden = i !== view.source; });
