@@ -3,13 +3,22 @@
 PYTHON ?= python3
 PROFILE ?= demo
 NAME ?= $(PROFILE)
+# A worker a core, each with whole files of tests, so that what a file's tests share is made once; more
+# threads than that would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbmake -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: report test lint bench
+.PHONY: report test test-slow test-all lint bench
 report: .venv/.installed
 	.venv/bin/python -m footpass report --profile $(PROFILE) --name $(NAME)
 
 test: .venv/.installed
-	.venv/bin/python -m pytest --nbmake
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/.installed
+	$(PYTEST) -m slow
+
+test-all: .venv/.installed
+	$(PYTEST)
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

@@ -146,6 +146,7 @@ ensemble = true
 """
 
 
+@pytest.mark.slow
 def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID)

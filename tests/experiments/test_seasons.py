@@ -203,6 +203,7 @@ for name in ("held", "free"):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_compute_together_find_a_stage_busy_together(tmp_path):
     """Else one would go on to another stage while the others wait to start with this one."""
     (tmp_path / "held").mkdir()

@@ -137,6 +137,7 @@ def test_new_data_make_a_notebook_run_again(tmp_path, monkeypatch):
     assert len(set(stamps)) == 3
 
 
+@pytest.mark.slow
 def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):
     log, go, runs = tmp_path / "log", tmp_path / "go", tmp_path / "runs"
     wait = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.05)"
@@ -177,6 +178,7 @@ def test_killed_while_a_page_is_rendered_only_that_is_done_again(report):
     assert page.is_file() and (runs / "01_good" / "metrics.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_of_two_reports_in_one_folder_one_waits(tmp_path):
     """Both would else write the same run: here the other one is told by the lock that it holds."""
     log, runs = tmp_path / "log", tmp_path / "runs"
@@ -309,25 +311,26 @@ def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp
         publish(tmp_path / "nothing", tmp_path / "out")
 
 
-def test_papermill_runs_a_notebook_from_any_folder(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        str(NOTEBOOKS / "01_class_imbalance.ipynb"),
-        "out.ipynb",
-    ]
-    command += ["-p", "run_dir", str(tmp_path / "run")]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    told = json.loads((tmp_path / "run" / "metrics.json").read_text())
+@pytest.fixture(scope="module")
+def notebook_01(tmp_path_factory):
+    """A folder with the run of notebook 01, by papermill alone and from elsewhere."""
+    runs, elsewhere = (tmp_path_factory.mktemp(name) for name in ("runs", "elsewhere"))
+    name = "01_class_imbalance"
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), "out.ipynb"]
+    command += ["-p", "run_dir", str(runs / name)]
+    subprocess.run(command, cwd=elsewhere, check=True, capture_output=True)
+    return runs
+
+
+def test_papermill_runs_a_notebook_from_any_folder(notebook_01):
+    told = json.loads((notebook_01 / "01_class_imbalance" / "metrics.json").read_text())
     values = {metric["name"]: metric["value"] for metric in told["metrics"]}
     assert told["profile"] == "smoke" and values["pass_to_tackle_box"] > values["pass_to_tackle_all"]
 
 
-def test_notebook_01_gives_the_published_figures(release, tmp_path):
-    path = NOTEBOOKS / "01_class_imbalance.ipynb"
-    assert run_notebooks(tmp_path, "smoke", [path]) == []
-    page = build_page(tmp_path).read_text()
+@pytest.mark.usefixtures("release")
+def test_notebook_01_gives_the_published_figures(notebook_01):
+    page = build_page(notebook_01).read_text()
     for figure in ("0.2445", "0.4926", "213.5", "160.1"):
         assert figure in page
     assert "Simulated:" not in page

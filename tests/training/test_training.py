@@ -400,6 +400,7 @@ def test_interrupted_at_every_moment(tmp_path, monkeypatch):
         assert_same_run(tmp_path / "undisturbed", folder)
 
 
+@pytest.mark.slow
 def test_killed_by_sigkill_and_started_again(tmp_path):
     moment = random.randrange(6, 16)
     print("killed in micro-batch", moment, "of 15")  # shown if the test fails
@@ -474,6 +475,7 @@ def test_finished_run_is_left_alone_and_can_be_prolonged(tmp_path):
 # -- Several processes
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """Weighted means, freezing, dropout and a last step with one micro-batch for two processes.
 
