@@ -180,8 +180,8 @@ def read_with_notes(
     """
     halves = _halves_in(load_json(path, finite=False), path)
     if columns is None:
-        lengths = [len(row) for rows in halves.values() if isinstance(rows, list) for row in rows[:1]]
-        truth = lengths and lengths[0] == len(GROUND_TRUTH_COLUMNS)
+        first = next((rows[0] for rows in halves.values() if isinstance(rows, list) and rows), [])
+        truth = isinstance(first, list) and len(first) == len(GROUND_TRUTH_COLUMNS)
         columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
     notes = []
     for half, rows in halves.items():

@@ -214,3 +214,47 @@ def test_select_and_concat_know_their_halves():
     both = concat([second, select_halves(table, ["game_1_H1"])])
     assert both["frame"].tolist() == [6, 5] and halves_of(both) == ["game_2_H1", "game_1_H1"]
     assert match_of("game_18_H2") == "game_18"
+
+
+# --- other forms that the official evaluator reads
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path, caplog):
+    path = write(tmp_path / "p.json", one_half([100.0, 0.0, 10, 2.0, 1], [101, 0, 10, 2, 0.5]))
+    table = read_predictions(path)
+    assert table.drop(columns="half").to_numpy().tolist() == [[100, 0, 10, 2, 1], [101, 0, 10, 2, 0.5]]
+    assert table["frame"].dtype == "int64"
+    assert caplog.messages == [
+        f"{path}: half game_1_H1: 3 whole numbers are written with a decimal point"
+    ]
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(one_half(GOOD)), encoding="utf-8-sig")
+    assert len(read_predictions(path)) == 1
+
+
+def test_the_flat_layout_of_a_submission_is_read(tmp_path):
+    table = read_predictions(write(tmp_path / "p.json", {"game_1_H1": [GOOD], "game_1_H2": []}))
+    assert halves_of(table) == ["game_1_H1", "game_1_H2"]
+    write_submission(table, tmp_path / "entry.zip", "flat")
+    with zipfile.ZipFile(tmp_path / "entry.zip") as archive:
+        archive.extract("predictions.json", tmp_path)
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "predictions.json"), table)
+
+
+def test_a_second_half_that_is_counted_from_its_own_start_is_named(tmp_path, caplog):
+    content = {"game_1_H1": [[60, 0, 1, 1, 1], [900, 0, 1, 1, 1]], "game_1_H2": [[70, 0, 1, 1, 1]]}
+    path = write(tmp_path / "p.json", content | {"game_2_H2": [[5, 0, 1, 1, 1]]})
+    read_predictions(path)
+    assert caplog.messages == [
+        f"{path}: half game_1_H2: begins at frame 70, before game_1_H1 ends at 900: "
+        "counted from its own start instead of the video's?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["../x_H1", "/etc/x_H1", "a\\b_H1", "x\x00_H1", "x_H", "_H1"])
+def test_a_half_whose_name_leads_elsewhere_is_refused(tmp_path, name):
+    with pytest.raises(DataError):
+        read_predictions(write(tmp_path / "p.json", {"keys": [name], "events": {name: []}}))

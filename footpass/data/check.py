@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from footpass.data.faults import BOX, mend, suspicions
-from footpass.data.hdf5 import opened
+from footpass.data.hdf5 import names_in
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoInfo, probe
@@ -134,8 +134,7 @@ class _Split:
             return []
         try:
             names = half_names(path)
-            with opened(path) as file:
-                others = [name for name in file if name not in names]
+            others = [name for name in names_in(path) if name not in names]
         except DataError as error:
             self._error(path, error)
             return []

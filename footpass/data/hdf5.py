@@ -39,6 +39,12 @@ def opened(path: str | Path, half: str | None = None) -> Iterator[h5py.File]:
         raise DataError(reason, path) from error
 
 
+def names_in(path: str | Path) -> list[str]:
+    """What an HDF5 file holds; a name that is no text is never that of a half."""
+    with opened(path) as file:
+        return [name if isinstance(name, str) else repr(name) for name in file]
+
+
 def plain_table(file: h5py.File, half: str) -> h5py.Dataset:
     """The dataset of a half: float16, float32 or float64 numbers that lie in the file itself.
 
@@ -52,7 +58,9 @@ def plain_table(file: h5py.File, half: str) -> h5py.Dataset:
         raise DataError(f"no half {half}; it has {', '.join(file) or 'none':.200}", file.filename)
     if table.is_virtual or table.external:
         raise DataError("its numbers lie in other files", file.filename, half)
-    if table.dtype.kind != "f" or table.dtype.itemsize > 8 or table.id.get_type().committed():
+    if table.id.get_type().committed():
+        raise DataError("has a named type instead of float32", file.filename, half)
+    if table.dtype.kind != "f" or table.dtype.itemsize > 8:
         raise DataError(f"type {table.dtype} instead of float32", file.filename, half)
     if table.shape is None:
         raise DataError("is empty, without a shape", file.filename, half)

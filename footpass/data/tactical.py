@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from footpass.data.faults import LONGEST
-from footpass.data.hdf5 import opened, plain_table
+from footpass.data.hdf5 import names_in, opened, plain_table
 from footpass.events import HALF_NAME
 from footpass.files import DataError, atomic_write
 from footpass.schema import N_SLOTS, Tactical
@@ -17,8 +17,7 @@ _MOST_ROWS = N_SLOTS * LONGEST
 
 def half_names(path: str | Path) -> list[str]:
     """Names of the halves of a tactical file; what else is in it is named by `check`."""
-    with opened(path) as file:
-        names = list(file)
+    names = names_in(path)
     halves = [name for name in names if HALF_NAME.fullmatch(name)]
     if not halves:
         held = ", ".join(map(repr, names)) or "nothing"

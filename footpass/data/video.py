@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,7 +62,7 @@ class VideoInfo:
     def oddities(self) -> Iterator[str]:
         """What is not as in the official videos, and what to do."""
         if not self.at_fps:
-            yield f"{self.fps:.5g} frames a second instead of {FPS}: {_MEND.format(f'-vf fps={FPS}')}"
+            yield f"{self.fps:.4g} frames a second instead of {FPS}: {_MEND.format(f'-vf fps={FPS}')}"
         elif not self.regular:
             reason = f"a variable rate, {FPS} frames a second only on average"
             yield f"{reason}: {_MEND.format(f'-vf fps={FPS}')}"
@@ -73,6 +74,10 @@ class VideoInfo:
 _MEND = "ffmpeg -i OLD.mp4 {} NEW.mp4 mends it"
 
 
+# What the library raises where a file is damaged.
+_DAMAGE = (av.FFmpegError, IndexError, StopIteration)
+
+
 _LARGEST = 7680 * 4320  # pixels of a picture: a damaged header can ask for any amount of memory
 
 
@@ -80,8 +85,7 @@ def probe(path: str | Path) -> VideoInfo:
     """Size, rate and length of a video, of which only the first picture is decoded."""
     with _open(path) as container:
         stream = _film(container)
-        entries = [(e.timestamp, e.pos + e.size) for e in stream.index_entries]
-        last = max([end for _, end in entries] + [_matroska_end(path)])
+        last = max([entry.pos + entry.size for entry in stream.index_entries] + [_matroska_end(path)])
         size = os.path.getsize(path)
         if last > size:
             raise DataError(f"cut off: {size} of at least {last} bytes; unpack it again", path)
@@ -91,24 +95,34 @@ def probe(path: str | Path) -> VideoInfo:
             seconds = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         else:
             seconds = float(stream.duration * stream.time_base)  # type: ignore[operator]
-        picture = next(container.decode(stream), None)
-        rotation = 0 if picture is None else 90 * round(picture.rotation / 90)
-        if len(entries) < stream.frames or not stream.frames:  # no index of all: the first must do
-            container.seek(0)
-            packets = itertools.islice(container.demux(stream), 1000)
-            entries = [(packet.pts, 0) for packet in packets if packet.pts is not None]
-        times = np.sort([time * float(stream.time_base or 0) for time, _ in entries])
-        off = (times - times[:1]) * FPS
-        height, width = (stream.height, stream.width)[:: -1 if rotation % 180 else 1]
-        return VideoInfo(
-            height,
-            width,
-            fps=round(float((len(times) - 1) / np.ptp(times)), 6) if len(off) and off[-1] else FPS,
-            # Not the number of pictures in the file: one that was dropped still has its time.
-            n_frames=round(seconds * FPS),
-            regular=(np.abs(off - np.round(off)) > _ON_TIME).mean() < 0.01 if len(off) else True,
-            rotation=rotation,
-        )
+        rotation = 0
+        with suppress(*_DAMAGE):  # as of a broadcast that was tuned into: later ones may do
+            rotation = 90 * round(next(container.decode(stream)).rotation / 90)
+        try:
+            times = _times(container, stream) * FPS
+        except _DAMAGE as error:
+            raise DataError(f"not a readable video, or cut off: {error}", path) from error
+    off = np.abs(times - np.round(times))
+    height, width = (stream.height, stream.width)[:: -1 if rotation % 180 else 1]
+    return VideoInfo(
+        height,
+        width,
+        fps=round(FPS * (len(times) - 1) / float(times[-1]), 6) if times[-1:].any() else FPS,
+        # Not the number of pictures in the file: one that was dropped still has its time.
+        n_frames=round(seconds * FPS),
+        regular=not len(off) or bool((off > _ON_TIME).mean() < 0.01),
+        rotation=rotation,
+    )
+
+
+def _times(container: av.container.InputContainer, stream: av.VideoStream) -> np.ndarray:
+    """Seconds from the first picture to each; without an index of all, to each of the first 1000."""
+    ticks = [entry.timestamp for entry in stream.index_entries]
+    if len(ticks) < stream.frames or not stream.frames:
+        container.seek(0)
+        packets = itertools.islice(container.demux(stream), 1000)
+        ticks = [packet.pts for packet in packets if packet.pts is not None]
+    return (np.sort(ticks) - min(ticks, default=0)) * float(stream.time_base or 0)
 
 
 def _film(container: av.container.InputContainer) -> av.VideoStream:
@@ -211,11 +225,9 @@ class VideoReader:
     def _picture(self, index: int) -> np.ndarray:
         try:
             frame = self._decode_to(index)
-        except av.FFmpegError as error:
+        except _DAMAGE as error:
             self._position = _NOWHERE
-            raise DataError(
-                f"frame {index} cannot be decoded: {error.strerror or error}", self.path
-            ) from error
+            raise DataError(f"frame {index} cannot be decoded: {error}", self.path) from error
         turns = self._info.rotation // 90
         height, width = self.size[:: -1 if turns % 2 else 1]
         picture = self._resize.reformat(
@@ -309,9 +321,10 @@ def _open(path: str | Path) -> av.container.InputContainer:
         container = av.open(f"file:{os.fspath(path)}", metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"not a readable video, or cut off: {error.strerror or error}", path) from error
-    if not container.streams.best("video"):
+    film = _film(container)
+    if film is None or film.codec_context is None:
         container.close()
-        raise DataError("has no pictures", path)
+        raise DataError("has no pictures that can be decoded", path)
     return container
 
 

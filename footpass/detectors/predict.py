@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import build
 from footpass.data.cache import Footage
+from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
 from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
@@ -235,7 +236,7 @@ def write_logits(
 def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[str, str]) -> bool:
     """Whether a file has the logits of these halves, made in the same way."""
     try:
-        with h5py.File(path) as file:
+        with opened(path) as file:
             return all(
                 name in file
                 and file[name].attrs.get("made_of") == made_of[name]
@@ -243,5 +244,5 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[st
                 and file[name].shape[-1] == entry.half.end_frame
                 for name, entry in footage.items()
             )
-    except (OSError, KeyError, RuntimeError):  # missing, or damaged in one of HDF5's ways
+    except DataError:  # missing, or damaged
         return False

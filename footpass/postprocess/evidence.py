@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.halves import HalfMatch
-from footpass.data.hdf5 import opened
+from footpass.data.hdf5 import names_in
 from footpass.data.logits import read_logits
 from footpass.events import halves_of, select_halves
 from footpass.files import DataError
@@ -256,8 +256,7 @@ def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
 
     It is read whole, some 30 MB a half: fitting asks hundreds of times, and the file is compressed.
     """
-    with opened(path) as file:
-        names = list(file)
+    names = names_in(path)
     unknown = [name for name in names if name not in lineups]
     if unknown:
         reason = "no tactical data, which say who is in a slot: of another split?"

@@ -138,6 +138,114 @@ def test_colours_are_rgb(tmp_path):
         np.testing.assert_allclose(reader.clip(0, 5), np.stack([red] * 5), atol=4)
 
 
+# --- videos that are not plain 25 pictures a second
+
+
+def shown_at(path, times, *, rate=25, cover=False, size=SMALL):
+    """A video whose numbered pictures appear at these times, in milliseconds."""
+    with av.open(str(path), "w") as container:
+        art = container.add_stream("mjpeg", rate=1) if cover else None
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "g": "30"})
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if art:
+            art.height, art.width, art.pix_fmt = 64, 64, "yuvj420p"
+            container.mux(art.encode(av.VideoFrame.from_ndarray(numbered(0, (64, 64)), "rgb24")))
+            container.mux(art.encode())
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(numbered(number, size), "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_at_a_variable_rate_a_frame_is_the_picture_on_screen_whatever_the_way_there(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.sort([0, *rng.choice(np.arange(1, 79_960), 1998, replace=False), 79_960])
+    path = shown_at(tmp_path / "a.mp4", times.tolist())
+    ticks = np.arange(1990) * 40
+    on_screen = np.searchsorted(times, ticks, side="right") - 1
+    near = np.abs(times[:, None] - ticks).min(axis=0) < 5  # within what rounding may do
+    asked = np.flatnonzero(~near)
+    with VideoReader(path, SMALL) as reader:
+        assert numbers(reader.frames(asked)) == on_screen[asked].tolist()
+        for index in rng.permutation(asked)[:40]:
+            assert numbers(reader.frames([index])) == [on_screen[index]]
+    info = probe(path)
+    (reason,) = info.oddities()
+    assert not info.regular and reason.startswith("a variable rate") and "-vf fps=25" in reason
+
+
+@pytest.mark.parametrize(
+    ("rate", "reason"),
+    [
+        (Fraction(126, 5), "25.2"),
+        (Fraction(30000, 1001), "29.97"),
+        (30, "30"),
+        (Fraction(25, 2), "12.5"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_rates_near_25_are_told_by_time_stamps(tmp_path, rate, reason, name):
+    path = shown_at(tmp_path / name, [round(n * 1000 / rate) for n in range(300)], rate=rate)
+    with pytest.raises(DataError, match=f"{reason} frames a second instead of 25: ffmpeg -i OLD.mp4"):
+        VideoReader(path)
+
+
+def test_dropped_frames_and_whole_milliseconds_are_no_other_rate(tmp_path):
+    times = [round(n * 40.0) for n in range(300) if n % 100 != 7]
+    assert list(probe(shown_at(tmp_path / "a.mkv", times)).oddities()) == []
+
+
+def test_the_film_is_read_though_a_cover_picture_comes_first(tmp_path):
+    path = shown_at(tmp_path / "a.mkv", range(0, 4000, 40), cover=True)
+    info = probe(path)
+    assert (info.height, info.width, info.n_frames) == (*SMALL, 100)
+    with VideoReader(path, SMALL) as reader:
+        assert numbers(reader.frames([99, 3])) == [99, 3]
+
+
+# Of ISO 14496-12: x' = a x + c y, y' = b x + d y, with y downwards; angles are to the left.
+TURNS = {-90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 90: (0, -1, 1, 0)}
+
+
+@pytest.mark.parametrize("angle", TURNS)
+def test_a_video_is_turned_as_it_is_to_be_shown(tmp_path, angle):
+    shown = numbered(0b10_0110_0001_1011, (120, 120))[:96, :64].copy()
+    shown[:20, :20] = 255, 0, 0  # red at the top left
+    path = tmp_path / "a.mp4"
+    write_video(path, [np.rot90(shown, -angle // 90)] * 5)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = TURNS[angle]
+    matrix = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    content[at : at + 36] = b"".join((value & 0xFFFFFFFF).to_bytes(4) for value in matrix)
+    path.write_bytes(content)
+    info = probe(path)
+    assert (info.height, info.width) == (96, 64) and (info.rotation - angle) % 360 == 0
+    assert f"turned by {info.rotation} degrees" in next(info.oddities())
+    with VideoReader(path, (96, 64)) as reader:
+        red = reader.clip(2, 1)[0, 5:15, 5:15].mean(axis=(0, 1))
+    np.testing.assert_allclose(red, (255, 0, 0), atol=25)
+
+
+def test_a_folder_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    (tmp_path / "2026-06-08T15:59").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = encode(tmp_path / "a.mp4", {}, n=10).rename("2026-06-08T15:59/a.mp4")
+    assert probe(path).n_frames == 10
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.999])
+def test_a_matroska_file_that_is_cut_off_is_found(tmp_path, share):
+    path = encode(tmp_path / "a.mkv", {"g": "50"})
+    assert probe(path).n_frames == COUNT
+    os.truncate(path, int(os.path.getsize(path) * share))
+    with pytest.raises(DataError, match="cut off: [0-9]+ of at least [0-9]+ bytes"):
+        probe(path)
+
+
 # --- reading everything once
 
 

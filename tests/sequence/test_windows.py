@@ -302,15 +302,6 @@ def test_logits_of_another_length_are_named():
         Recorded(half, np.zeros((9, 26, 60)), np.zeros((9, 26, 59)))
 
 
-def test_logits_that_are_not_finite_are_named_by_frame():
-    volume = np.zeros((9, 26, 60), np.float16)
-    volume[3, 4, 31] = np.nan
-    half = Recorded(random_half(np.random.default_rng(0)), volume)
-    half.cut(FIRST, FIRST + 31)
-    with pytest.raises(DataError, match=r"half game_1_H2: logit volume 1 is not finite at frame 75031"):
-        half.cut(FIRST + 20, FIRST + 40)
-
-
 def test_halves_without_logits_of_a_model_are_named():
     rng = np.random.default_rng(0)
     halves = {name: random_half(rng, name=name) for name in ("game_1_H1", "game_1_H2", "game_2_H1")}
