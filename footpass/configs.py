@@ -1,100 +1,110 @@
 """Configs: frozen dataclasses that check what they are given, and go into files and back.
 
 A notebook's parameters may arrive as strings (papermill's ``-p ema true``), and a value of the wrong
-type must not get as far as the hundredth training step.
+type must not get as far as the hundredth training step. Types, ranges and lengths are the fields'
+annotations (pydantic's `Field`); constructor and files are checked by the same.
 """
 
+import codecs
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from math import isfinite
+from dataclasses import asdict
+from functools import cache, wraps
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from footpass.files import DataError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+Config = TypeVar("Config")
 
 
-Config = TypeVar("Config", bound="DataclassInstance")
+MAX_BYTES = 64 * 2**20  # of a file of settings, or of a fitted re-scoring (30 MB)
 
 
-def check_types(config: object) -> None:
-    """Compare the fields of a dataclass with their annotations; made for its ``__post_init__``.
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # of a layer
+Depth = Annotated[int, Field(ge=1, le=100)]  # layers one after the other
+
+
+@dataclass_transform(frozen_default=True)
+def config_dataclass(cls: type[Config]) -> type[Config]:
+    """A frozen dataclass that raises `DataError` at the first field that does not fit its annotation.
 
     Whole numbers are fine as floats; True is no number, and neither are NaN and infinity.
     """
-    hints = get_type_hints(type(config))
-    for name in _names(config):
-        hint = hints[name]
-        value = getattr(config, name)
-        if not _fits(value, hint):
-            wanted = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
-            wanted = wanted.replace("typing.", "").replace("collections.abc.", "")
-            raise DataError(f"{type(config).__name__}.{name} = {value!r}: expected {wanted}")
+    strict = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    checked: Any = dataclass(frozen=True, config=strict)(cls)
+    unwrapped = checked.__init__
+
+    @wraps(unwrapped)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            unwrapped(self, *args, **kwargs)
+        except ValidationError as error:
+            raise DataError(_first(error, cls.__name__)) from None
+
+    checked.__init__ = init
+    return checked
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, arg) for arg in args)
-    if origin is Literal:
-        return value in args
-    if origin is tuple:
-        wanted = args[:1] * len(value) if isinstance(value, tuple) and args[-1] is ... else args
-        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
-    if origin is not None and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(
-            _fits(key, args[0]) and _fits(item, args[1]) for key, item in value.items()
-        )
-    if hint is float:
-        return type(value) in (int, float) and isfinite(value)
-    return type(value) is int if hint is int else isinstance(value, hint)
+@cache
+def _schema(cls: Any) -> TypeAdapter:
+    return TypeAdapter(cls)
 
 
-def _names(config: Any) -> list[str]:
-    return [field.name for field in fields(config)]
+def build(cls: type[Config], values: Any) -> Config:
+    """A config from plain values, as `plain` makes them: the way back from a checkpoint or TOML."""
+    try:
+        return _read(cls, json.dumps(values))
+    except (TypeError, ValueError, RecursionError) as error:  # DataError, and what JSON cannot hold
+        raise error if isinstance(error, DataError) else DataError(f"{cls.__name__}: {error}") from error
 
 
-def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """A config from plain values, as `plain` makes them: the way back from a checkpoint or JSON.
+def read_config(path: str | Path, cls: type[Config], what: str) -> Config:
+    """A config from a JSON file of at most `MAX_BYTES`.
 
-    A class attribute ``former`` maps names that fields had in older files to those of today.
+    Parameters
+    ----------
+    what
+        The file ought to hold, and what writes one, for the error.
     """
-    hints = get_type_hints(cls)
-    former = getattr(cls, "former", {})
-    values = {former.get(name, name): value for name, value in values.items()}
-    names = _names(cls)
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise DataError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(names)}")
-    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
-    if missing := sorted(required - set(values)):
-        raise DataError(f"{cls.__name__} needs {', '.join(missing)}")
-    config = cls(**{name: _parsed(value, hints[name]) for name, value in values.items()})
-    check_types(config)
-    return config
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise DataError(f"over {MAX_BYTES // 2**20} MB")
+        return _read(cls, text.removeprefix(codecs.BOM_UTF8))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
+    except DataError as error:
+        raise DataError(f"not {what}: {error}", path) from error
 
 
-def _parsed(value: Any, hint: Any) -> Any:
-    """A plain value as its field has it: tables as dataclasses, lists as tuples."""
-    if get_origin(hint) in (Union, UnionType) and value is not None:
-        hints = [arg for arg in get_args(hint) if arg is not type(None)]
-        if len(hints) > 1 and isinstance(value, Mapping):  # one of several configs, which it names
-            kinds = {arg.__name__.removesuffix("Config"): arg for arg in hints}
-            kind = value.get("kind")
-            if kind not in kinds:
-                raise DataError(f"kind = {kind!r}: one of {', '.join(kinds)}")
-            return build(kinds[kind], {name: v for name, v in value.items() if name != "kind"})
-        hint = hints[0]
-    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
-        return build(hint, value)
-    if get_origin(hint) is tuple and isinstance(value, list):  # JSON and TOML have no tuples
-        return tuple(_parsed(item, get_args(hint)[0]) for item in value)
-    return value
+def _read(cls: type[Config], text: str | bytes) -> Config:
+    try:
+        schema: Any = cls  # what mypy cannot hash
+        return _schema(schema).validate_json(text)
+    except ValidationError as error:
+        raise DataError(_first(error, cls.__name__)) from None
+
+
+def _first(error: ValidationError, name: str) -> str:
+    """What is wrong first, in a line: the field, what it has and what it should be."""
+    fault = error.errors(include_url=False)[0]
+    reason = fault.get("ctx", {}).get("error", fault["msg"])
+    place = ".".join([name, *map(str, fault["loc"])])
+    if fault["type"] == "unexpected_keyword_argument":
+        return f"{place}: no such field"
+    if fault["type"] == "json_invalid":
+        return f"not JSON: {reason}"
+    if fault["type"] in ("missing", "value_error"):
+        return f"{place}: {reason}"
+    return f"{place} = {fault['input']!r:.80}: {reason}"
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import AliasChoices, Field
 
-from footpass.configs import build, check_types, plain
+from footpass.configs import MAX_BYTES, Share, build, config_dataclass, plain, read_config
 from footpass.files import DataError
 from footpass.models.gnn import GNNConfig
 from footpass.models.taad import TAADConfig
@@ -14,28 +15,32 @@ from footpass.models.x3d import X3DConfig
 from footpass.training.config import TrainConfig
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Inner:
     widths: tuple[int, int] = (1, 2)
 
+    def __post_init__(self) -> None:
+        if self.widths[1] < self.widths[0]:
+            raise DataError("widths that fall")
 
-@dataclass(frozen=True)
+
+@config_dataclass
 class Outer:
     inner: Inner = field(default_factory=Inner)
     name: str = "x"
     rate: float | None = None
     steps: tuple[int, ...] = ()
-    lr: Mapping[str, float] = field(default_factory=dict)
+    lr: Annotated[Mapping[str, float], Field(validation_alias=AliasChoices("lr", "rates"))] = field(
+        default_factory=dict
+    )
+    share: Share = 0.0
     kind: Literal["a", "b"] = "a"
     quick: bool = False
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
 
 outers = st.builds(
     Outer,
-    inner=st.builds(Inner, st.tuples(st.integers(), st.integers())),
+    inner=st.builds(Inner, st.tuples(st.integers(max_value=0), st.integers(0))),
     name=st.text(),
     rate=st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
     steps=st.lists(st.integers()).map(tuple),
@@ -62,21 +67,63 @@ def test_configs_of_the_project_and_back(config):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"quick": "true"}, "Outer.quick = 'true': expected bool"),  # papermill -p quick true
-        ({"quick": 1}, "Outer.quick = 1: expected bool"),
-        ({"rate": "0.1"}, r"Outer.rate = '0.1': expected float \| None"),
-        ({"rate": float("inf")}, "Outer.rate = inf"),
+        (
+            {"quick": "true"},
+            "Outer.quick = 'true': Input should be a valid bool",
+        ),
+        ({"quick": 1}, "Outer.quick = 1: Input should be a valid bool"),
+        ({"rate": "0.1"}, "Outer.rate = '0.1': Input should be a valid number"),
+        ({"rate": float("inf")}, "Outer.rate = inf: Input should be a finite number"),
         ({"rate": True}, "Outer.rate = True"),
-        ({"steps": [1, 2.0]}, r"Outer.steps = \(1, 2.0\): expected tuple\[int, ...\]"),
+        ({"steps": [1, 2.0]}, r"Outer.steps.1 = 2.0: Input should be a valid integer"),
         ({"steps": 3}, "Outer.steps = 3"),
-        ({"lr": {"a": None}}, r"Outer.lr = {'a': None}: expected Mapping\[str, float\]"),
-        ({"kind": "c"}, r"Outer.kind = 'c': expected Literal\['a', 'b'\]"),
-        ({"inner": {"widths": [1, 2, 3]}}, r"Inner.widths = \(1, 2, 3\): expected tuple\[int, int\]"),
-        ({"inner": {"width": 1}}, "Inner has no width; it has widths"),
-        ({"inner": None}, "Outer.inner = None: expected Inner"),
-        ({"Quick": True, "speed": 1}, "Outer has no Quick, speed; it has inner, name, rate"),
+        ({"lr": {"a": None}}, r"Outer.lr.a = None: Input should be a valid number"),
+        ({"kind": "c"}, r"Outer.kind = 'c': Input should be 'a' or 'b'"),
+        ({"inner": {"widths": [1, 2, 3]}}, r"Outer.inner.widths = \[1, 2, 3\]: .* at most 2 items"),
+        ({"inner": {"width": 1}}, "Outer.inner.width: no such field"),
+        ({"inner": None}, "Outer.inner = None"),
+        ({"Quick": True, "speed": 1}, "Outer.Quick: no such field"),
+        ({"share": 1.5}, "Outer.share = 1.5: Input should be less than or equal to 1"),
+        ({"inner": {"widths": [2, 1]}}, "Outer.inner: widths that fall"),
+        ([1], r"Outer = \[1\]: Input should be an object"),
+        ({"name": {1, 2}}, "Outer: .* not JSON serializable"),
+        ({"steps": [10**5000]}, "Outer: Exceeds the limit"),
     ],
 )
 def test_names_and_types_are_checked(values, message):
     with pytest.raises(DataError, match=message):
         build(Outer, values)
+
+
+def test_the_constructor_checks_as_files_do():
+    with pytest.raises(DataError, match="Outer.quick = 'true': Input should be a valid bool"):
+        Outer(quick="true")
+    with pytest.raises(DataError, match="Outer.share = 2.0: Input should be less than or equal to 1"):
+        replace(Outer(), share=2.0)
+
+
+def test_a_field_may_have_had_another_name():
+    assert build(Outer, {"rates": {"a": 1}}) == build(Outer, {"lr": {"a": 1}}) == Outer(lr={"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "x.json: not an Outer: not JSON: EOF"),
+        (b'{"share": NaN}', "x.json: not an Outer: Outer.share = nan"),
+        (b"[" * 100_000, "x.json: not an Outer: not JSON: recursion limit exceeded"),
+        (b'{"name": "\xff"}', "x.json: not an Outer: not JSON: invalid unicode"),
+        (b" " * (MAX_BYTES + 1), "x.json: not an Outer: over 64 MB"),
+        (None, "x.json: cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_config(tmp_path / "x.json", Outer, "an Outer")
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_config(tmp_path / "x.json", Outer, "an Outer") == Outer()

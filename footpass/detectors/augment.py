@@ -1,16 +1,20 @@
 """Augmentation of clips: one random warp and one change of colour for a whole clip."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from footpass.configs import Share, config_dataclass
 from footpass.models.x3d import PIXEL_MEAN
 
+Growth = Annotated[float, Field(gt=0, le=10)]
 
-@dataclass(frozen=True)
+
+@config_dataclass
 class Augmentation:
     """How much a training clip is changed at random; the defaults are the published ones.
 
@@ -28,13 +32,13 @@ class Augmentation:
         Range of `ClipConfig.grow`, drawn for each tracklet.
     """
 
-    translate: float = 0.1
-    scale: float = 0.1
-    rotate: float = 1.5
-    flip: float = 0.5
-    jitter: float = 0.2
-    hue: float = 0.1
-    grow: tuple[float, float] = (1.0, 1.25)
+    translate: Share = 0.1
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    rotate: Annotated[float, Field(ge=0, le=180)] = 1.5
+    flip: Share = 0.5
+    jitter: Share = 0.2
+    hue: Share = 0.1
+    grow: tuple[Growth, Growth] = (1.0, 1.25)
 
 
 def random_warp(

@@ -7,13 +7,14 @@ to whole batches on the device.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from footpass.configs import Count, Positive, config_dataclass
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch
 from footpass.data.video import video_reader
@@ -21,8 +22,11 @@ from footpass.detectors.augment import Augmentation, random_colour, random_warp
 from footpass.files import DataError
 from footpass.schema import ACTIONS, MIRRORS, MODEL_SIZE, N_SLOTS, State
 
+Others = Annotated[int, Field(ge=0, lt=N_SLOTS)]  # tracklets beside the one that acts
+Side = Annotated[int, Field(ge=32, le=4096)]  # of a picture, in pixels
 
-@dataclass(frozen=True)
+
+@config_dataclass
 class ClipConfig:
     """What a clip is; the defaults are the published ones.
 
@@ -48,26 +52,22 @@ class ClipConfig:
         Factor by which boxes are grown about their centre.
     """
 
-    frames: int = 50
-    size: tuple[int, int] = MODEL_SIZE
-    earliest: int = 15
-    latest: int = 35
-    others: int = 4
-    others_from: tuple[tuple[int, int], ...] = ()
-    random_per_half: int = 0
-    per_class: int = 500
-    dilation: int = 1
-    grow: float = 1.125
+    frames: Annotated[int, Field(ge=1, le=1000)] = 50
+    size: tuple[Side, Side] = MODEL_SIZE
+    earliest: Count = 15
+    latest: Count = 35
+    others: Others = 4
+    others_from: Annotated[tuple[tuple[Count, Others], ...], Field(max_length=1000)] = ()
+    random_per_half: Count = 0
+    per_class: Positive = 500
+    dilation: Annotated[int, Field(ge=0, le=100)] = 1
+    grow: Annotated[float, Field(gt=0, le=10)] = 1.125
 
     def __post_init__(self) -> None:
         if not 0 <= self.earliest <= self.latest < self.frames:
             raise DataError(
                 f"clips of {self.frames} frames: no event can lie {self.earliest} to {self.latest} in"
             )
-        others = [self.others, *(count for _, count in self.others_from)]
-        counts = min(self.random_per_half, self.dilation, *others)
-        if counts < 0 or max(others) >= N_SLOTS or self.per_class < 1 or self.grow <= 0:
-            raise DataError(f"not a clip: {self}")
 
 
 class Events(NamedTuple):

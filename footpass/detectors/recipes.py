@@ -1,7 +1,8 @@
 """Recipes of the detectors: what is trained, on what and how."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from footpass.configs import Positive, Share, config_dataclass
 from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import ClipConfig
 from footpass.models.gnn import GNNConfig
@@ -9,7 +10,7 @@ from footpass.models.taad import TAADConfig
 from footpass.training.config import TrainConfig
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class TAADRecipe:
     """A TAAD, the clips it learns from, and how.
 
@@ -25,11 +26,11 @@ class TAADRecipe:
     clips: ClipConfig
     train: TrainConfig
     augmentation: Augmentation | None = field(default_factory=Augmentation)
-    background: float = 0.05
-    validation: int = 100
+    background: Share = 0.05
+    validation: Positive = 100
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class GNNRecipe(TAADRecipe):
     """A TAAD + GNN, which is taught the same way, but about all players and with a focal loss.
 

@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 
-from footpass.configs import build, check_types, plain
+from footpass.configs import config_dataclass, plain, read_config
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch, events_of
 from footpass.data.logits import read_logits
 from footpass.detectors.clips import asked_about
-from footpass.events import class_counts, concat, load_json
+from footpass.events import class_counts, concat
 from footpass.files import DataError, atomic_write
 from footpass.metrics import evaluate
 from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, Action, State
@@ -25,7 +26,7 @@ from footpass.timeline import suppress
 NMS_WINDOW = 25  # frames
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class LogitAdjustment:
     """What is done to a detector's logits before events are read from them; by default nothing.
 
@@ -37,13 +38,11 @@ class LogitAdjustment:
         Added to the logits of the classes, background first.
     """
 
-    smoothing: float = 0.0
-    offsets: tuple[float, ...] = (0.0,) * N_CLASSES
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        if self.smoothing < 0 or len(self.offsets) != N_CLASSES:
-            raise DataError(f"not an adjustment of logits: {self}")
+    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    offsets: Annotated[
+        tuple[Annotated[float, Field(ge=-1000, le=1000)], ...],
+        Field(min_length=N_CLASSES, max_length=N_CLASSES),
+    ] = (0.0,) * N_CLASSES
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """The logits ``(9, M, T)``, adjusted."""
@@ -214,13 +213,8 @@ def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
 
 def read_adjustment(path: str | Path) -> LogitAdjustment:
     """Read an adjustment."""
-    content = load_json(path)
-    if not isinstance(content, dict):
-        raise DataError("not an adjustment of logits (predict --fit-adjustment writes one)", path)
-    try:
-        return build(LogitAdjustment, content)
-    except DataError as error:
-        raise DataError(f"not an adjustment of logits: {error.reason}", path) from error
+    what = "an adjustment of logits (predict --fit-adjustment writes one)"
+    return read_config(path, LogitAdjustment, what)
 
 
 def guessed_events(

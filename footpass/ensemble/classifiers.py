@@ -7,16 +7,18 @@ Probabilities are ``(N, 9)``, column 0 is what the other classes leave.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
+from footpass.configs import Positive, config_dataclass
 from footpass.ensemble.candidates import scores_of
 from footpass.schema import ACTIONS, N_CLASSES, Action
 
@@ -29,7 +31,7 @@ LINEAR_C = 0.01  # scikit-learn's inverse strength of the linear classifiers' pe
 CLIP = 4.0  # standard deviations beyond which a feature says no more to them
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Boosting:
     """Settings of the boosted trees.
 
@@ -43,14 +45,12 @@ class Boosting:
         Share of the features that a tree is given.
     """
 
-    former: ClassVar[dict[str, str]] = {"rate": "lr"}
-
-    rows: int = 25_000
-    trees: int = 80
-    leaves: int = 12
-    lr: float = 0.06
-    least_rows: int = 30
-    share: float = 0.3
+    rows: Positive = 25_000
+    trees: Annotated[int, Field(ge=1, le=10_000)] = 80
+    leaves: Annotated[int, Field(ge=2, le=1000)] = 12
+    lr: Annotated[float, Field(gt=0, le=1, validation_alias=AliasChoices("lr", "rate"))] = 0.06
+    least_rows: Positive = 30
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 from tqdm.auto import tqdm
 
-from footpass.configs import build
+from footpass.configs import Positive, build, config_dataclass
 from footpass.crossfit import cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time
 from footpass.ensemble.classifiers import (
@@ -51,7 +52,7 @@ from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
 RESCORE_FORMAT = "footpass rescore 3"
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class RescoreConfig:
     """Settings of the re-scoring.
 
@@ -71,16 +72,16 @@ class RescoreConfig:
         Settings of the trees and of the simulated detections.
     """
 
-    former: ClassVar[dict[str, str]] = {"patches": "snippets"}
-
-    train_matches: int | None = None
-    repeats: int = 6
-    stages: int = 2
-    averaged: int = 2
-    real_weight: float = 8.0
-    without: tuple[str, ...] = ()
+    train_matches: Positive | None = None
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 6
+    stages: Annotated[int, Field(ge=1, le=100)] = 2
+    averaged: Positive = 2
+    real_weight: Annotated[float, Field(ge=0)] = 8.0
+    without: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     boosting: Boosting = field(default_factory=Boosting)
-    snippets: CopyPasteConfig = field(default_factory=CopyPasteConfig)
+    snippets: Annotated[CopyPasteConfig, Field(validation_alias=AliasChoices("snippets", "patches"))] = (
+        field(default_factory=CopyPasteConfig)
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from footpass.configs import build
+from footpass.configs import build, config_dataclass
 from footpass.crossfit import cross_fit
 from footpass.data.logits import logits_path
 from footpass.ensemble import rescore
@@ -35,7 +35,7 @@ GRID = PROJECT / "notebooks" / "ablations.toml"
 POLL = 10.0  # seconds between looks at rows that other workers are at
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Row:
     """One row of the study: what it is made of.
 

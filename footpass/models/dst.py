@@ -7,14 +7,14 @@ decoding can keep keys and values.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from footpass.configs import check_types
+from footpass.configs import Depth, Share, Width, config_dataclass
 from footpass.files import DataError
 from footpass.models.slots import (
     N_TACTICAL,
@@ -25,8 +25,10 @@ from footpass.models.slots import (
 )
 from footpass.models.transformer import (
     FUSIONS,
+    Fusion,
     KeysValues,
     TransformerLayer,
+    WindowLength,
     Written,
     frame_code,
     layers_of,
@@ -45,9 +47,10 @@ from footpass.schema import (
 )
 
 SLOT_HEADS = 4  # of the attention across and along slots
+SlotWidth = Annotated[Width, Field(multiple_of=2 * SLOT_HEADS)]
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class DSTConfig:
     """Sizes of a DST; the defaults are the published ones.
 
@@ -68,32 +71,24 @@ class DSTConfig:
         ``slot_width``, with roles and distances (ME-DST, arXiv 2608.01696).
     """
 
-    former: ClassVar[dict[str, str]] = {"span": "window_length"}
-
-    window_length: int = 750
-    fusion: str = "none"
-    width: int = 512
-    heads: int = 8
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    feedforward: int = 2048
-    dropout: float = 0.1
+    window_length: WindowLength = 750
+    fusion: Fusion = "none"
+    width: Width = 512
+    heads: Width = 8
+    encoder_layers: Depth = 6
+    decoder_layers: Depth = 6
+    feedforward: Width = 2048
+    dropout: Share = 0.1
     mask_memory: bool = True
     branch: Literal["none", "serial", "parallel"] = "none"
-    branch_width: int = 64
-    branch_layers: int = 1
+    branch_width: SlotWidth = 64
+    branch_layers: Depth = 1
     encoder: Literal["frames", "slots"] = "frames"
-    slot_width: int = 64
+    slot_width: SlotWidth = 64
 
     def __post_init__(self) -> None:
-        check_types(self)
-        if self.fusion not in FUSIONS:
-            raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
         if self.width % (2 * self.heads):
             raise DataError(f"width {self.width} is not a multiple of 2 * {self.heads} heads")
-        for name in ("branch_width", "slot_width"):
-            if getattr(self, name) < 1 or getattr(self, name) % (2 * SLOT_HEADS):
-                raise DataError(f"{name} {getattr(self, name)} is not a multiple of {2 * SLOT_HEADS}")
 
     @property
     def inputs(self) -> int:

@@ -6,20 +6,22 @@ A player is a node at every frame; three graph convolutions (EdgeConv, Wang et a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from footpass.configs import Share, Width, config_dataclass
 from footpass.models.public import rename, take_alias
 from footpass.models.taad import PlayerFeatures, features_from_reference
 from footpass.models.x3d import X3DConfig
-from footpass.schema import N_CLASSES, Node
+from footpass.schema import N_CLASSES, N_SLOTS, Node
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class GNNConfig:
     """Sizes of a TAAD + GNN; the defaults are the published ones.
 
@@ -34,14 +36,14 @@ class GNNConfig:
     """
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
-    width: int = 192
-    visual: int = 64
-    graph: int = 128
-    head: int = 256
-    neighbours: int = 6
-    radius: float = 2.0
-    graph_dropout: float = 0.1
-    head_dropout: float = 0.2
+    width: Width = 192
+    visual: Width = 64
+    graph: Width = 128
+    head: Width = 256
+    neighbours: Annotated[int, Field(ge=1, lt=N_SLOTS)] = 6
+    radius: Annotated[float, Field(ge=0)] = 2.0
+    graph_dropout: Share = 0.1
+    head_dropout: Share = 0.2
     checkpoint_backbone: bool = False
 
 

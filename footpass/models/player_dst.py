@@ -7,19 +7,22 @@ The events of a window are a marked point process: given those before it, the ne
 with a probability that follows from its hazard, step by step, and then has a player and a class.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
+from footpass.configs import Depth, Share, Width, config_dataclass
 from footpass.files import DataError
 from footpass.models.slots import CENTRE, SCALE
 from footpass.models.transformer import (
     FUSIONS,
+    Fusion,
     KeysValues,
     TransformerLayer,
+    WindowLength,
     Written,
     frame_code,
     layers_of,
@@ -47,7 +50,7 @@ _SURE = 8.0  # log-odds beyond which evidence says no more
 _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, nearness is 1/e
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class PlayerDSTConfig:
     """Sizes of a `PlayerDST`.
 
@@ -70,29 +73,25 @@ class PlayerDSTConfig:
         Share of the games in which an event has to happen to be written.
     """
 
-    former: ClassVar[dict[str, str]] = {
-        "span": "window_length",
-        "games": "samples",
-        "least": "min_probability",
-    }
-
-    window_length: int = 375
-    fusion: str = "none"
-    step: int = 5
-    player: int = 24
-    width: int = 64
-    heads: int = 4
-    encoder_layers: int = 1
-    decoder_layers: int = 1
-    feedforward: int = 128
-    dropout: float = 0.1
-    forget: float = 0.15
-    samples: int = 64
-    min_probability: float = SCORE_THRESHOLD
+    window_length: WindowLength = 375
+    fusion: Fusion = "none"
+    step: Annotated[int, Field(ge=1, le=100)] = 5
+    player: Width = 24
+    width: Width = 64
+    heads: Width = 4
+    encoder_layers: Depth = 1
+    decoder_layers: Depth = 1
+    feedforward: Width = 128
+    dropout: Share = 0.1
+    forget: Share = 0.15
+    samples: Annotated[
+        int, Field(ge=1, le=10_000, validation_alias=AliasChoices("samples", "games"))
+    ] = 64
+    min_probability: Annotated[
+        Share, Field(validation_alias=AliasChoices("min_probability", "least"))
+    ] = SCORE_THRESHOLD
 
     def __post_init__(self) -> None:
-        if self.fusion not in FUSIONS:
-            raise DataError(f"fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
         if self.width % (2 * self.heads) or self.player % self.heads:
             raise DataError(
                 f"width {self.width} or player {self.player} does not fit {self.heads} heads"

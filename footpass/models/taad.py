@@ -5,13 +5,14 @@ each frame, and a small head over time. What comes before the head is shared wit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from footpass.configs import Depth, Share, Width, config_dataclass
 from footpass.files import DataError
 from footpass.models.public import rename, take_alias
 from footpass.models.x3d import X3D, X3DConfig
@@ -21,19 +22,19 @@ STRIDE = 8  # of the features that boxes are pooled from
 ROI_CELLS = (4, 2)  # rows and columns of the RoI-align that the mean is taken of
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class TemporalConfig:
     """Sizes of a `TemporalTransformer`; the defaults are the published ones."""
 
-    layers: int = 4
-    width: int = 256
-    heads: int = 8
-    feedforward: int = 1024
-    positions: int = 50
-    dropout: float = 0.1
+    layers: Depth = 4
+    width: Width = 256
+    heads: Width = 8
+    feedforward: Width = 1024
+    positions: Width = 50
+    dropout: Share = 0.1
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class TAADConfig:
     """Sizes of a TAAD; the defaults are the published ones.
 
@@ -53,8 +54,8 @@ class TAADConfig:
     """
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
-    width: int = 192
-    head: int = 512
+    width: Width = 192
+    head: Width = 512
     checkpoint_backbone: bool = False
     temporal: Literal["convolution", "transformer"] = "convolution"
     transformer: TemporalConfig = field(default_factory=TemporalConfig)

@@ -1,13 +1,21 @@
 """What both DSTs are made of: transformer layers with cached keys and values, and the code of frames."""
 
 import math
-from typing import NamedTuple, Protocol, cast
+from typing import Annotated, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
 FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
+Fusion = Annotated[str, Field(pattern=f"^({'|'.join(FUSIONS)})$")]
+
+
+# Frames of the longest window; "span" in older files.
+WindowLength = Annotated[
+    int, Field(ge=1, le=10_000, validation_alias=AliasChoices("window_length", "span"))
+]
 _FEW_ROWS = 4  # measured on the CPU: with 2 threads up to twice as fast, from 8 rows slower
 CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
 KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)

@@ -7,16 +7,18 @@ the temporal one.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from footpass.configs import Depth, Width, config_dataclass
 from footpass.files import DataError
 
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of the Kinetics weights, pixels as 0..1, the same for R, G and B
@@ -28,7 +30,7 @@ def normalise(pixels: Tensor) -> Tensor:
     return pixels.div_(255).sub_(PIXEL_MEAN).div_(PIXEL_STD)
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class X3DConfig:
     """Sizes of the backbone; the defaults are X3D-S.
 
@@ -42,10 +44,10 @@ class X3DConfig:
         Inner channels of a block per outer channel.
     """
 
-    stem: int = 24
-    widths: tuple[int, int, int, int] = (24, 48, 96, 192)
-    depths: tuple[int, int, int, int] = (3, 5, 11, 7)
-    expansion: float = 2.25
+    stem: Width = 24
+    widths: tuple[Width, Width, Width, Width] = (24, 48, 96, 192)
+    depths: tuple[Depth, Depth, Depth, Depth] = (3, 5, 11, 7)
+    expansion: Annotated[float, Field(ge=1, le=100)] = 2.25
 
 
 class X3D(nn.Module):

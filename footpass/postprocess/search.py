@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from footpass.configs import build, plain
+from footpass.configs import config_dataclass, plain, read_config
 from footpass.crossfit import Apply, Fit, Inputs
-from footpass.events import load_json
 from footpass.files import DataError, atomic_write
 from footpass.metrics import Evaluation, compare, evaluate
 from footpass.postprocess.evidence import Evidence, as_evidence
@@ -85,24 +84,23 @@ def search(per_class: bool = False) -> Search:
     return Search() if per_class else Search(per_class=False, own=0.5)
 
 
-STEPS_FORMAT = "footpass postprocess 1"
+@config_dataclass
+class Saved:
+    """Fitted steps as they lie in a file."""
+
+    format: Literal["footpass postprocess 1"]
+    steps: PostprocessConfig
 
 
 def save(config: PostprocessConfig, path: str | Path) -> None:
     """Write fitted steps as JSON."""
     with atomic_write(path) as stream:
-        json.dump({"format": STEPS_FORMAT, "steps": plain(config)}, stream, indent=1)
+        json.dump(plain(Saved("footpass postprocess 1", config)), stream, indent=1)
 
 
 def load(path: str | Path) -> PostprocessConfig:
     """Read what `save` has written."""
-    content = load_json(path)
-    if not isinstance(content, dict) or content.get("format") != STEPS_FORMAT:
-        raise DataError(f"no fitted steps ({STEPS_FORMAT})", path)
-    try:
-        return build(PostprocessConfig, content["steps"])
-    except (DataError, TypeError, AttributeError, KeyError) as error:
-        raise DataError(str(error), path) from error
+    return read_config(path, Saved, "fitted steps (postprocess fit writes them)").steps
 
 
 def fit_postprocess(

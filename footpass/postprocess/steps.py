@@ -10,33 +10,34 @@ Where nothing is known of a player, an event is neither dropped nor given to som
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
-from footpass.configs import check_types
-from footpass.files import DataError
+from footpass.configs import Share, config_dataclass
 from footpass.metrics import match_events
 from footpass.postprocess.evidence import Evidence
 from footpass.schema import ACTION_LABELS, ACTIONS, TOLERANCE
 from footpass.timeline import suppress
 
+Window = Annotated[int, Field(ge=0, le=1000)]  # frames
+BY_CLASS = Field(min_length=len(ACTIONS), max_length=len(ACTIONS))
+Offset = Annotated[int, Field(ge=-1000, le=1000)]
 
-@dataclass(frozen=True)
+
+@config_dataclass
 class Reassign:
     """Give events to the team-mate whose evidence within ``window`` is stronger by over ``margin``."""
 
-    margin: float = 1.0
-    window: int = 6
-
-    def __post_init__(self) -> None:
-        _check(self)
+    margin: Annotated[float, Field(ge=-1, le=1)] = 1.0
+    window: Window = 6
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Gate:
     """Drop events whose evidence within ``window`` frames is under their class's threshold (one of 8).
 
@@ -45,52 +46,31 @@ class Gate:
     (`Evidence.known`), as logits know nothing of players without a box, an event stays.
     """
 
-    thresholds: tuple[float, ...] = (0.0,) * len(ACTIONS)
-    window: int = 12
-    own: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "thresholds")
+    thresholds: Annotated[tuple[Share, ...], BY_CLASS] = (0.0,) * len(ACTIONS)
+    window: Window = 12
+    own: Share = 0.0
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Refine:
     """Add the offset of the class (one of 8), then move to the evidence's peak within ``window`` frames.
 
     Peaks weaker than ``min_strength`` are not followed.
     """
 
-    former: ClassVar[dict[str, str]] = {"least": "min_strength"}
-
-    offsets: tuple[int, ...] = (0,) * len(ACTIONS)
-    window: int = 0
-    min_strength: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "offsets")
+    offsets: Annotated[tuple[Offset, ...], BY_CLASS] = (0,) * len(ACTIONS)
+    window: Window = 0
+    min_strength: Annotated[Share, Field(validation_alias=AliasChoices("min_strength", "least"))] = 0.0
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class NMS:
     """Keep the best-scored of a player's events of one class at most ``window`` frames apart."""
 
-    window: int = 0
-
-    def __post_init__(self) -> None:
-        _check(self)
+    window: Window = 0
 
 
-def _check(step: Reassign | Gate | Refine | NMS, by_class: str | None = None) -> None:
-    check_types(step)
-    name = type(step).__name__
-    if step.window < 0:
-        raise DataError(f"{name}: window {step.window} is negative")
-    if by_class and len(getattr(step, by_class)) != len(ACTIONS):
-        count = len(getattr(step, by_class))
-        raise DataError(f"{name}: {count} {by_class} instead of {len(ACTIONS)}, one a class")
-
-
-@dataclass(frozen=True)
+@config_dataclass
 class PostprocessConfig:
     """The steps in their order; None leaves a step out."""
 

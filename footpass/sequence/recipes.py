@@ -1,7 +1,10 @@
 """Settings of a DST: model, windows, training, pre-training."""
 
-from dataclasses import dataclass
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field
+
+from footpass.configs import Positive, Share, build, config_dataclass
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.player_dst import PlayerDST, PlayerDSTConfig
@@ -11,7 +14,7 @@ from footpass.training.config import TrainConfig
 AnyDST = DST | PlayerDST
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Pretraining:
     """Matches that are simulated to learn from before the real ones, and how.
 
@@ -19,12 +22,22 @@ class Pretraining:
     the real play-by-play's statistics.
     """
 
-    matches: int
-    minutes: float
+    matches: Positive
+    minutes: Annotated[float, Field(gt=0, le=200)]
     train: TrainConfig
 
 
-@dataclass(frozen=True)
+def _of_kind(value: Any) -> Any:
+    """The table of a profile, which names the model in ``kind``; a config as it is."""
+    if not isinstance(value, dict):
+        return value
+    kinds = {"DST": DSTConfig, "PlayerDST": PlayerDSTConfig}
+    if value.get("kind") not in kinds:
+        raise ValueError(f"kind = {value.get('kind')!r:.80}: one of {', '.join(kinds)}")
+    return build(kinds[value["kind"]], {name: v for name, v in value.items() if name != "kind"})
+
+
+@config_dataclass
 class DSTRecipe:
     """A DST, the windows it learns from, and how.
 
@@ -40,11 +53,11 @@ class DSTRecipe:
         What is learned before; None: nothing.
     """
 
-    model: DSTConfig | PlayerDSTConfig
+    model: Annotated[DSTConfig | PlayerDSTConfig, BeforeValidator(_of_kind)]
     windows: WindowConfig
     train: TrainConfig
     weighting: str = "none"
-    smoothing: float = 0.05
+    smoothing: Share = 0.05
     pretraining: Pretraining | None = None
 
     def __post_init__(self) -> None:

@@ -7,14 +7,16 @@ A window comes from a tactical half with its logit volumes (`Recorded`), or from
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from footpass.configs import Positive, config_dataclass
 from footpass.files import DataError
+from footpass.models.transformer import WindowLength
 from footpass.schema import MIRRORS, N_ROLES, N_TEAMS, PAD_FRAME, State, slot
 from footpass.sequence.sources import Excerpt, Source, mirrored, with_slots
 from footpass.sequence.tokens import encode, pad, window_features
@@ -72,7 +74,7 @@ _AUGMENTATIONS = {
 }
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class WindowConfig:
     """What a window is; the defaults are the published ones.
 
@@ -88,16 +90,10 @@ class WindowConfig:
         Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
     """
 
-    former: ClassVar[dict[str, str]] = {"span": "window_length"}
-
-    window_length: int = 750
-    per_half: int = 1000
+    window_length: WindowLength = 750
+    per_half: Positive = 1000
     augment: Literal["none", "mirrors", "players"] = "mirrors"
     sparse: bool = False
-
-    def __post_init__(self) -> None:
-        if self.window_length < 1 or self.per_half < 1 or self.augment not in _AUGMENTATIONS:
-            raise DataError(f"not a choice of windows: {self}")
 
 
 class Sample(NamedTuple):

@@ -9,13 +9,16 @@ it: same class, visibility, neighbours and gaps as far as there are such.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 from scipy.special import expit, logit, ndtr
 
+from footpass.configs import Count, Share, config_dataclass
 from footpass.events import concat, halves_of
 from footpass.schema import N_CLASSES, TOLERANCE
 from footpass.timeline import RELATIONS, Timeline, pairs_within
@@ -25,7 +28,7 @@ _CONTEXT_REACH = 250  # frames: a neighbour further away is none
 _NOBODY = 99  # a player who is not in the chain
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class CopyPasteConfig:
     """How snippets are cut and pasted.
 
@@ -44,12 +47,12 @@ class CopyPasteConfig:
         Least donors for a context to be used, from class alone to class, visibility, neighbours, gaps.
     """
 
-    reach: int = 40
-    chain: int = 4
-    frame_jitter: float = 2.0
-    score_jitter: float = 0.6
-    persistence: float = 0.85
-    donors: tuple[int, ...] = (1, 4, 6, 8, 10)
+    reach: Count = 40
+    chain: Annotated[int, Field(ge=0, le=100)] = 4
+    frame_jitter: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    score_jitter: Annotated[float, Field(ge=0, le=100)] = 0.6
+    persistence: Share = 0.85
+    donors: tuple[Count, Count, Count, Count, Count] = (1, 4, 6, 8, 10)
 
 
 @dataclass(frozen=True)

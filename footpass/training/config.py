@@ -1,13 +1,14 @@
 """How a model is trained: settings, precision, learning rate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import cos, pi
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import AliasChoices, Field
 
-from footpass.configs import check_types
+from footpass.configs import Count, Positive, config_dataclass
 from footpass.files import DataError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -18,7 +19,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class TrainConfig:
     """How a model is trained; the defaults are plain, the published values are those of the notebooks.
 
@@ -61,43 +62,35 @@ class TrainConfig:
         Optimizer steps between checkpoints; None saves after each epoch.
     """
 
-    former: ClassVar[dict[str, str]] = {"rates": "lr", "clip": "max_grad_norm"}
-
-    epochs: int = 10
-    batch: int = 8
-    accumulate: int = 1
-    lr: Mapping[str, float] = field(default_factory=lambda: {"": 1e-3})
-    weight_decay: float = 1e-4
-    warmup: int = 0
-    milestones: tuple[int, ...] = ()
+    epochs: Positive = 10
+    batch: Positive = 8
+    accumulate: Positive = 1
+    lr: Annotated[
+        Mapping[str, float], Field(max_length=1000, validation_alias=AliasChoices("lr", "rates"))
+    ] = field(default_factory=lambda: {"": 1e-3})
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup: Count = 0
+    milestones: Annotated[tuple[Count, ...], Field(max_length=1000)] = ()
     decay: float = 0.1
     schedule: Literal["steps", "cosine"] = "steps"
-    constant: tuple[str, ...] = ()
-    max_grad_norm: float | None = None
+    constant: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    max_grad_norm: Annotated[
+        float | None, Field(gt=0, validation_alias=AliasChoices("max_grad_norm", "clip"))
+    ] = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    ema: float | None = None
-    frozen_epochs: int = 0
-    frozen_blocks: int = 0
-    seed: int = 0
-    workers: int = 0
-    save_every: int | None = None
+    ema: Annotated[float | None, Field(gt=0, lt=1)] = None
+    frozen_epochs: Count = 0
+    frozen_blocks: Count = 0
+    seed: Count = 0
+    workers: Annotated[int, Field(ge=0, le=1000)] = 0
+    save_every: Positive | None = None
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in ("epochs", "batch", "accumulate", "max_grad_norm", "save_every"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise DataError(f"TrainConfig.{name} = {value!r}: must be more than 0")
-        counts = ("weight_decay", "warmup", "frozen_epochs", "frozen_blocks", "seed", "workers")
-        for name in counts:
-            if getattr(self, name) < 0:
-                raise DataError(f"TrainConfig.{name} = {getattr(self, name)!r}: must not be negative")
         strange = sorted(set(self.constant) - set(self.lr))
         if strange:
             raise DataError(
                 f"TrainConfig.constant = {strange}: not among the keys of lr, {list(self.lr)}"
             )
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise DataError(f"TrainConfig.ema = {self.ema!r}: must lie between 0 and 1")
 
 
 def learning_rate(

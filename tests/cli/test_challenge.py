@@ -100,11 +100,11 @@ def test_fitted_steps_are_saved_and_applied(events, capsys):
 @pytest.mark.parametrize(
     "content, reason",
     [
-        ("[]", "no fitted steps"),
+        ("[]", "not fitted steps"),
         ('{"format": "footpass postprocess 1"}', "steps"),
-        ('{"format": "footpass postprocess 1", "steps": {"gate": {"window": "x"}}}', "Gate.window"),
-        ('{"format": "footpass postprocess 1", "steps": {"nms": {"window": -1}}}', "negative"),
-        ('{"format": "footpass postprocess 1", "steps": {"blur": null}}', "no blur"),
+        ('{"format": "footpass postprocess 1", "steps": {"gate": {"window": "x"}}}', "steps.gate.window = 'x'"),
+        ('{"format": "footpass postprocess 1", "steps": {"nms": {"window": -1}}}', "nms.window = -1"),
+        ('{"format": "footpass postprocess 1", "steps": {"blur": null}}', "blur: no such field"),
     ],
 )
 def test_what_is_no_file_of_steps_is_refused(events, capsys, content, reason):

@@ -195,7 +195,7 @@ def test_training_and_prediction_from_the_command_line(data, tmp_path, capsys, c
     )
     for content, message in (
         ("[1]", "not an adjustment of logits (predict --fit-adjustment writes one)"),
-        ('{"smooth": 1.0}', "not an adjustment of logits: LogitAdjustment has no smooth"),
+        ('{"smooth": 1.0}', "LogitAdjustment.smooth: no such field"),
     ):
         (out / "bad.json").write_text(content)
         assert main([*again, str(out / "bad.json")]) == 2

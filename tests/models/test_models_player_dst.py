@@ -222,7 +222,7 @@ def test_places_are_near_lines_and_goals(metres, wanted):
 
 
 def test_bad_sizes_and_beams_are_refused():
-    with pytest.raises(DataError, match="fusion 'sum'"):
+    with pytest.raises(DataError, match="fusion = 'sum'"):
         PlayerDSTConfig(fusion="sum")
     with pytest.raises(DataError, match="does not fit 4 heads"):
         PlayerDSTConfig(width=20)

@@ -244,10 +244,10 @@ def test_as_loops_have_it(asked, detected, config):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: Gate((0.5,) * 7), "Gate: 7 thresholds instead of 8"),
-        (lambda: Refine(offsets=(0,) * 9), "Refine: 9 offsets instead of 8"),
-        (lambda: NMS(-1), "NMS: window -1 is negative"),
-        (lambda: Reassign(window=-2), "Reassign: window -2 is negative"),
+        (lambda: Gate((0.5,) * 7), "Gate.thresholds = .* at least 8 items"),
+        (lambda: Refine(offsets=(0,) * 9), "Refine.offsets = .* at most 8 items"),
+        (lambda: NMS(-1), "NMS.window = -1"),
+        (lambda: Reassign(window=10**30), "Reassign.window = 10+: .* less than or equal to 1000"),
         (lambda: Search(steps=("gate", "polish")), "no step 'polish'"),
         (lambda: Search(confidence=0.3), "confidence 0.3 is neither 0 nor within 0.5..1"),
     ],

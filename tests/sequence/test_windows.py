@@ -340,7 +340,7 @@ def test_detections_that_lack_a_half_are_named():
 
 @pytest.mark.parametrize("wrong", [{"window_length": 0}, {"per_half": 0}, {"augment": "Z"}])
 def test_impossible_choices(wrong):
-    with pytest.raises(DataError, match="not a choice of windows"):
+    with pytest.raises(DataError, match="WindowConfig"):
         WindowConfig(**wrong)
 
 
