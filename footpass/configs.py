@@ -8,10 +8,10 @@ annotations (pydantic's `Field`); constructor and files are checked by the same.
 import codecs
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache, wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -46,7 +46,7 @@ def config_dataclass(cls: type[Config]) -> type[Config]:
         try:
             unwrapped(self, *args, **kwargs)
         except ValidationError as error:
-            raise DataError(_first(error, cls.__name__)) from None
+            raise DataError(_first(error, cls)) from None
 
     checked.__init__ = init
     return checked
@@ -90,14 +90,17 @@ def _read(cls: type[Config], text: str | bytes) -> Config:
         schema: Any = cls  # what mypy cannot hash
         return _schema(schema).validate_json(text)
     except ValidationError as error:
-        raise DataError(_first(error, cls.__name__)) from None
+        raise DataError(_first(error, cls)) from None
 
 
-def _first(error: ValidationError, name: str) -> str:
+def _first(error: ValidationError, cls: type) -> str:
     """What is wrong first, in a line: the field, what it has and what it should be."""
     fault = error.errors(include_url=False)[0]
     reason = fault.get("ctx", {}).get("error", fault["msg"])
-    place = ".".join([name, *map(str, fault["loc"])])
+    first, *rest = fault["loc"] or [""]
+    if isinstance(first, int):  # an argument without a name
+        first = fields(cast(Any, cls))[first].name
+    place = ".".join(str(part) for part in (cls.__name__, first, *rest) if part != "")
     if fault["type"] == "unexpected_keyword_argument":
         return f"{place}: no such field"
     if fault["type"] == "json_invalid":

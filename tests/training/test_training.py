@@ -640,7 +640,7 @@ def test_config_that_does_not_suit(tmp_path):
             r"TrainConfig.precision = 'fp8': Input should be 'fp32', 'bf16' or 'fp16'",
         ),
         ({"constant": ("x3d",)}, r"constant = \['x3d'\]: not among the keys of lr"),
-        ({"lr": {"": "1e-3"}}, "TrainConfig.lr.. = '1e-3': Input should be a valid number"),
+        ({"lr": {"": "1e-3"}}, "TrainConfig.lr = '1e-3': Input should be a valid number"),
         ({"milestones": [3]}, r"TrainConfig.milestones = \[3\]: Input should be a valid tuple"),
         ({"decay": float("nan")}, "TrainConfig.decay = nan: Input should be a finite number"),
         ({"accumulate": 0}, "TrainConfig.accumulate = 0: Input should be greater than or equal to 1"),
