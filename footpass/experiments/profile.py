@@ -2,11 +2,10 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from footpass.configs import PROFILES, build, resolve_profile
+from footpass.configs import PROFILES, build, config_dataclass, resolve_profile
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.rescore import RescoreConfig
 from footpass.files import DataError
@@ -15,7 +14,7 @@ from footpass.sequence.recipes import DSTRecipe
 FOLDER = Path(__file__).with_name("profiles")
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class SeasonSize:
     """Matches to train and to validate on, and the minutes of each, half of them in each half.
 
@@ -37,7 +36,7 @@ class SeasonSize:
     highlights: int = 0
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Ablations:
     """Notebook 08: settings of its re-scoring, and how many of the grid's seeds are used (None: all)."""
 
@@ -45,7 +44,7 @@ class Ablations:
     seeds: int | None = None
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class NotebookSettings:
     """What else the notebooks ask a profile.
 
@@ -73,7 +72,7 @@ class NotebookSettings:
     workers: int | None = None
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Profile:
     """Settings of all that is computed.
 
