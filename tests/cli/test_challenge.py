@@ -102,7 +102,10 @@ def test_fitted_steps_are_saved_and_applied(events, capsys):
     [
         ("[]", "not fitted steps"),
         ('{"format": "footpass postprocess 1"}', "steps"),
-        ('{"format": "footpass postprocess 1", "steps": {"gate": {"window": "x"}}}', "gate.window = 'x'"),
+        (
+            '{"format": "footpass postprocess 1", "steps": {"gate": {"window": "x"}}}',
+            "gate.window = 'x'",
+        ),
         ('{"format": "footpass postprocess 1", "steps": {"nms": {"window": -1}}}', "nms.window = -1"),
         ('{"format": "footpass postprocess 1", "steps": {"blur": null}}', "blur: no such field"),
     ],

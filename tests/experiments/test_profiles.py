@@ -70,7 +70,10 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
         ('base = "dmo"', "dmo.toml"),
         ("", "Profile.taad: Field required"),
         ('base = "demo"\n[taad.train]\nbatsh = 4', "mine.toml.*Profile.taad.train.batsh: no such field"),
-        ('base = "demo"\n[taad.train]\nbatch = "4"', "taad.train.batch = '4': Input should be a valid integer"),
+        (
+            'base = "demo"\n[taad.train]\nbatch = "4"',
+            "taad.train.batch = '4': Input should be a valid integer",
+        ),
         ('base = "demo"\n[taad]\ntrain = 4', "taad.train = 4: Input should be an object"),
         ('base = "demo"\n[dst.model]\nkind = "GRU"', "kind = 'GRU': one of DST, PlayerDST"),
         ('base = "demo"\n[dst.model]\nkind = "DST"', "dst.model: DSTConfig.forget: no such field"),
