@@ -1,12 +1,9 @@
 """Prepared halves: memory-mapped, shared by processes, with the video of their match."""
 
-import errno
 import json
 import logging
 import os
 import shutil
-import tempfile
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +12,12 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from footpass.data.halves import SLACK, HalfMatch, _cells, _half
+from footpass.data.hdf5 import names_in
 from footpass.data.paths import find, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
-from footpass.files import DataError, atomic_write, fingerprint, identity, locked
+from footpass.files import DataError, atomic_write, fingerprint, identity, locked, make_folder
 from footpass.schema import SPLITS, Tactical
 
 log = logging.getLogger(__name__)
@@ -117,6 +115,8 @@ def open_halves(
         )
     cache = Path(cache or prepared_dir(data_dir))
     names = half_names(path)
+    for other in set(names_in(path)) - set(names):
+        log.warning("%s: %r is no half: left out", path, other)
     chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
     ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
     missing = [name for name, half in ready.items() if half is None]
@@ -135,13 +135,9 @@ def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
     """One half of a tactical file, memory-mapped from the cache, which is filled first if need be."""
     half = _prepared(path, name, cache)
     if half is None:
-        folder = _folder(path, name, cache)
-        with ExitStack() as stack:
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(folder.parent))  # of several processes, the first prepares
-            except OSError as error:
-                raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
+        folder = _folder(path, name, cache).parent
+        make_folder(folder)
+        with locked(folder):  # of several processes, the first prepares
             half = _prepared(path, name, cache) or _prepare(path, name, cache)
     if half is None:
         raise DataError("the file changes while it is being prepared", path, name)
@@ -187,25 +183,13 @@ def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | Non
 
 
 def _store(cells: np.ndarray, meta: dict, folder: Path) -> None:
-    """Put a half into the cache: a finished folder takes its place in one step."""
-    temporary = None
+    """Put a half into the cache; it counts only with the `meta` of its source, written last."""
+    make_folder(folder)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        new = temporary / "new"
-        new.mkdir()
-        with atomic_write(new / "cells.npy", "wb") as stream:
+        with atomic_write(folder / "cells.npy", "wb") as stream:
             np.save(stream, cells)
-        with atomic_write(new / "meta.json") as stream:
+        with atomic_write(folder / "meta.json") as stream:
             json.dump(meta, stream)
-        with suppress(FileNotFoundError):
-            folder.rename(temporary / "old")
-        try:
-            new.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
-                raise
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
-    finally:
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from footpass.data.faults import BOX, mend, suspicions
 from footpass.data.hdf5 import names_in
+from footpass.data.mending import BOX, mend, suspicions
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoInfo, probe

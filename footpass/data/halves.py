@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from footpass.data.faults import Fault, mend
+from footpass.data.mending import Fault, mend
 from footpass.files import DataError
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_ROLES, N_SLOTS, PITCH, State, Tactical, slot
 

@@ -20,7 +20,7 @@ _WHY = {
 
 
 # A chunk is unpacked whole, so a file of a few bytes could ask for any amount of memory.
-_LARGEST_CHUNK = 2**29  # bytes
+_LARGEST_CHUNK = 2**28  # bytes
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from footpass.data.faults import LONGEST
 from footpass.data.hdf5 import names_in, opened, plain_table
+from footpass.data.mending import LONGEST
 from footpass.events import HALF_NAME
 from footpass.files import DataError, atomic_write
 from footpass.schema import N_SLOTS, Tactical

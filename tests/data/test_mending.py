@@ -3,6 +3,7 @@
 import json
 import logging
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from footpass.__main__ import main
 from footpass.data.cache import open_footage, open_halves
-from footpass.data.faults import mend, suspicions
 from footpass.data.halves import dense, events_of
+from footpass.data.mending import mend, suspicions
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.files import DataError
@@ -216,6 +217,13 @@ def test_odd_rows_are_named_when_a_half_is_prepared_and_refused_by_strict(season
     assert main(["prepare", str(season)]) == 0
     assert main(["prepare", str(season), "--strict"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}"
+
+
+def test_what_is_no_half_is_left_out_and_named(season, caplog):
+    with h5py.File(season / "val_tactical_data.h5", "a") as file:
+        file["calibration"] = np.zeros(3)
+    assert list(open_halves(season, "val")) == ["game_1_H1"]
+    assert f"{season}/val_tactical_data.h5: 'calibration' is no half: left out" in caplog.messages
 
 
 def test_rows_just_beyond_the_end_of_the_video_are_left_out(season, caplog):

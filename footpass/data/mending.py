@@ -74,7 +74,7 @@ _RANGES = {
 }
 
 
-LONGEST = 250_000  # frames, almost three hours: one wild frame number must not fill the memory
+LONGEST = 125_000  # frames, 83 minutes: one wild frame number must not fill the memory
 
 
 _ANYWHERE = 1000  # no position or speed is as large in any unit
