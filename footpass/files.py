@@ -75,7 +75,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
     try:
         place, rights = _place(path)
         if place is None:
-            special: Any = io.StringIO() if text else io.BytesIO()
+            special: Any = io.StringIO() if text else _Memory()
             yield special
             content = special.getvalue()
             _pour(content.encode() if text else content, path)
@@ -156,6 +156,11 @@ class BinaryFile(io.FileIO):
             raise self.error
 
 
+class _Memory(io.BytesIO):
+    def raise_error(self) -> None:
+        """Nothing goes wrong in memory."""
+
+
 def _place(path: Path) -> tuple[Path | None, int | None]:
     """The file that a path leads to, None if it is a pipe or a device; and its rights if it is there."""
     try:
@@ -210,6 +215,7 @@ def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # this module needs nothing installed: it has the error
 
+    make_folder(folder)
     path = Path(folder, ".lock")
     lock = FileLock(path, is_singleton=True)
     try:

@@ -66,3 +66,4 @@ def write_tactical(
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
             chunks = (min(len(rows), 32768), rows.shape[1])
             file.create_dataset(name, data=rows, **({"chunks": chunks, **packing} if len(rows) else {}))
+            stream.raise_error()

@@ -348,4 +348,5 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) 
         stream.codec_context.gop_size = 2 * fps
         for picture in itertools.chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            file.raise_error()
         container.mux(stream.encode())

@@ -34,7 +34,7 @@ from footpass.models.taad import TAAD, TAADConfig
 from footpass.schema import N_CLASSES, N_SLOTS
 from footpass.training.checkpoints import load_model
 from footpass.training.config import autocast
-from footpass.training.distributed import rank_and_world, shard, wait_for_all
+from footpass.training.distributed import locked_by_first, rank_and_world, shard, wait_for_all
 
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 
@@ -80,10 +80,11 @@ def predict(
         asked_about(half, model.without_box)  # before hours of inference
     path = logits_path(run_dir, split)
     made_by = fingerprint(Path(checkpoint))
-    write_logits(model.to(device), footage, path, clips, made_by, precision=precision)
-    events = events_from_store(path, halves, model.without_box, adjustment)
-    if rank_and_world()[0] == 0:
-        write_events(events, predictions_path(run_dir, split))
+    with locked_by_first(run_dir):  # of two that write the same, the second finds it done
+        write_logits(model.to(device), footage, path, clips, made_by, precision=precision)
+        events = events_from_store(path, halves, model.without_box, adjustment)
+        if rank_and_world()[0] == 0:
+            write_events(events, predictions_path(run_dir, split))
     return events
 
 
@@ -216,6 +217,7 @@ def write_logits(
                 stored, began = _dataset(file, half, made_by, made_of[name]), time.monotonic()
                 for start, logits in half_logits(model, footage[name], config, stride, precision):
                     stored[:, :, start : start + logits.shape[-1]] = logits
+                    stream.raise_error()
                     progress.update(logits.shape[-1])
                 stored.attrs["seconds"] = time.monotonic() - began
     wait_for_all()
@@ -224,6 +226,7 @@ def write_logits(
             for name in footage:
                 with h5py.File(parts / f"{name}.h5") as file:
                     file.copy(name, store)
+                stream.raise_error()
         for name in footage:
             for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
                 part.unlink()

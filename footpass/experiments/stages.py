@@ -7,7 +7,7 @@ and what was broken off goes on where it stopped.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
@@ -47,7 +47,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst
 from footpass.experiments.profile import Profile
 from footpass.experiments.season import Season
-from footpass.files import Busy, DataError, fingerprint, locked, make_folder
+from footpass.files import DataError, fingerprint
 from footpass.metrics import evaluate
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
@@ -58,7 +58,7 @@ from footpass.sequence.sources import Recorded
 from footpass.sequence.train import sequence_loss, train_dst
 from footpass.sequence.windows import WindowDataset, collate
 from footpass.training.checkpoints import LAST, checkpoint_path
-from footpass.training.distributed import first_says, rank_and_world
+from footpass.training.distributed import locked_by_first
 from footpass.training.loop import Loss
 
 log = logging.getLogger(__name__)
@@ -370,25 +370,6 @@ class Study:
         with self.locked(folder):
             yield folder
 
-    @contextmanager
-    def locked(self, folder: Path) -> Iterator[None]:
-        """Keep other processes out of a folder; the operating system lets go when this one ends.
-
-        Of processes that compute together, the first holds the lock for all.
-
-        Raises
-        ------
-        Busy
-            If another process is in it, and this study does not wait.
-        """
-        make_folder(folder)
-        with ExitStack() as stack:
-            busy = False
-            if rank_and_world()[0] == 0:
-                try:
-                    stack.enter_context(locked(folder, self.waits))
-                except Busy:
-                    busy = True
-            if first_says(busy):
-                raise Busy(f"{folder}: another process is at work there")
-            yield
+    def locked(self, folder: Path) -> AbstractContextManager[None]:
+        """The lock of a folder, for this process or all that compute with it."""
+        return locked_by_first(folder, self.waits)

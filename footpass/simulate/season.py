@@ -1,12 +1,9 @@
 """A synthetic season in the official files: tactical data, play-by-play and videos."""
 
 import itertools
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -19,7 +16,8 @@ from footpass.data.paths import play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
-from footpass.files import DataError, atomic_write, fingerprint
+from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder
+from footpass.processes import in_parallel
 from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
@@ -86,6 +84,28 @@ def write_season(
     list[str]
         Names of the halves.
     """
+    _check(matches, seed, split, workers)
+    out = Path(out)
+    first = FIRST_HIGHLIGHTS if highlights else FIRST_GAME[split]
+    simulate_match(first, minutes, seed)  # bad minutes are found before anything is written
+    work = out / f".simulate_{split}"
+    parts = work / fingerprint(minutes, seed, split, video, highlights)
+    jobs = [
+        _Job(game, half, minutes, seed, video, parts, highlights)
+        for game in range(first, first + matches)
+        for half in range(1 if highlights else 2)
+    ]
+    with locked(work, waits=False):
+        for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
+            make_folder(folder)
+        tables = list(tqdm(in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
+        truth = concat(tables)
+        _put_together(out, split, jobs, truth)
+    shutil.rmtree(work, ignore_errors=True)
+    return halves_of(truth)
+
+
+def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
     if split not in SPLITS:
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
     if workers is not None and workers < 1:
@@ -94,38 +114,18 @@ def write_season(
         raise DataError(f"seed {seed} is negative")
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
-    out = Path(out)
-    parts = out / f".simulate_{split}_{fingerprint(minutes, seed, split, video, highlights)}"
-    first = FIRST_HIGHLIGHTS if highlights else FIRST_GAME[split]
-    halves = range(1 if highlights else 2)
-    jobs = [
-        _Job(game, half, minutes, seed, video, parts, highlights)
-        for game in range(first, first + matches)
-        for half in halves
-    ]
-    simulate_match(first, minutes, seed)  # bad minutes are found before anything is written
-    try:
-        for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", out) from error
 
-    tables = list(tqdm(in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
-    truth = concat(tables)
-    if video:
+
+def _put_together(out: Path, split: str, jobs: Sequence[_Job], truth: pd.DataFrame) -> None:
+    """The official files of a split from the parts of its halves."""
+    if jobs[0].video:
         for game, played in itertools.groupby(jobs, lambda job: job.game):
             _join(out / video_path(f"game_{game}"), [job.part(".mp4") for job in played])
     labelled = split != "challenge"
-    write_tactical(
-        out / tactical_path(split),
-        (
-            (job.name, np.load(job.part(".npy"))[:, : len(Tactical) if labelled else Tactical.LABEL])
-            for job in jobs
-        ),
-    )
+    columns = len(Tactical) if labelled else Tactical.LABEL
+    rows = ((job.name, np.load(job.part(".npy"))[:, :columns]) for job in jobs)
+    write_tactical(out / tactical_path(split), rows)
     write_events(truth, out / (play_by_play_path(split) if labelled else HIDDEN_TRUTH))
-    shutil.rmtree(parts)
-    return halves_of(truth)
 
 
 def simulate_half(game: int, half: int, minutes: float, seed: int) -> tuple[Motion, Shots]:
@@ -284,14 +284,5 @@ def _join(path: Path, parts: list[Path]) -> None:
                     packet.pts, packet.dts = packet.pts + offset * step, packet.dts + offset * step
                     packet.stream = stream
                     joined.mux(packet)
+                    file.raise_error()
                 offset += source.frames
-
-
-def in_parallel(work: Callable, jobs: Sequence, workers: int | None) -> Iterator:
-    """Results in the order of the jobs; in this process if there is one worker only."""
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    if workers == 1:
-        yield from map(work, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, jobs)

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from footpass.files import DataError, atomic_write, make_folder
+from footpass.processes import in_parallel
 from footpass.schema import FPS, FULL_HD, N_TEAMS, PITCH, Role
 from footpass.simulate import FORMS
 from footpass.simulate.camera import Shots
 from footpass.simulate.motion import N_PLACES, Motion
-from footpass.simulate.season import FIRST_GAME, in_parallel, simulate_half
+from footpass.simulate.season import FIRST_GAME, simulate_half
 from footpass.simulate.trackers import TrackerErrors, drift, track
 
 _METRES = np.array(PITCH)

@@ -2,13 +2,17 @@
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from footpass.files import DataError, locked
 
 Item = TypeVar("Item")
 
@@ -55,6 +59,21 @@ def first_says(value: Item) -> Item:
     if dist.is_initialized():
         dist.broadcast_object_list(said)
     return said[0]
+
+
+@contextmanager
+def locked_by_first(folder: str | Path, waits: bool = True) -> Iterator[None]:
+    """Lock a folder for all processes that compute together, as `footpass.files.locked` does for one."""
+    with ExitStack() as stack:
+        error = None
+        if rank_and_world()[0] == 0:
+            try:
+                stack.enter_context(locked(folder, waits))
+            except DataError as caught:
+                error = caught
+        if error := first_says(error):
+            raise error
+        yield
 
 
 def wait_for_all() -> None:

@@ -25,10 +25,16 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from footpass.configs import plain
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write
 from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig, autocast
-from footpass.training.distributed import rank_and_world, shard, sum_over_processes, wait_for_all
+from footpass.training.distributed import (
+    locked_by_first,
+    rank_and_world,
+    shard,
+    sum_over_processes,
+    wait_for_all,
+)
 from footpass.training.optim import Updates
 
 log = logging.getLogger(__name__)
@@ -37,6 +43,11 @@ log = logging.getLogger(__name__)
 # mean, or the mean and how much it is the mean of, in items or weights: then the mean over a step is
 # right also where micro-batches differ in what is masked. Without it, all count alike.
 Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
+# Figures of the model, in evaluation mode, on a fixed validation set; all processes call it after each
+# epoch. The best epoch has the highest ``macro_f1``; without figures it is the last.
+Validate = Callable[[nn.Module], Mapping[str, float]]
+
+
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
 
 
@@ -54,7 +65,7 @@ def train(
     data: Callable[[int], Samples],
     loss: Loss,
     run_dir: str | Path,
-    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    validate: Validate | None = None,
     collate: Callable[[list], Any] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> list[dict]:
@@ -67,15 +78,8 @@ def train(
     data
         The samples of an epoch, in the order in which they are taken. A sample depends on the epoch and
         its place alone; all epochs have equally many.
-    loss
-        See `Loss`; called with the model in training mode.
     run_dir
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
-    validate
-        Figures of the model, in evaluation mode, on a fixed validation set; all processes call it after
-        each epoch. The best has the highest ``macro_f1``; without ``validate`` it is the last.
-    collate
-        As of `torch.utils.data.DataLoader`.
     about
         Whatever else a checkpoint should say, as plain values; a run goes on only with the same.
 
@@ -85,18 +89,66 @@ def train(
         A row per epoch, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate`` and
         the seconds it took (of an epoch that was broken off, those since).
     """
-    rank, world = rank_and_world()
-    run_dir = Path(run_dir)
-    size = len(data(0))
+    (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
-    settings = {
+    settings = _settings(model, config, size, about)
+    device = next(model.parameters()).device
+    run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
+    with locked_by_first(run_dir, waits=False):
+        _go_on(run, run_dir, settings)
+        steps = config.epochs * run.per_epoch
+        with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
+
+            def after_step() -> None:
+                bar.update()
+                bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
+                due = config.save_every and run.step % config.save_every == 0
+                if rank == 0 and due and run.step % run.per_epoch:
+                    save_checkpoint(run_dir / LAST, settings, run.state_dict())
+
+            for epoch in range(run.step // run.per_epoch, config.epochs):
+                began = time.monotonic()
+                micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
+                batches = _batches(data(epoch), size, micro, collate, config.workers, device)
+                with _repeatable(device):
+                    net = _trainable(model, config, epoch, world)
+                    mean = run_epoch(net, batches, loss, config.precision, run, after_step)
+                row = {"epoch": epoch, "step": run.step, "loss": mean, "lr": run.lr}
+                row |= _figures(run.averaged, validate, row)
+                row["seconds"] = round(time.monotonic() - began, 2)
+                _close_epoch(run, row, run_dir, settings)
+        wait_for_all()  # nobody reads what the first process has yet to write
+    return run.rows
+
+
+def _settings(
+    model: nn.Module, config: TrainConfig, size: int, about: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a checkpoint says of its run."""
+    return {
         "kind": type(model).__name__,
         "model": plain(model.config) if hasattr(model, "config") else {},
         "train": plain(config),
         "samples": size,
         "about": json.loads(json.dumps(about or {})),  # what is not plain must fail now, not on reading
     }
-    run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
+
+
+def _close_epoch(run: Updates, row: dict, run_dir: Path, settings: dict[str, Any]) -> None:
+    """Note an epoch and save what it came to."""
+    best = run.close_epoch(row)
+    if rank_and_world()[0] > 0:
+        return
+    # Best, last, log: killed in between, the epoch is done again and writes the same once more.
+    if best:
+        content = {"model": run.averaged.state_dict(), "row": row}
+        save_checkpoint(run_dir / BEST, settings, content)
+    save_checkpoint(run_dir / LAST, settings, run.state_dict())
+    _write_log(run_dir / LOG, run.rows)
+
+
+def _go_on(run: Updates, run_dir: Path, settings: dict[str, Any]) -> None:
+    """Go on from the last checkpoint if there is one; remove what a killed run left half written."""
     if (run_dir / LAST).exists():
         fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
         try:
@@ -106,59 +158,28 @@ def train(
             raise DataError(reason, error.file) from error
         run.load_state_dict(content, run_dir / LAST)
         log.info("%s: goes on after optimizer step %d", run_dir, run.step)
-    if rank == 0:
-        _tidy(run_dir, run.rows)
+    if rank_and_world()[0] == 0:
+        for leftover in run_dir.glob(".*.pt.*"):
+            leftover.unlink()
+        _write_log(run_dir / LOG, run.rows)
 
-    steps = config.epochs * run.per_epoch
-    with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
 
-        def after_step() -> None:
-            bar.update()
-            bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
-            due = config.save_every and run.step % config.save_every == 0
-            if rank == 0 and due and run.step % run.per_epoch:
-                save_checkpoint(run_dir / LAST, settings, run.state_dict())
+def _trainable(model: nn.Module, config: TrainConfig, epoch: int, world: int) -> nn.Module:
+    """The model with what the epoch freezes frozen; made anew, for DDP looks at that only once."""
+    if hasattr(model, "freeze"):
+        cast(Any, model).freeze(None if epoch < config.frozen_epochs else config.frozen_blocks)
+    return DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
-        for epoch in range(run.step // run.per_epoch, config.epochs):
-            began = time.monotonic()
-            samples = data(epoch)
-            if len(samples) != size:
-                raise DataError(f"epoch {epoch} has {len(samples)} samples, epoch 0 has {size}")
-            if hasattr(model, "freeze"):
-                cast(Any, model).freeze(None if epoch < config.frozen_epochs else config.frozen_blocks)
-            # Made anew in each epoch, for it looks but once at what is frozen.
-            net = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
-            micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
-            loader = DataLoader(
-                _OrError(samples),
-                batch_sampler=[part.samples for part in micro],
-                collate_fn=partial(_collated, collate or default_collate),
-                num_workers=config.workers,
-                pin_memory=next(model.parameters()).is_cuda,
-            )
-            with _repeatable(next(model.parameters()).device):
-                batches = zip(micro, _loaded(loader), strict=True)
-                mean = run_epoch(net, batches, loss, config.precision, run, after_step)
-            row = {"epoch": epoch, "step": run.step, "loss": mean, "lr": run.lr}
-            if validate:
-                with torch.no_grad():
-                    figures = {k: float(v) for k, v in validate(run.averaged.eval()).items()}
-                if "macro_f1" not in figures or figures.keys() & row.keys():
-                    raise DataError(
-                        f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}"
-                    )
-                row |= figures
-            row["seconds"] = round(time.monotonic() - began, 2)
-            best = run.close_epoch(row)
-            # Best, last, log: killed in between, the epoch is done again and writes the same once more.
-            if rank == 0:
-                if best:
-                    content = {"model": run.averaged.state_dict(), "row": row}
-                    save_checkpoint(run_dir / BEST, settings, content)
-                save_checkpoint(run_dir / LAST, settings, run.state_dict())
-                _write_log(run_dir / LOG, run.rows)
-    wait_for_all()  # nobody reads what the first process has yet to write
-    return run.rows
+
+def _figures(model: nn.Module, validate: Validate | None, row: dict) -> dict[str, float]:
+    """Figures of a model, none without ``validate``; beside those that the row has already."""
+    if validate is None:
+        return {}
+    with torch.no_grad():
+        figures = {name: float(value) for name, value in validate(model.eval()).items()}
+    if "macro_f1" not in figures or figures.keys() & row.keys():
+        raise DataError(f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}")
+    return figures
 
 
 @contextmanager
@@ -268,8 +289,11 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
             f"precision fp16 needs a CUDA device, and the model is on {device}: use bf16 or fp32"
         )
     if config.accumulate % world:
-        raise DataError(
-            f"accumulate = {config.accumulate} is no multiple of the {world} processes that share a step"
+        log.warning(
+            "accumulate = %d is no multiple of %d processes, which share the micro-batches of a step: "
+            "some of them idle",
+            config.accumulate,
+            world,
         )
     if (config.frozen_epochs or config.frozen_blocks) and not hasattr(model, "freeze"):
         raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
@@ -284,30 +308,39 @@ class _OrError(Dataset):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.samples[index]
-        except DataError as error:
+        except (DataError, OSError, MemoryError) as error:
             return error
 
 
 def _collated(collate: Callable[[list], Any], samples: list) -> Any:
-    error = next((sample for sample in samples if isinstance(sample, DataError)), None)
+    error = next((sample for sample in samples if isinstance(sample, Exception)), None)
     return error or collate(samples)
 
 
-def _loaded(loader: DataLoader) -> Iterator:
-    for batch in loader:
-        if isinstance(batch, DataError):
+def _batches(
+    samples: Samples,
+    size: int,
+    micro: list[MicroBatch],
+    collate: Callable[[list], Any] | None,
+    workers: int,
+    device: torch.device,
+) -> Iterator[tuple[MicroBatch, Any]]:
+    """Micro-batches, each with its samples, which workers load ahead."""
+    if len(samples) != size:
+        raise DataError(f"an epoch of {len(samples)} samples; the first has {size}")
+    loader = DataLoader(
+        _OrError(samples),
+        batch_sampler=[part.samples for part in micro],
+        collate_fn=partial(_collated, collate or default_collate),
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    for part, batch in zip(micro, loader, strict=True):
+        if isinstance(batch, Exception):
             raise batch
-        yield batch
+        yield part, batch
 
 
 def _write_log(path: Path, rows: list[dict]) -> None:
     with atomic_write(path) as stream:
         stream.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def _tidy(run_dir: Path, rows: list[dict]) -> None:
-    """Make the folder, remove what a killed run left half written, bring the log up to date."""
-    make_folder(run_dir)
-    for leftover in run_dir.glob(".*.pt.*"):
-        leftover.unlink()
-    _write_log(run_dir / LOG, rows)
