@@ -184,3 +184,9 @@ TOLERANCE = 12  # frames
 SCORE_THRESHOLD = 0.15
 MISSING = -15.0  # state of an empty slot, as in the published model
 PAD_FRAME = -1  # number of a frame that only fills up a batch
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: ``1 half``, ``1,200 halves``."""
+    several = {"half": "halves", "match": "matches"}.get(noun, f"{noun}s")
+    return f"{n:,} {noun if n == 1 else several}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from footpass.schema import MIRRORS, N_SLOTS, Role, Tactical, slot
+from footpass.schema import MIRRORS, N_SLOTS, Role, Tactical, counted, slot
 
 SIDES = {"LB": "RB", "LCB": "RCB", "LM": "RM", "LW": "RW"}
 SIDES |= {right: left for left, right in SIDES.items()}
@@ -24,3 +24,8 @@ def test_a_mirror_moves_every_slot_as_the_table_says(name, swaps_teams, swaps_si
 def test_the_tactical_columns_are_in_file_order():
     assert list(Tactical) == list(range(14))
     assert Tactical.ROLE == 4 and Tactical.BOX_X == 9 and Tactical.LABEL == 13
+
+
+def test_nouns_are_counted():
+    told = [counted(n, noun) for n, noun in ((1, "half"), (2, "half"), (0, "event"), (1200, "match"))]
+    assert told == ["1 half", "2 halves", "0 events", "1,200 matches"]

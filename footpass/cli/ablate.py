@@ -26,6 +26,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.experiments.season import find_season
     from footpass.experiments.stages import Study
     from footpass.files import PROJECT
+    from footpass.schema import counted
     from footpass.training.distributed import join_processes
 
     profile = load_profile(args.profile)
@@ -36,4 +37,6 @@ def _ablate(args: argparse.Namespace) -> None:
     results = evaluations(run_grid(study, grid), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
-        print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {row['seeds']:.0f} seed(s)")
+        print(
+            f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {counted(int(row['seeds']), 'seed')}"
+        )

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from footpass.files import DataError, atomic_write
-from footpass.schema import FPS, SPLITS
+from footpass.schema import FPS, SPLITS, counted
 from footpass.simulate import FORMS
 
 _SHOWN = 50  # problems of a data check
@@ -98,7 +98,7 @@ def _prepare(args: argparse.Namespace) -> None:
 
     for split in present_splits(args.data_dir):
         halves = open_halves(args.data_dir, split, strict=args.strict)
-        print(f"{split}: {len(halves)} halves")
+        print(f"{split}: {counted(len(halves), 'half')}")
 
 
 def _simulate(args: argparse.Namespace) -> None:
@@ -127,7 +127,7 @@ def _simulate(args: argparse.Namespace) -> None:
         args.workers,
         args.highlights,
     )
-    print(f"{args.out}: {args.split}, {len(halves)} halves, {halves[0]} to {halves[-1]}")
+    print(f"{args.out}: {args.split}, {counted(len(halves), 'half')}, {halves[0]} to {halves[-1]}")
     for form in args.forms:
         season = args.matches, args.minutes, args.seed, args.split, args.workers
         print(write_trackers(args.out, form, errors, *season))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from footpass.cli.rescore import _rescore
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE
+from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             json.dump(figures, stream, indent=2)
 
     print(
-        f"{len(halves_of(result.truth))} halves, tolerance {args.tolerance} frames, "
+        f"{counted(len(halves_of(result.truth)), 'half')}, tolerance {args.tolerance} frames, "
         f"scores from {args.threshold}"
     )
     print(f"{'class':10}{'gt':>7}{'tp':>7}{'fp':>7}{'P':>8}{'R':>8}{'F1':>8}{'AP':>8}")
@@ -115,7 +115,8 @@ def _submit(args: argparse.Namespace) -> None:
     if args.data:
         _check_places(predictions, args)
     write_submission(predictions, args.out, args.layout)
-    print(f"{args.out}: {len(predictions)} events in {len(halves_of(predictions))} halves")
+    events, halves = len(predictions), len(halves_of(predictions))
+    print(f"{args.out}: {counted(events, 'event')} in {counted(halves, 'half')}")
 
 
 def _check_places(predictions: "pd.DataFrame", args: argparse.Namespace) -> None:

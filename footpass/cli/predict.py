@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from footpass.files import DataError, make_folder
+from footpass.schema import counted
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -72,5 +73,5 @@ def _predict_detector(args: argparse.Namespace) -> None:
             fitted = adjustment_from_store(store, halves, truth, model.without_box)
             write_adjustment(fitted, args.fit_adjustment)
             print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
-        print(f"{logits_path(args.out, args.split)}: logits of {len(footage)} halves")
+        print(f"{logits_path(args.out, args.split)}: logits of {counted(len(footage), 'half')}")
         print(f"{predictions_path(args.out, args.split)}: {len(events)} events")

@@ -16,7 +16,7 @@ from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoInfo, probe
 from footpass.events import halves_of, match_of, read_with_notes, restarts
 from footpass.files import DataError
-from footpass.schema import FULL_HD, GROUND_TRUTH_COLUMNS, MODEL_SIZE, SPLITS, Tactical
+from footpass.schema import FULL_HD, GROUND_TRUTH_COLUMNS, MODEL_SIZE, SPLITS, Tactical, counted
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ class _Split:
             self._add(self.tactical, name, reason)
         if self.tactical:
             name = self._relative(self.tactical)
-            self.items.insert(0, Item(name, True, f"{len(names)} halves, {n_rows:,} rows"))
+            self.items.insert(
+                0, Item(name, True, f"{counted(len(names), 'half')}, {counted(n_rows, 'row')}")
+            )
 
     # -- files
 
@@ -119,7 +121,7 @@ class _Split:
             self._error(path, error)
             truth, note = None, "cannot be used"
         else:
-            note = f"{len(halves_of(truth))} halves, {len(truth):,} events"
+            note = f"{counted(len(halves_of(truth)), 'half')}, {counted(len(truth), 'event')}"
             for half, reason in notes:
                 self._add(path, half, reason)
         self.items.append(Item(self._relative(path), True, note))

@@ -77,8 +77,9 @@ def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], labels: str = "", **opt
     sns.barplot(
         long, x="group", y="value", hue="series", palette=colours, saturation=1, ax=axes, **options
     )
+    rotation = 90 if long["group"].nunique() > 4 else 0
     for series in axes.containers if labels else ():
-        axes.bar_label(cast(BarContainer, series), fmt=labels, fontsize=6, padding=1, rotation=90)
+        axes.bar_label(cast(BarContainer, series), fmt=labels, fontsize=7, padding=1, rotation=rotation)
     axes.set(xlabel="", ylabel="")
     legend(axes)
     clean(axes)

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from footpass.data.halves import HalfMatch
 from footpass.plots.style import BY_CLASS, clean, figure_legend
 from footpass.postprocess.evidence import Evidence
-from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State
+from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State, counted
 from footpass.sequence.sources import Recorded
 
 
@@ -38,7 +38,7 @@ def changes_on_a_timeline(
     for axes, (step, verdict) in zip(panels.flat, cells, strict=False):
         rows = changed[(changed["step"] == step) & (changed["verdict"] == verdict)]
         clean(axes)
-        axes.set_title(f"{step} {verdict} {len(rows)} times", fontsize=9, loc="left")
+        axes.set_title(f"{step} {verdict} {counted(len(rows), 'time')}", fontsize=9, loc="left")
         if len(rows):
             _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, round(seconds * FPS))
     for axes in panels[-1]:
@@ -187,8 +187,10 @@ def window_of_play(
     for axes, name in zip(panels, names, strict=True):
         for table, filled in ((truth, False), (events.get(name, truth[:0]), True)):
             when, where, colours, score = _on_slots(one.half, table, start, stop)
-            style = {"s": 60 * score + 8, "c": colours} if filled else {"s": 110, "edgecolors": colours}
-            axes.scatter(when, where, **style, **({} if filled else {"facecolors": "none", "lw": 1.5}))
+            style = {"s": 60 * score + 8, "c": colours}
+            if not filled:
+                style = {"s": 110, "edgecolors": colours, "facecolors": "none", "lw": 1.5}
+            axes.scatter(when, where, **style, clip_on=False)
         axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
         axes.set_ylabel("slot")
         axes.set_yticks(range(0, N_SLOTS, 5))

@@ -47,7 +47,7 @@ def test_no_strict_leaves_the_missing_half_out(files, capsys):
 def test_submit_writes_a_zip(files, capsys):
     out = files / "out.zip"
     assert main(["submit", "--predictions", str(files / "p.json"), "--out", str(out)]) == 0
-    assert out.is_file() and "1 events in 1 halves" in capsys.readouterr().out
+    assert out.is_file() and "1 event in 1 half" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

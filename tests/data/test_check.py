@@ -104,7 +104,7 @@ def test_a_sound_season_is_fine(sound):
         TACTICAL: "2 halves, 1,760 rows",
         EVENTS: "2 halves, 6 events",
         "videos of val": "1 of 1 matches",
-        "challenge_tactical_data.h5": "1 halves, 880 rows",
+        "challenge_tactical_data.h5": "1 half, 880 rows",
         "videos of challenge": "1 of 1 matches",
     }
 
