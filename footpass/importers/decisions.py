@@ -1,0 +1,74 @@
+"""What an import decided and doubts: a table of tracks, a text, and a picture."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from footpass.files import atomic_write, make_folder
+from footpass.importers.tactical import Imported
+from footpass.pitch import markings
+from footpass.plots.style import clean
+from footpass.schema import FPS, N_TEAMS, PITCH, Role
+
+_COLOURS = ("#0072B2", "#D55E00")
+_SAMPLE = FPS  # frames between two columns of the timeline
+
+
+def write_decisions(folder: str | Path, name: str, half: Imported, notes: tuple[str, ...]) -> None:
+    """Write ``<half>.csv`` (a row a track), ``<half>.txt`` and ``<half>.png`` into a folder."""
+    make_folder(folder)
+    with atomic_write(Path(folder, f"{name}.csv")) as stream:
+        half.tracks.round({"readings": 2}).to_csv(stream, index=False)
+    with atomic_write(Path(folder, f"{name}.txt")) as stream:
+        stream.write("".join(f"{note}\n" for note in notes))
+    figure = picture(half, name)
+    with atomic_write(Path(folder, f"{name}.png"), "wb") as stream:
+        figure.savefig(stream, format="png", dpi=110)
+    plt.close(figure)
+
+
+def picture(half: Imported, name: str) -> Figure:
+    """Roles on the pitch, and who is seen and known when."""
+    figure, (pitch, times) = plt.subplots(
+        1, 2, figsize=(13, 5.5), layout="constrained", width_ratios=(1.3, 1)
+    )
+    for line in markings():
+        pitch.plot(line[:, 0], line[:, 1], color="#BBBBBB", lw=1)
+    pitch.set(aspect="equal", xlim=(-2, PITCH[0] + 2), ylim=(PITCH[1] + 2, -2))
+    pitch.axis("off")
+    pitch.set_title(f"{name}: where each role was, on average", fontsize=10)
+    rows, names = [], []
+    for place, team in enumerate(half.team):
+        on = half.role[place] > 0
+        for role in np.unique(half.role[place][on]):
+            here = half.role[place] == role
+            x, y = half.xy[place][here].mean(axis=0)
+            if np.isfinite(x) and here.sum() > 0.1 * on.sum():
+                pitch.plot(x, y, "o", color=_COLOURS[team], ms=16, alpha=0.8)
+                label = Role(role).name
+                pitch.text(x, y, label, ha="center", va="center", color="white", fontsize=7)
+        value = np.where(half.seen[place], np.where(half.known[place], 3, 2), np.where(on, 1, 0))
+        rows.append(value[::_SAMPLE])
+        names.append(f"{'left' if team == 0 else 'right'} {_common_role(half.role[place][on])}")
+    shown = plt.matplotlib.colors.ListedColormap(["white", "#DDDDDD", "#E69F00", "#009E73"])
+    minutes = half.seen.shape[1] / FPS / 60
+    times.imshow(
+        np.array(rows), aspect="auto", cmap=shown, vmin=0, vmax=3, interpolation="nearest",
+        extent=(0, minutes, len(rows) - 0.5, -0.5),
+    )  # fmt: skip
+    times.set_yticks(range(len(names)), names, fontsize=7)
+    times.set_xlabel("minute")
+    for label, colour in (("seen, number known", "#009E73"), ("seen, no number", "#E69F00"),
+                          ("not seen: estimated", "#DDDDDD")):  # fmt: skip
+        times.plot([], [], "s", color=colour, label=label)
+    times.legend(
+        frameon=False, fontsize=8, ncols=N_TEAMS + 1, loc="lower center", bbox_to_anchor=(0.5, 1)
+    )
+    clean(times)
+    return figure
+
+
+def _common_role(roles: np.ndarray) -> str:
+    return Role(int(np.bincount(roles).argmax())).name if len(roles) else "-"

@@ -1,0 +1,189 @@
+"""One match: halves from any reader -> the official files, with a report of how they came about."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.data.paths import play_by_play_path, tactical_path
+from footpass.data.tactical import half_names, read_rows, write_tactical
+from footpass.events import concat, halves_of, read_ground_truth, write_events
+from footpass.files import DataError, make_folder
+from footpass.importers.decisions import write_decisions
+from footpass.importers.events import with_events
+from footpass.importers.footage import add_video
+from footpass.importers.identity import identified
+from footpass.importers.sides import sided
+from footpass.importers.tactical import Imported, tactical
+from footpass.importers.tracks import TrackedHalf, at_25_fps, cleaned, oriented, with_picture
+from footpass.schema import SPLITS, Tactical
+
+_REPORT = "import"  # folder of the decisions, below the data folder
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """What the files do not say themselves.
+
+    Attributes
+    ----------
+    split
+        Whose official files are written.
+    game
+        Number of the match.
+    halves
+        Half of each part, in order; one number is for all of them.
+    starts
+        Frame of the video at which each part's frame 0 is.
+    left
+        0 or 1: the team that attacks from the left in the first half, as the file has it.
+    picture
+        Height and width of the picture that boxes refer to.
+    """
+
+    split: str = "val"
+    game: int = 1
+    halves: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    left: int | None = None
+    picture: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise DataError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
+        if self.game < 0:
+            raise DataError(f"game {self.game} is negative")
+
+
+def import_match(
+    out: str | Path,
+    parts: Sequence[TrackedHalf],
+    config: ImportConfig,
+    events: Mapping[int, pd.DataFrame] | None = None,
+    video: str | Path | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Write parts of a match (halves, or clips of them) as the official files below ``out``.
+
+    Parameters
+    ----------
+    events
+        Half -> its events, columns as in `footpass.importers.events.COLUMNS`, with the file's teams.
+
+    Returns
+    -------
+    dict
+        Name of each half -> what was decided, in words.
+
+    Raises
+    ------
+    DataError
+        If something in a part cannot be used, or such a half is there already; nothing is written then.
+    """
+    out = Path(out)
+    there = _there(out, config)
+    done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
+    for number, (half, start) in _halves(parts, config).items():
+        name = f"game_{config.game}_H{number}"
+        if name in there:
+            raise DataError(f"{out}: half {name} is there already; choose another --game or --out")
+        left = config.left
+        if left is not None and number % 2 == 0:
+            left = 1 - left  # they change sides
+        given = sided(half, left)
+        turned = bool((given.table["team"].to_numpy() != half.table["team"].to_numpy()).any())
+        imported = tactical(given, identified(given.table, given.trusted), number, start)
+        notes, table = (*given.notes, *imported.notes), None
+        if events and number in events:
+            own = events[number]
+            own = own.assign(team=1 - own["team"]) if turned else own
+            rows, table, more = with_events(imported, own, name, start)
+            imported = replace(imported, rows=rows)
+            notes = (*notes, *more)
+        done[name] = imported, table, notes
+    moved = add_video(out, f"game_{config.game}", video) if video else None
+    _write(out, config, there, done)
+    return {name: (*notes, *([moved] if moved else [])) for name, (_, _, notes) in done.items()}
+
+
+def _there(out: Path, config: ImportConfig) -> list[str]:
+    path = out / tactical_path(config.split)
+    return half_names(path) if path.exists() else []
+
+
+def _halves(parts: Sequence[TrackedHalf], config: ImportConfig) -> dict[int, tuple[TrackedHalf, int]]:
+    """Half -> its parts put together and cleaned, and the frame its frame 0 is in the video."""
+    for told, what in ((config.halves, "--half"), (config.starts, "--start")):
+        if len(told) not in (0, 1, len(parts)) or (what == "--start" and len(told) == 1 < len(parts)):
+            raise DataError(f"{what} is given {len(told)} times for {len(parts)} parts")
+    grouped: dict[int, list[tuple[TrackedHalf, int]]] = {}
+    end = 0
+    for index, part in enumerate(parts):
+        number = part.half or 1
+        if config.halves:
+            number = config.halves[index if len(config.halves) > 1 else 0]
+        half = at_25_fps(oriented(with_picture(cleaned(part), config.picture)))
+        first, last = int(half.table["frame"].min()), int(half.table["frame"].max())
+        if config.starts:
+            start = config.starts[index]
+        else:  # one video: its frames go on, or count anew in every part
+            start = 0 if first >= end else end
+            if start:
+                half = half.noting(f"{part.source} starts at frame {start} of the video (tell: --start)")
+        end = max(end, start + last + 1)
+        grouped.setdefault(number, []).append((half, start))
+    return {number: _joined(group) for number, group in grouped.items()}
+
+
+def _joined(group: list[tuple[TrackedHalf, int]]) -> tuple[TrackedHalf, int]:
+    """One half of its clips; tracks of different clips are different tracks."""
+    if len(group) == 1:
+        return group[0]
+    tables, offset = [], 0
+    positions: dict[int, str] = {}
+    for half, start in group:
+        table = half.table
+        tables.append(table.assign(frame=table["frame"] + start, track=table["track"] + offset))
+        positions |= {track + offset: name for track, name in half.positions.items()}
+        offset += int(table["track"].max()) + 1
+    first = group[0][0]
+    joined = pd.concat(tables, ignore_index=True)
+    notes = tuple(f"{half.source}: {note}" for half, _ in group for note in half.notes)
+    return replace(first, table=joined, trusted=False, positions=positions, notes=notes), 0
+
+
+def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> None:
+    make_folder(out)
+    path = out / tactical_path(config.split)
+    labelled = config.split != "challenge"
+    width = len(Tactical) if labelled else Tactical.LABEL
+    names = sorted([*there, *done])
+
+    def rows() -> Iterator[tuple[str, np.ndarray]]:
+        for name in names:
+            yield name, done[name][0].rows[:, :width] if name in done else read_rows(path, name)
+
+    known = out / play_by_play_path(config.split)
+    if labelled and (known.exists() or any(table is not None for _, table, _ in done.values())):
+        tables = [read_ground_truth(known)] if known.exists() else []
+        listed = halves_of(tables[0]) if tables else []
+        for name in names:
+            if name not in listed:
+                table = done[name][1] if name in done else None
+                tables.append(_none(name) if table is None else table)
+        make_folder(known.parent)
+        write_tactical(path, rows())
+        write_events(concat(tables), known)
+    else:
+        write_tactical(path, rows())
+    for name, (imported, _, notes) in done.items():
+        write_decisions(out / _REPORT, name, imported, notes)
+
+
+def _none(name: str) -> pd.DataFrame:
+    """A half without events."""
+    columns = {"frame": int, "team": int, "jersey": int, "cls": int, "box_visible": bool, "replay": bool}
+    table = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
+    table.insert(0, "half", pd.Categorical([], categories=[name]))
+    return table

@@ -1,0 +1,134 @@
+"""The MOT family (SoccerNet-Tracking, SportsMOT, TeamTrack) -> tracks.
+
+Boxes only: pitch positions need a homography for every frame.
+"""
+
+import configparser
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.files import DataError
+from footpass.importers.tracks import (
+    COLUMNS,
+    GOALKEEPER,
+    OTHER,
+    PLAYER,
+    UNKNOWN,
+    TrackedHalf,
+    pitch_fractions,
+)
+from footpass.schema import FPS
+
+_BOXES = ["frame", "track", "box_x", "box_y", "box_w", "box_h"]
+_WHO = re.compile(r"(player|goalkeepers?)\s+team\s+(left|right)\s*;?\s*(\S*)", re.IGNORECASE)
+_MATRIX = [f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
+
+
+def read_mot(folder: str | Path, homography: str | Path | None = None) -> TrackedHalf:
+    """Tracks of a MOT folder.
+
+    Parameters
+    ----------
+    homography
+        CSV ``frame, h11, ..., h33`` from pixels to metres; frames as in the folder.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or wrong, or boxes have no track.
+    """
+    folder = Path(folder)
+    places = [folder / "gt" / "gt.txt", folder / "gt.txt", folder / "det" / "det.txt", folder]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise DataError(f"{folder}: no gt/gt.txt or gt.txt in it")
+    folder = folder if folder.is_dir() else folder.parent
+    try:
+        table = pd.read_csv(path, header=None, usecols=range(6), names=_BOXES, dtype=float)
+    except (ValueError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: not rows of frame,id,x,y,w,h,...: {reason}") from error
+    if not len(table) or table["frame"].isna().any() or (table["track"] < 0).all():
+        raise DataError(f"{path}: no tracks in it (an id of -1 is a detection: run a tracker first)")
+    if (table["frame"] < 1).any():
+        raise DataError(f"{path}: frame {table['frame'].min():g}: MOT counts frames from 1")
+    table = table[table["track"] >= 0].reset_index(drop=True)
+    sequence = _sequence(folder / "seqinfo.ini")
+    who = _game(folder / "gameinfo.ini")
+    table["x"] = table["y"] = np.nan
+    notes = [] if who else ["no gameinfo.ini: teams and jerseys are not known"]
+    if homography:
+        xy, origin = pitch_fractions(_on_pitch(table, Path(homography)))
+        table[["x", "y"]] = xy
+        notes.append(origin)
+    named = table["track"].astype(int)
+    default = (UNKNOWN, UNKNOWN, OTHER if who else PLAYER)
+    known = [who.get(track, default) for track in named.unique()]
+    by_track = pd.DataFrame(known, index=named.unique(), columns=["team", "jersey", "keeper"])
+    table[["team", "jersey", "keeper"]] = by_track.loc[named].to_numpy()
+    table["frame"] -= 1
+    try:
+        fps = float(sequence.get("framerate", FPS))
+        size = (
+            [int(sequence[side]) for side in ("imheight", "imwidth")] if "imwidth" in sequence else None
+        )
+    except ValueError as error:
+        raise DataError(f"{folder / 'seqinfo.ini'}: {error}") from error
+    picture = (size[0], size[1]) if size else None
+    table = table[list(COLUMNS)].astype(COLUMNS)
+    return TrackedHalf(str(path), table, fps, picture, sides_known=bool(who), notes=tuple(notes))
+
+
+def _sequence(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    parser = configparser.ConfigParser()
+    try:
+        parser.read(path)
+        return dict(parser["Sequence"])
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not an ini file with a part [Sequence]: {error}") from error
+
+
+def _game(path: Path) -> dict[int, tuple[int, int, int]]:
+    """Track -> team, jersey, role."""
+    if not path.is_file():
+        return {}
+    who = {}
+    lines = path.read_text(encoding="utf-8", errors="replace")
+    for track, text in re.findall(r"trackletID_(\d+)\s*=\s*(.*)", lines):
+        player = _WHO.match(text.strip())
+        if player is None:
+            who[int(track)] = UNKNOWN, UNKNOWN, OTHER
+            continue
+        role, side, jersey = player.groups()
+        keeper = GOALKEEPER if role.lower().startswith("goal") else PLAYER
+        number = int(jersey) if jersey.isdigit() else UNKNOWN
+        who[int(track)] = int(side.lower() == "right"), number, keeper
+    if not who:
+        raise DataError(f"{path}: no line such as 'trackletID_1= player team left;10'")
+    return who
+
+
+def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
+    """Feet of the boxes on the pitch (N, 2) in metres; NaN where a frame has no homography."""
+    try:
+        given = pd.read_csv(path).rename(columns=str.strip)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    missing = [name for name in ("frame", *_MATRIX) if name not in given]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}")
+    given = given.drop_duplicates("frame").set_index("frame")
+    matrices = given.reindex(table["frame"])[_MATRIX].to_numpy(float).reshape(-1, 3, 3)
+    feet = np.column_stack(
+        [table["box_x"] + table["box_w"] / 2, table["box_y"] + table["box_h"], np.ones(len(table))]
+    )
+    points = np.einsum("nij,nj->ni", matrices, feet)
+    if np.isnan(points).all():
+        raise DataError(f"{path}: a homography for none of the tracks' frames")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return points[:, :2] / points[:, 2:]

@@ -1,0 +1,219 @@
+"""Tracking and event data of the providers that kloppy loads -> tracks and events."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from footpass.files import DataError
+from footpass.importers.events import COLUMNS as EVENT_COLUMNS
+from footpass.importers.roles import ROLES_OF
+from footpass.importers.tracks import GOALKEEPER, PLAYER, UNKNOWN, Rows, TrackedHalf
+from footpass.schema import Action
+
+NAN = float("nan")
+
+# Provider -> its function in kloppy, and how that takes the files.
+_TRACKING: dict[str, tuple[str, Callable[[list, list], tuple]]] = {
+    "hawkeye": ("load", lambda meta, raw: (raw[:1], raw[1:], *meta)),
+    "metrica": ("load_tracking_epts", lambda meta, raw: (*meta, *raw)),
+    "metrica_csv": ("load_tracking_csv", lambda meta, raw: (*raw,)),
+    "pff": ("load_tracking", lambda meta, raw: (*meta, *raw)),
+    "secondspectrum": ("load", lambda meta, raw: (*meta[:1], *raw, *meta[1:])),
+    "signality": ("load", lambda meta, raw: (meta[0], raw, meta[1])),
+    "skillcorner": ("load", lambda meta, raw: (*meta, *raw)),
+    "sportec": ("load_tracking", lambda meta, raw: (*meta, *raw)),
+    "statsperform": ("load_tracking", lambda meta, raw: (*meta, *raw)),
+    "tracab": ("load", lambda meta, raw: (*meta, *raw)),
+}
+
+
+def read_tracking(provider: str, meta: Sequence[str], raw: Sequence[str]) -> list[TrackedHalf]:
+    """Halves of a match of one of the providers.
+
+    Parameters
+    ----------
+    meta, raw
+        Files of metadata and of tracking, in the order of kloppy's function.
+
+    Raises
+    ------
+    DataError
+        If kloppy is not installed, does not know the provider, or cannot load the files.
+    """
+    if provider not in _TRACKING:
+        raise DataError(f"--provider {provider}: none of {', '.join(_TRACKING)}")
+    function, arranged = _TRACKING[provider]
+    module = _kloppy(provider.removesuffix("_csv"))
+    dataset = _loaded(
+        f"{provider}: {' '.join([*meta, *raw])}", getattr(module, function), arranged, meta, raw
+    )
+    source = raw[0]
+    teams = {team.team_id: number for number, team in enumerate(_teams(dataset, source))}
+    players = [player for team in dataset.metadata.teams for player in team.players]
+    track_of = {player.player_id: track for track, player in enumerate(players)}
+    fps = float(dataset.metadata.frame_rate or 25)
+    rows: dict[int, Rows] = {}
+    others: dict[int, int] = {}
+    for frame in dataset.frames:
+        period = frame.period.id
+        part = rows.setdefault(period, Rows())
+        at = round(frame.timestamp.total_seconds() * fps, 3)
+        for player, data in frame.players_data.items():
+            point = data.coordinates
+            if point is None or player.player_id not in track_of or at < 0:
+                others[period] = others.get(period, 0) + 1
+                continue
+            part.add(
+                at,
+                track_of[player.player_id],
+                teams.get(player.team.team_id if player.team else None, UNKNOWN),
+                UNKNOWN if player.jersey_no is None else player.jersey_no,
+                GOALKEEPER if _code(player) == "GK" else PLAYER,
+                NAN if point.x is None else point.x,
+                NAN if point.y is None else point.y,
+                *[NAN] * 4,
+            )
+    positions = {track_of[p.player_id]: code for p in players if (code := _code(p)) in ROLES_OF}
+    names = tuple(team.name or team.team_id for team in _teams(dataset, source))
+    halves = []
+    for period, part in sorted(rows.items()):
+        if not len(part):
+            continue
+        notes = [
+            f"kloppy: {provider}, {fps:g} frames a second, {len(positions)} positions in the line-up"
+        ]
+        if others.get(period):
+            notes.append(f"{others[period]:,} positions of nobody in the line-up left out")
+        halves.append(
+            TrackedHalf(
+                str(source), part.table(), fps, half=int(period), trusted=True, positions=positions,
+                teams=(str(names[0]), str(names[1])), notes=tuple(notes),
+            )
+        )  # fmt: skip
+    if not halves:
+        raise DataError(f"{source}: no frame with players in it")
+    return halves
+
+
+def _kloppy(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"kloppy.{name}")
+    except ImportError as error:
+        if importlib.util.find_spec("kloppy") is None:
+            raise DataError("this form needs kloppy: pip install kloppy") from error
+        raise DataError(f"kloppy cannot load {name!r}: {error}") from error
+
+
+def _loaded(what: str, load: Callable, arranged: Callable, meta: Sequence, raw: Sequence) -> Any:
+    try:
+        return load(*arranged(list(meta), list(raw)), coordinates="kloppy")
+    except Exception as error:  # whatever a parser stumbles over
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise DataError(f"{what}: kloppy cannot load this: {reason}") from error
+
+
+def _teams(dataset: Any, source: str) -> list:
+    teams = dataset.metadata.teams
+    if len(teams) != 2:
+        raise DataError(f"{source}: {len(teams)} teams in its metadata instead of 2")
+    return teams
+
+
+def _code(player: Any) -> str | None:
+    position = player.starting_position
+    return getattr(position, "code", position)  # HawkEye's are plain words
+
+
+# ---------------------------------------------------------------------------------------------------
+# Events
+
+_EVENTS = ("load_event", "load")  # kloppy's functions
+
+
+def read_events(
+    provider: str, files: Sequence[str], parts: Sequence[TrackedHalf]
+) -> dict[int, pd.DataFrame]:
+    """Events of our classes by half, teams as those of the tracking.
+
+    Parameters
+    ----------
+    files
+        In the order of kloppy's function for the provider.
+    parts
+        The halves of the tracking: home is 0 in both.
+    """
+    module = _kloppy(provider)
+    function = next((getattr(module, name) for name in _EVENTS if hasattr(module, name)), None)
+    if function is None or not files:
+        raise DataError(f"--events {provider} {' '.join(files)}: no events that kloppy can load")
+    dataset = _loaded(
+        f"{provider}: {' '.join(files)}", function, lambda meta, raw: tuple(raw), (), files
+    )
+    from kloppy.domain import Orientation
+
+    dataset = dataset.transform(to_orientation=Orientation.STATIC_HOME_AWAY)
+    home = _teams(dataset, files[0])[0]
+    rows = []
+    for event in dataset.events:
+        action = action_of(event)
+        if action is None or event.player is None or event.player.jersey_no is None:
+            continue
+        away = int(event.team != home)
+        point = event.coordinates
+        x, y = (point.x, point.y) if point is not None else (NAN, NAN)
+        seconds = event.timestamp.total_seconds()
+        rows.append((event.period.id, seconds, away, event.player.jersey_no, int(action), x, y))
+    table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
+    return {
+        int(half): _as_tracked(part.drop(columns="half").reset_index(drop=True), int(half), parts)
+        for half, part in table.groupby("half")
+    }
+
+
+def _as_tracked(events: pd.DataFrame, half: int, parts: Sequence[TrackedHalf]) -> pd.DataFrame:
+    """Events turned as the tracking is: there home may attack from the right."""
+    from footpass.importers.sides import sided
+
+    part = next((part for part in parts if part.half == half), None)
+    if part is not None:
+        turned = sided(part).table["team"].to_numpy() != part.table["team"].to_numpy()
+        if turned.any():  # home attacks from the right
+            events[["x", "y"]] = 1 - events[["x", "y"]]
+    return events
+
+
+def action_of(event: Any) -> Action | None:
+    """Class of a kloppy event, or None if it is of none of ours."""
+    kind = event.event_type.name
+    values = {getattr(one.value, "name", one.value) for one in event.qualifiers or ()}
+    result = getattr(getattr(event, "result", None), "name", None)
+    if kind == "PASS":
+        return _pass(values)
+    if kind in ("CARRY", "TAKE_ON"):
+        return Action.DRIVE
+    if kind == "SHOT":
+        return Action.SHOT
+    if kind == "DUEL":
+        won = result == "WON" and ("TACKLE" in values or "SLIDING_TACKLE" in values)
+        return Action.TACKLE if won else None
+    if kind == "CLEARANCE":
+        return Action.HEADER if "HEAD" in values else None
+    if kind == "GOALKEEPER":
+        return Action.BLOCK if "SAVE" in values else None
+    named = str(getattr(event, "event_name", "")).lower()
+    return Action.BLOCK if "block" in named else None
+
+
+def _pass(values: set) -> Action:
+    for value, action in (
+        ("THROW_IN", Action.THROW_IN),
+        ("CROSS", Action.CROSS),
+        ("HEAD", Action.HEADER),
+    ):
+        if value in values:
+            return action
+    return Action.PASS

@@ -1,0 +1,192 @@
+"""Roles: a team's players assigned to the stations of the formation that fits them best.
+
+A player's offset from the middle of his team says where he plays; the eleven are matched with the
+stations of a formation at the least total cost (the Hungarian method), over the whole half. Then
+stretches are sought in which two team-mates do better in each other's role; a change must pay for
+itself, so that a full-back who overlaps once stays a full-back.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from footpass.schema import FPS, N_ROLES, PITCH, Role
+
+WINDOW = 5 * FPS  # frames over which offsets are averaged
+_SPREAD = 8.0  # metres a player strays from his station
+_CHANGE = 160.0  # what a change of roles must save of someone always seen: 80 s of centre-backs
+_ROUNDS = 3
+_ABSENT = 1e9  # cost of a role that a formation does not have
+_TIMES = 8  # changes of a team in a half, at most
+_FORBIDDEN = 1e4  # cost of a role that the line-up rules out
+
+# Stations: x from the own goal to the other's, y from the left touchline to the right one, both 0..1.
+_BACK_FOUR = {
+    Role.LB: (0.30, 0.10),
+    Role.LCB: (0.24, 0.36),
+    Role.RCB: (0.24, 0.64),
+    Role.RB: (0.30, 0.90),
+}
+_BACK_THREE = {
+    Role.LB: (0.40, 0.07), Role.LCB: (0.24, 0.27), Role.MCB: (0.21, 0.50), Role.RCB: (0.24, 0.73),
+    Role.RB: (0.40, 0.93),
+}  # fmt: skip
+_THREE = {Role.DM: (0.42, 0.50), Role.LM: (0.52, 0.28), Role.RM: (0.52, 0.72)}
+_TWO = {Role.LM: (0.46, 0.38), Role.DM: (0.42, 0.62)}
+_WINGS = {Role.LW: (0.74, 0.14), Role.RW: (0.74, 0.86), Role.CF: (0.80, 0.50)}
+_STRIKERS = {Role.LW: (0.74, 0.36), Role.CF: (0.80, 0.64)}
+_TEN = {Role.AM: (0.62, 0.50)}
+FORMATIONS: Mapping[str, Mapping[Role, tuple[float, float]]] = {
+    "4-3-3": _BACK_FOUR | _THREE | _WINGS,
+    "4-2-3-1": _BACK_FOUR | _TWO | _TEN | _WINGS,
+    "4-3-1-2": _BACK_FOUR | _THREE | _TEN | _STRIKERS,
+    "4-4-2": _BACK_FOUR
+    | {Role.LM: (0.54, 0.12), Role.DM: (0.46, 0.38), Role.AM: (0.46, 0.62), Role.RM: (0.54, 0.88)}
+    | _STRIKERS,
+    "3-5-2": _BACK_THREE | _THREE | _TEN | {Role.CF: (0.80, 0.50)},
+    "3-4-3": _BACK_THREE | {Role.LM: (0.50, 0.36), Role.RM: (0.50, 0.64)} | _WINGS,
+}
+
+# Roles that a position of a line-up can mean, the likeliest first. Providers know more positions than
+# there are roles: two holding midfielders are LM and DM or DM and RM, two strikers LW and CF or so.
+# The words are kloppy's codes and the data provider's names.
+_EITHER = {
+    (Role.GK,): "GK GOALKEEPER",
+    (Role.LB,): "LB LWB FULL_BACK_LEFT WING_BACK_LEFT",
+    (Role.RB,): "RB RWB FULL_BACK_RIGHT WING_BACK_RIGHT",
+    (Role.LCB, Role.MCB): "LCB CENTRE_BACK_LEFT",
+    (Role.RCB, Role.MCB): "RCB CENTRE_BACK_RIGHT",
+    (Role.MCB, Role.LCB, Role.RCB): "CB CENTRE_BACK CENTRE_BACK_CENTRE",
+    (Role.LCB, Role.RCB, Role.MCB, Role.LB, Role.RB): "DEF FB",
+    (Role.DM, Role.LM, Role.RM): "DM CDM DEFENSIVE_MIDFIELDER",
+    (Role.LM, Role.DM): "LDM DEFENSIVE_MIDFIELDER_LEFT",
+    (Role.RM, Role.DM): "RDM DEFENSIVE_MIDFIELDER_RIGHT",
+    (Role.LM, Role.DM, Role.LW): "LCM CENTRAL_MIDFIELDER_LEFT",
+    (Role.RM, Role.DM, Role.RW): "RCM CENTRAL_MIDFIELDER_RIGHT",
+    (Role.DM, Role.LM, Role.RM, Role.AM): "CM MID CENTRAL_MIDFIELDER",
+    (Role.LM, Role.LW): "LM MIDFIELDER_LEFT WIDE_MIDFIELDER_LEFT",
+    (Role.RM, Role.RW): "RM MIDFIELDER_RIGHT WIDE_MIDFIELDER_RIGHT",
+    (Role.LM, Role.RM, Role.LW, Role.RW): "WM",
+    (Role.AM, Role.LW, Role.RW): "AM CAM OFFENSIVE_MIDFIELDER ATTACKING_MIDFIELDER",
+    (Role.LW, Role.LM, Role.AM): "LAM LW LF ATTACKING_MIDFIELDER_LEFT WINGER_LEFT FORWARD_LEFT",
+    (Role.RW, Role.RM, Role.AM): "RAM RW RF ATTACKING_MIDFIELDER_RIGHT WINGER_RIGHT FORWARD_RIGHT",
+    (Role.CF, Role.LW): "STRIKER_LEFT",
+    (Role.CF, Role.RW): "STRIKER_RIGHT",
+    (Role.CF, Role.LW, Role.RW): "ST CF ATT STRIKER CENTRE_FORWARD",
+}
+ROLES_OF = {word: roles for roles, words in _EITHER.items() for word in words.split()}
+
+
+def assigned(
+    xy: np.ndarray, seen: np.ndarray, team: int, keeper: int | None, positions: Sequence[str | None] = ()
+) -> tuple[str, np.ndarray]:
+    """Formation of a team, and the roles of its players at every frame, (places, T).
+
+    Parameters
+    ----------
+    xy
+        (places, T, 2) in metres, of everybody at every frame; at most 11 places.
+    seen
+        (places, T): what of it is not estimated.
+    keeper
+        Which of them keeps goal; None: whoever stands deepest.
+    positions
+        Names of the line-up, a key of `ROLES_OF` or None for each place.
+    """
+    own = np.array(PITCH) - xy if team else xy
+    keeper = int(own[..., 0].mean(axis=1).argmin()) if keeper is None else keeper
+    outfield = np.delete(np.arange(len(xy)), keeper)
+    if not len(outfield):
+        return "", np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
+    offsets, weight = _offsets(own[outfield], seen[outfield])
+    allowed = np.zeros((len(outfield), N_ROLES))
+    for row, place in enumerate(outfield.tolist()):
+        roles = ROLES_OF.get((positions[place] if place < len(positions) else None) or "")
+        if roles:
+            allowed[row] = _FORBIDDEN
+            allowed[row, [role - 1 for role in roles]] = np.arange(len(roles))
+    fits = {name: _fit(offsets, weight, name, allowed) for name in FORMATIONS}
+    formation = min(fits, key=lambda name: fits[name][1])
+    found = fits[formation][0]
+    role = np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
+    windows = np.minimum(np.arange(xy.shape[1]) // WINDOW, found.shape[1] - 1)
+    role[outfield] = found[:, windows] + 1
+    return formation, role
+
+
+def _offsets(own: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean offset from the team's middle (players, windows, 2), and the share of each that is seen."""
+    length = own.shape[1]
+    count = max(round(length / WINDOW), 1)
+    at = np.minimum(np.arange(length) // WINDOW, count - 1)
+    starts = np.searchsorted(at, np.arange(count))
+    away = own - own.mean(axis=0)
+    sums = np.add.reduceat(away * seen[..., None], starts, axis=1)
+    number = np.add.reduceat(seen.astype(float), starts, axis=1)
+    return sums / np.maximum(number, 1)[..., None], number / WINDOW
+
+
+def _stations(name: str) -> np.ndarray:
+    """Stations of the 13 roles with mean 0 and spread 1 on both axes; NaN: none in this formation."""
+    stations = np.full((N_ROLES, 2), np.nan)
+    for role, place in FORMATIONS[name].items():
+        stations[role - 1] = place
+    return (stations - np.nanmean(stations, axis=0)) / np.nanstd(stations, axis=0)
+
+
+def _fit(
+    offsets: np.ndarray, weight: np.ndarray, name: str, allowed: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Role index (players, windows) in a formation, and its cost."""
+    players, windows = np.arange(len(offsets))[:, None], np.arange(offsets.shape[1])
+    share = max(float(weight.mean()), 1e-3)  # of the time that a player is seen
+    spread = _spread(offsets, weight, players)
+    for _ in range(_ROUNDS):
+        away = ((offsets[:, :, None] - _stations(name) * spread) ** 2).sum(axis=-1) / _SPREAD**2
+        cost = np.nan_to_num(away * weight[..., None], nan=_ABSENT)
+        mean = cost.sum(axis=1) + allowed * share
+        fixed = linear_sum_assignment(mean)[1]
+        found = np.repeat(fixed[:, None], len(windows), axis=1)
+        n_changes = _change(cost, found, _CHANGE * share)
+        # How wide and deep the team stands, from roles: who changes sides must not make it narrow.
+        spread = _spread(offsets, weight, found)
+    whole = cost[players, windows, found].sum() + allowed[players[:, 0], fixed].sum() * share
+    return found, float(whole + _CHANGE * share * n_changes)
+
+
+def _spread(offsets: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Standard deviation (2,) of the mean offsets of the roles in metres."""
+    found = np.broadcast_to(found, weight.shape).ravel()
+    total = np.bincount(found, weight.ravel())
+    sums = [np.bincount(found, (offsets[..., axis] * weight).ravel()) for axis in (0, 1)]
+    means = np.stack(sums)[:, total > 0] / total[total > 0]
+    return np.maximum(means.std(axis=1), 2.0)
+
+
+def _change(cost: np.ndarray, found: np.ndarray, price: float) -> int:
+    """Let players exchange roles where that pays, in place; how often."""
+    for count in range(_TIMES):
+        best = _best_change(cost, found)
+        if best is None or best[0] < price:
+            return count
+        _, start, stop, one, other = best
+        found[[one, other], start:stop] = found[[other, one], start:stop]
+    return _TIMES
+
+
+def _best_change(cost: np.ndarray, found: np.ndarray) -> tuple[float, int, int, int, int] | None:
+    """Where an exchange of roles saves most: saving, start, stop of the stretch, both players."""
+    best = None
+    windows = np.arange(found.shape[1])
+    for one in range(len(found)):
+        for other in range(one):
+            kept = cost[one, windows, found[one]] + cost[other, windows, found[other]]
+            changed = cost[one, windows, found[other]] + cost[other, windows, found[one]]
+            sums = np.concatenate([[0], np.cumsum(kept - changed)])
+            low = np.minimum.accumulate(sums)
+            stop = int((sums - low).argmax())
+            saving = float(sums[stop] - low[stop])
+            if stop and (best is None or saving > best[0]):
+                best = saving, int(sums[:stop].argmin()), stop, one, other
+    return best

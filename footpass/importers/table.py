@@ -1,0 +1,139 @@
+"""Any table, CSV or Parquet, with a row for every box -> tracks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from footpass.files import DataError
+from footpass.importers.tracks import (
+    BOX,
+    COLUMNS,
+    GOALKEEPER,
+    OTHER,
+    PLAYER,
+    UNKNOWN,
+    TrackedHalf,
+    numbered_teams,
+    pitch_fractions,
+)
+
+# Our names, and what others call them (supervision's CSVSink among them).
+_NAMES = {
+    "frame": ("frame", "frame_index", "frame_number", "frame_id"),
+    "track": ("track", "tracker_id", "track_id", "id"),
+    "x": ("x", "x_min", "left", "bb_left"),
+    "y": ("y", "y_min", "top", "bb_top"),
+    "w": ("w", "width", "bb_width"),
+    "h": ("h", "height", "bb_height"),
+    "x2": ("x2", "x_max", "right"),
+    "y2": ("y2", "y_max", "bottom"),
+    "team": ("team",),
+    "jersey": ("jersey", "jersey_number", "shirt_number"),
+    "role": ("role",),
+    "px": ("px", "x_pitch", "pitch_x"),
+    "py": ("py", "y_pitch", "pitch_y"),
+}
+_KEEPERS = ("goalkeeper", "keeper", "gk")
+_PLAYERS = ("player", "", "nan", "none", "person")
+
+
+def read_table(
+    path: str | Path, columns: Mapping[str, str] | None = None, fps: float = 25.0
+) -> TrackedHalf:
+    """Tracks of a table.
+
+    Parameters
+    ----------
+    columns
+        Our name -> the table's, where it is none of the usual ones. Boxes are in pixels, ``px, py`` in
+        metres; frames count from 0.
+    fps
+        Frames a second.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, columns are missing, or a value is none.
+    """
+    path, columns = Path(path), dict(columns or {})
+    given = _read(path)
+    unknown = [ours for ours in columns if ours not in _NAMES]
+    absent = [theirs for theirs in columns.values() if theirs not in given]
+    if unknown or absent:
+        wrong = f"no such name {', '.join(unknown)}" if unknown else f"no column {', '.join(absent)}"
+        raise DataError(f"{path}: --columns: {wrong}; it has {', '.join(map(str, given.columns))}")
+    names = {
+        ours: columns.get(ours) or next((name for name in usual if name in given), None)
+        for ours, usual in _NAMES.items()
+    }
+    table = given.rename(columns={theirs: ours for ours, theirs in names.items() if theirs})
+    boxed = {"x", "y", "w", "h"} <= set(table) or {"x", "y", "x2", "y2"} <= set(table)
+    placed = {"px", "py"} <= set(table)
+    if not {"frame", "track"} <= set(table) or not (boxed or placed):
+        raise DataError(
+            f"{path}: needs frame, track and a box (x, y, w, h or x2, y2) or a position (px, py); has "
+            f"{', '.join(map(str, given.columns))}: say which is which with --columns"
+        )
+    if not 0 < fps < 1000:
+        raise DataError(f"--fps {fps:g}: not a number of frames a second")
+    found, notes = pd.DataFrame(index=table.index), []
+    found["frame"], found["track"] = _numbers(table, "frame", path), _numbers(table, "track", path)
+    tracked = found["track"].ge(0) & found["frame"].notna()
+    if not tracked.any():
+        raise DataError(f"{path}: no row has a track: run a tracker first")
+    box = pd.DataFrame(np.nan, table.index, BOX)
+    if boxed:
+        box["box_x"], box["box_y"] = _numbers(table, "x", path), _numbers(table, "y", path)
+        for size, far, near in (("w", "x2", "box_x"), ("h", "y2", "box_y")):
+            given_size = size in table
+            value = _numbers(table, size if given_size else far, path)
+            box[f"box_{size}"] = value if given_size else value - box[near]
+    found[["x", "y"]] = np.nan
+    if placed:
+        metres = np.column_stack([_numbers(table, "px", path), _numbers(table, "py", path)])
+        found[["x", "y"]], origin = pitch_fractions(metres)
+        notes.append(origin)
+    keeper, own = np.full(len(table), PLAYER), pd.Series(True, table.index)
+    if "role" in table:
+        said = table["role"].astype("string").fillna("").str.strip().str.lower()
+        keeper = np.select([said.isin(_KEEPERS), said.isin(_PLAYERS)], [GOALKEEPER, PLAYER], OTHER)
+        own = pd.Series(keeper != OTHER, table.index)
+    teams, found["keeper"] = ("left", "right"), keeper
+    found["team"] = UNKNOWN
+    if "team" in table:
+        found["team"], teams = numbered_teams(table["team"].where(own), str(path))
+    jersey = _numbers(table, "jersey", path) if "jersey" in table else pd.Series(np.nan, table.index)
+    found["jersey"] = jersey.fillna(UNKNOWN)
+    if not found["jersey"].between(UNKNOWN, 999).all():
+        raise DataError(f"{path}: jersey {found['jersey'].max():g} is not within 0..99")
+    found = pd.concat([found, box], axis=1)[tracked]
+    found = found[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+    known = teams == ("left", "right")
+    return TrackedHalf(str(path), found, fps, sides_known=known, teams=teams, notes=tuple(notes))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        return pd.read_csv(path)
+    except ImportError as error:
+        raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
+    except (
+        OSError,
+        ValueError,
+        pd.errors.ParserError,
+    ) as error:  # pyarrow's errors are ValueErrors, too
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: cannot be read as a table: {reason}") from error
+
+
+def _numbers(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(table[name], errors="coerce")
+    wrong = numbers.isna() & table[name].notna()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{path}: row {row}: {name} {table[name].iloc[row]!r} is not a number")
+    return numbers

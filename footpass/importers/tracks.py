@@ -1,0 +1,261 @@
+"""Tracks: what every reader gives, one row per track and moment; what is checked and mended there."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from footpass.files import DataError
+from footpass.schema import FPS, FULL_HD, PITCH
+
+PLAYER, GOALKEEPER, OTHER = 0, 1, 2  # values of column `keeper`; who is OTHER does not play
+UNKNOWN = -1  # team or jersey
+
+# Small types: a half is 1.5 million rows.
+COLUMNS = {
+    "frame": np.float64,  # since the start of the recording, at its own rate
+    "track": np.int64,
+    "team": np.int8,  # 0, 1 or UNKNOWN
+    "jersey": np.int16,  # or UNKNOWN
+    "keeper": np.int8,
+    "x": np.float32,  # pitch, 0..1 like the tactical data; NaN where unknown
+    "y": np.float32,
+    "box_x": np.float32,  # top-left corner and size, pixels; NaN without a box
+    "box_y": np.float32,
+    "box_w": np.float32,
+    "box_h": np.float32,
+}
+POSITION = ["x", "y"]
+BOX = ["box_x", "box_y", "box_w", "box_h"]
+_BESIDE = 5.0  # metres off the pitch beyond which a position is a calibration that failed
+_SIZES = ((352, 640), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
+_HELD = 0.6  # seconds without a sample that are bridged when the rate is changed
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedHalf:
+    """One half, or a clip of it, as a tracker or a provider saw it.
+
+    Attributes
+    ----------
+    source
+        Named in errors and in the report.
+    table
+        Columns as in `COLUMNS`.
+    fps
+        Frames a second of ``table["frame"]``.
+    picture
+        Height and width of the picture the boxes refer to; None where there are no boxes.
+    half
+        Number of the half, where the source says it.
+    sides_known
+        Whether team 0 is known to attack from the left.
+    trusted
+        Whether each track is one player for certain, as a provider's are, and nothing is to be voted on.
+    positions
+        Where a line-up was given: track -> the position's name there.
+    teams
+        What the file calls them.
+    notes
+        Doubts and decisions so far, for the report.
+    """
+
+    source: str
+    table: pd.DataFrame
+    fps: float = float(FPS)
+    picture: tuple[int, int] | None = None
+    half: int | None = None
+    sides_known: bool = False
+    trusted: bool = False
+    positions: Mapping[int, str] = field(default_factory=dict)
+    teams: tuple[str, str] = ("left", "right")
+    notes: tuple[str, ...] = ()
+
+    def noting(self, *notes: str, **changes: object) -> "TrackedHalf":
+        """The same with more notes, and with other fields where given."""
+        return replace(self, notes=(*self.notes, *notes), **changes)  # type: ignore[arg-type]
+
+
+class Rows:
+    """Collects rows in a few bytes each, so that long files can be streamed."""
+
+    def __init__(self) -> None:
+        kinds = {name: np.dtype(kind).char for name, kind in COLUMNS.items()}
+        self._columns: dict[str, array] = {
+            name: array({"l": "q"}.get(kind, kind)) for name, kind in kinds.items()
+        }
+        self._append = [column.append for column in self._columns.values()]
+
+    def add(self, *values: float) -> None:
+        """Add a row, values in the order of `COLUMNS`."""
+        for append, value in zip(self._append, values, strict=True):
+            append(value)
+
+    def __len__(self) -> int:
+        return len(self._columns["frame"])
+
+    def table(self) -> pd.DataFrame:
+        """The rows so far."""
+        return pd.DataFrame({name: np.asarray(column) for name, column in self._columns.items()})
+
+
+def pitch_fractions(xy: np.ndarray) -> tuple[np.ndarray, str]:
+    """Positions 0..1 of positions in metres, and what their origin was taken to be.
+
+    Files count from the centre spot or from a corner; from the centre, about half of all are negative.
+    """
+    known = xy[np.isfinite(xy).all(axis=1)]
+    from_centre = len(known) == 0 or (known < -_BESIDE).any(axis=1).mean() > 0.1
+    origin = "the centre spot" if from_centre else "a corner"
+    shift = 0.5 if from_centre else 0.0
+    return xy / np.array(PITCH) + shift, f"positions are taken to be in metres from {origin}"
+
+
+def numbered_teams(names: pd.Series, where: str) -> tuple[np.ndarray, tuple[str, str]]:
+    """0, 1 or `UNKNOWN` for the teams of a column of names, and the two names in order.
+
+    Raises
+    ------
+    DataError
+        If there are more than two.
+    """
+    text = names.astype("string").str.strip()
+    text = text.where(
+        text.notna() & ~text.str.lower().isin(["", "nan", "none", "-1", "unknown", "null"])
+    )
+    found = sorted(text.dropna().unique().tolist())
+    if len(found) > 2:
+        raise DataError(f"{where}: {len(found)} teams instead of two: {', '.join(found[:5])}")
+    both = (*found, *("left", "right")[len(found) :])
+    codes = text.map({name: code for code, name in enumerate(found)})
+    return codes.fillna(UNKNOWN).to_numpy(np.int8), (str(both[0]), str(both[1]))
+
+
+def cleaned(half: TrackedHalf) -> TrackedHalf:
+    """A half without referees, ball, boxes without area and positions far off the pitch.
+
+    Raises
+    ------
+    DataError
+        If nothing is left.
+    """
+    table, notes = half.table, []
+    n_other = int((table["keeper"] == OTHER).sum())
+    if n_other:
+        table = table[table["keeper"] != OTHER]
+        notes.append(f"{n_other:,} rows of referees, ball and others left out")
+    margin = _BESIDE / np.array(PITCH)
+    xy, boxes = table[POSITION].to_numpy(), table[BOX].to_numpy()
+    far = ((xy < -margin) | (xy > 1 + margin)).any(axis=1)
+    flat = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
+    xy = np.where(far[:, None] | ~np.isfinite(xy).all(axis=1)[:, None], np.nan, xy)
+    table = table.assign(**dict(zip(POSITION, xy.T, strict=True)))
+    table = table.assign(**dict(zip(BOX, np.where(flat[:, None], np.nan, boxes).T, strict=True)))
+    empty = flat & np.isnan(xy[:, 0])
+    table = table[~empty].sort_values(["track", "frame"], kind="stable", ignore_index=True)
+    twice = table.duplicated(["track", "frame"])
+    table = table[~twice].reset_index(drop=True)
+    if far.any():
+        notes.append(f"{far.sum():,} positions more than {_BESIDE:.0f} m off the pitch left out")
+    if empty.any():
+        notes.append(f"{empty.sum():,} rows with neither box nor position left out")
+    if twice.any():
+        notes.append(f"{twice.sum():,} rows for a track and frame that has one already left out")
+    if not len(table):
+        raise DataError(f"{half.source}: no player with a box or a position in it")
+    if table["frame"].iloc[0] < 0 or table["frame"].min() < 0:
+        raise DataError(f"{half.source}: frame {table['frame'].min():g} is negative")
+    jerseys = table["jersey"]
+    if ((jerseys < UNKNOWN) | (jerseys > 99)).any():
+        wrong = int(jerseys[(jerseys < UNKNOWN) | (jerseys > 99)].iloc[0])
+        raise DataError(f"{half.source}: jersey {wrong} is not within 0..99")
+    return half.noting(*notes, table=table)
+
+
+def with_picture(half: TrackedHalf, told: tuple[int, int] | None) -> TrackedHalf:
+    """Boxes in the pixels of the official picture (`FULL_HD`).
+
+    A size that was declared and that boxes go beyond is wrong; then it is the smallest usual size that
+    holds them.
+    """
+    boxes = half.table[BOX].to_numpy()
+    if np.isnan(boxes[:, 0]).all():
+        return half.noting("no boxes: nobody counts as visible", picture=None)
+    # Boxes of players at the edge may stick out a little.
+    right, bottom = np.nanpercentile(boxes[:, :2] + boxes[:, 2:], 99.9, axis=0)
+    size, notes = told or half.picture, []
+    if told is None and (size is None or right > 1.03 * size[1] or bottom > 1.03 * size[0]):
+        fitting = [(h, w) for h, w in _SIZES if right <= 1.03 * w and bottom <= 1.03 * h]
+        guess = fitting[0] if fitting else (round(float(bottom)), round(float(right)))
+        said = f"declared as {size[1]}x{size[0]}, but boxes go beyond" if size else "not declared"
+        notes.append(f"picture size {said}: taken as {guess[1]}x{guess[0]} (tell it with --picture)")
+        size = guess
+    assert size is not None
+    scale = np.tile(np.divide(FULL_HD, size)[::-1], 2).astype(np.float32)
+    boxes = boxes * scale
+    boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    boxes = np.clip(boxes, 0, np.tile(FULL_HD[::-1], 2))
+    boxes[:, 2:] -= boxes[:, :2]
+    outside = (boxes[:, 2:] <= 0).any(axis=1)
+    if outside.any():
+        notes.append(f"{outside.sum():,} boxes outside the picture left out")
+        boxes[outside] = np.nan
+    table = half.table.assign(**dict(zip(BOX, boxes.T, strict=True)))
+    return half.noting(*notes, table=table, picture=FULL_HD)
+
+
+def oriented(half: TrackedHalf) -> TrackedHalf:
+    """Positions that grow like the picture: x to the right, y towards the camera.
+
+    Files disagree on the sign of y, and a camera on the other side turns both. Where boxes and positions
+    are known, the picture itself decides: who stands further down in it is nearer.
+    """
+    table = half.table.dropna(subset=["x", "box_x"])
+    if len(table) < 100:
+        return half
+    notes, flipped = [], half.table
+    down = table["box_y"] + table["box_h"]
+    right = table["box_x"] + table["box_w"] / 2
+    for name, pixels in (("x", right), ("y", down)):
+        # Within a frame, so that a camera that pans does not count.
+        both = pd.DataFrame({"a": table[name], "b": pixels})
+        both -= both.groupby(table["frame"]).transform("mean")
+        agreement = float((both["a"] * both["b"]).mean() / max(both.std().prod(), 1e-9))
+        if agreement < -0.3:
+            flipped = flipped.assign(**{name: (1 - flipped[name]).astype(np.float32)})
+            notes.append(f"{name} runs against the picture (correlation {agreement:.2f}): turned round")
+    return half.noting(*notes, table=flipped)
+
+
+def at_25_fps(half: TrackedHalf) -> TrackedHalf:
+    """A half with one row per track and 25th of a second, between samples on a straight line."""
+    table = half.table
+    if half.fps == FPS and (table["frame"] == np.floor(table["frame"])).all():
+        return half
+    time = table["frame"].to_numpy() * FPS / half.fps
+    reach = max(_HELD * FPS, 1.5 * FPS / half.fps)
+    track = table["track"].to_numpy()
+    joined = (np.diff(track) == 0) & (np.diff(time) <= reach)
+    stretch = np.concatenate([[0], np.cumsum(~joined)])
+    bounds = np.flatnonzero(np.diff(stretch, prepend=-1, append=stretch[-1] + 1))
+    # Frames of all stretches, and the sample before each.
+    low, high = np.ceil(time[bounds[:-1]] - 1e-6), np.floor(time[bounds[1:] - 1] + 1e-6)
+    count = np.maximum(high - low + 1, 0).astype(int)
+    of = np.repeat(np.arange(len(count)), count)
+    frames = low[of] + np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
+    span = time.max() + 1
+    before = np.searchsorted(time + stretch * span, frames + 1e-6 + of * span, side="right") - 1
+    before = np.clip(before, bounds[:-1][of], bounds[1:][of] - 1)
+    after = np.minimum(before + 1, bounds[1:][of] - 1)
+    share = (frames - time[before]) / np.maximum(time[after] - time[before], 1e-9)
+    share = np.clip(share, 0, 1).astype(np.float32)[:, None]
+    nearest = np.where(share[:, 0] > 0.5, after, before)
+    made = table.iloc[nearest].reset_index(drop=True)
+    values = table[POSITION + BOX].to_numpy()
+    mixed = values[before] * (1 - share) + values[after] * share
+    made[POSITION + BOX] = np.where(share == 0, values[before], mixed)
+    made["frame"] = frames
+    note = f"{half.fps:g} frames a second resampled to {FPS}"
+    return half.noting(note, table=made, fps=float(FPS))

@@ -1,0 +1,126 @@
+"""A match of several files, its video and its events."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from footpass.data.check import check
+from footpass.data.halves import dense
+from footpass.data.tactical import half_names, read_rows
+from footpass.data.video import VideoReader, probe, write_video
+from footpass.events import read_ground_truth
+from footpass.files import DataError
+from footpass.importers.events import found_shift
+from footpass.importers.footage import add_video
+from footpass.importers.match import ImportConfig, import_match
+from footpass.schema import Action, Tactical
+from tests.importers.rows import ELEVEN, track, tracked
+
+BOX = (900.0, 500.0, 40.0, 90.0)
+
+
+def team(frames, side=0, offset=0, **fields):
+    """Eleven players with numbers 2 to 12 who stand; the other team mirrored."""
+    tracks = []
+    for place, (x, y) in enumerate(ELEVEN.values()):
+        at = (105 - x, 68 - y) if side else (x, y)
+        box = (BOX[0] + 45 * (place - 5), BOX[1] + 100 * side, *BOX[2:])
+        tracks.append(
+            track(offset + place, frames, at, side, place + 2, box=box, keeper=int(place == 0))
+        )
+    return tracks
+
+
+def clip(frames, **fields):
+    both = [*team(frames), *team(frames, 1, 50)]
+    return tracked(*both, picture=(1080, 1920), sides_known=True, **fields)
+
+
+def test_clips_follow_each_other_and_halves_are_kept_apart(tmp_path):
+    parts = [clip(range(200)), clip(range(100)), clip(range(50))]
+    notes = import_match(tmp_path, parts, ImportConfig(halves=(1, 1, 2)))
+    path = tmp_path / "val_tactical_data.h5"
+    assert half_names(path) == ["game_1_H1", "game_1_H2"]
+    first, second = (read_rows(path, name)[:, Tactical.FRAME] for name in half_names(path))
+    assert (first.min(), first.max(), second.min(), second.max()) == (0, 299, 300, 349)
+    assert any("starts at frame 200" in note for note in notes["game_1_H1"])
+    assert check(tmp_path).fine
+
+
+def test_told_starts_put_clips_where_they_are_and_nobody_is_made_up_between(tmp_path):
+    config = ImportConfig(halves=(1,), starts=(100, 20_000))
+    import_match(tmp_path, [clip(range(100)), clip(range(100))], config)
+    rows = read_rows(tmp_path / "val_tactical_data.h5", "game_1_H1")
+    assert np.unique(rows[:, Tactical.FRAME]).tolist() == [*range(100, 200), *range(20_000, 20_100)]
+    assert (np.bincount(rows[:, Tactical.FRAME].astype(int))[100:200] == 22).all()
+
+
+def test_a_second_import_adds_a_half_and_never_replaces_one(tmp_path):
+    import_match(tmp_path, [clip(range(60))], ImportConfig())
+    before = read_rows(tmp_path / "val_tactical_data.h5", "game_1_H1")
+    import_match(tmp_path, [clip(range(60), half=2)], ImportConfig(starts=(500,)))
+    path = tmp_path / "val_tactical_data.h5"
+    np.testing.assert_array_equal(read_rows(path, "game_1_H1"), before)
+    assert half_names(path) == ["game_1_H1", "game_1_H2"]
+    with pytest.raises(DataError, match="there already"):
+        import_match(tmp_path, [clip(range(60))], ImportConfig())
+
+
+def test_challenge_halves_have_no_labels(tmp_path):
+    import_match(tmp_path, [clip(range(60))], ImportConfig(split="challenge"))
+    with h5py.File(tmp_path / "challenge_tactical_data.h5") as file:
+        assert file["game_1_H1"].shape == (60 * 22, 13)
+
+
+def test_boxes_without_positions_or_teams_keep_a_slot_each(tmp_path):
+    nowhere = (np.nan, np.nan)
+    tracks = [track(n, range(60), nowhere, team=-1, box=(50 * n, 300, 40, 90)) for n in range(20)]
+    (notes,) = import_match(tmp_path, [tracked(*tracks, picture=(1080, 1920))], ImportConfig()).values()
+    half = dense(read_rows(tmp_path / "val_tactical_data.h5", "game_1_H1"), "game_1_H1")
+    assert (np.isfinite(half.boxes[..., 0]).sum(axis=0) == 20).all() and np.isnan(half.state[0]).all()
+    assert any("no pitch positions" in note for note in notes)
+    table = pd.read_csv(tmp_path / "import" / "game_1_H1.csv")
+    assert table["slot"].nunique() == 20  # whose slot is whose track
+
+
+def test_events_become_labels_and_play_by_play_that_agree(tmp_path):
+    events = pd.DataFrame(
+        {
+            "seconds": [0.4, 0.8, 0.8, 30.0], "team": [0, 1, 1, 0], "jersey": [5, 7, 7, 5],
+            "cls": [Action.PASS, Action.DRIVE, Action.TACKLE, Action.PASS], "x": np.nan, "y": np.nan,
+        }
+    )  # fmt: skip
+    (notes,) = import_match(tmp_path, [clip(range(60))], ImportConfig(), {1: events}).values()
+    truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
+    rows = truth[["frame", "team", "jersey", "cls", "box_visible", "replay"]].to_numpy().tolist()
+    assert rows == [[10, 0, 5, 2, 1, 0], [20, 1, 7, 1, 1, 0], [21, 1, 7, 7, 1, 0]]
+    assert check(tmp_path).fine and any("1 of 4 events" in note for note in notes)
+
+
+@pytest.mark.parametrize("late", [-60, 0, 88])
+def test_the_shift_of_the_events_clock_is_found(half, late):
+    _, _, rows = half
+    names = ["frame", "team", "jersey", "x", "y", "cls"]
+    columns = [Tactical.FRAME, Tactical.TEAM, Tactical.JERSEY, Tactical.X, Tactical.Y, Tactical.LABEL]
+    acts = pd.DataFrame(rows[rows[:, Tactical.LABEL] > 0][:, columns], columns=names).dropna()
+    acts = acts[acts["frame"].between(13_500, 24_000)].head(150)
+    first = 13_000
+    events = acts.assign(seconds=(acts["frame"] - first - late) / 25)
+    assert found_shift(events, rows, first).frames == pytest.approx(late, abs=3)
+
+
+def test_a_video_the_models_can_read_is_linked_and_any_other_transcoded(tmp_path):
+    fine, odd = tmp_path / "fine.mp4", tmp_path / "odd.mp4"
+    write_video(fine, (np.full((352, 640, 3), 10 * k, np.uint8) for k in range(20)))
+    write_video(odd, (np.full((120, 200, 3), 8 * k, np.uint8) for k in range(30)), fps=50)
+    assert "linked" in add_video(tmp_path, "game_1", fine)
+    assert (tmp_path / "videos" / "game_1.mp4").resolve() == fine.resolve()
+    assert "transcoded from 200x120 at 50" in add_video(tmp_path, "game_2", odd)
+    info = probe(tmp_path / "videos" / "game_2.mp4")
+    assert (info.height, info.width, info.fps, info.n_frames) == (352, 640, 25, 15)
+    with VideoReader(tmp_path / "videos" / "game_2.mp4") as reader:
+        levels = reader.frames([0, 5, 10]).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, [0, 80, 160], atol=6)  # every other picture of the 50
+    with pytest.raises(DataError, match="has a video already"):
+        add_video(tmp_path, "game_1", odd)

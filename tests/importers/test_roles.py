@@ -1,0 +1,86 @@
+"""Roles, and where the unseen are."""
+
+import numpy as np
+import pytest
+
+from footpass.importers.roles import FORMATIONS, ROLES_OF, assigned
+from footpass.importers.unseen import filled
+from footpass.schema import PITCH, Role
+from tests.importers.rows import ELEVEN
+
+MINUTE = 60 * 25
+
+
+def eleven(order, length, team=0, seed=0):
+    """Positions (11, length, 2) of players in these roles, who stray and follow play."""
+    rng = np.random.default_rng(seed)
+    sway = np.cumsum(rng.normal(0, 0.3, (length, 2)), axis=0) * [1, 0.3]
+    xy = np.array([ELEVEN[name] for name in order], float)[:, None] + sway
+    xy += rng.normal(0, 2, xy.shape)
+    return np.array(PITCH) - xy if team else xy
+
+
+@pytest.mark.parametrize("team", [0, 1])
+def test_players_get_the_roles_they_play_in_whatever_their_order(team):
+    order = list(np.random.default_rng(1).permutation(list(ELEVEN)))
+    xy = eleven(order, 10 * MINUTE, team)
+    formation, role = assigned(xy, np.ones(xy.shape[:2], bool), team, None)
+    assert formation == "4-3-3"
+    assert [Role(one).name for one in role[:, 0]] == order and (role == role[:, :1]).all()
+
+
+def test_two_wingers_who_change_sides_change_roles_then():
+    order = list(ELEVEN)
+    xy = eleven(order, 10 * MINUTE)
+    left, right = order.index("LW"), order.index("RW")
+    xy[[left, right], 6 * MINUTE :] = xy[[right, left], 6 * MINUTE :]
+    role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[1]
+    assert (role[left, : 6 * MINUTE] == Role.LW).mean() > 0.98
+    assert (role[left, 6 * MINUTE :] == Role.RW).mean() > 0.98
+
+
+def test_a_full_back_who_overlaps_for_a_moment_stays_a_full_back():
+    order = list(ELEVEN)
+    xy = eleven(order, 10 * MINUTE)
+    back, wing = order.index("LB"), order.index("LW")
+    part = slice(5 * MINUTE, 5 * MINUTE + 250)
+    xy[[back, wing], part] = xy[[wing, back], part]
+    role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[1]
+    assert (role == role[:, :1]).all()
+
+
+def test_a_line_up_outweighs_where_a_player_is():
+    order = list(ELEVEN)
+    xy = eleven(order, 3 * MINUTE)
+    names = [None] * 11
+    names[order.index("DM")], names[order.index("LM")] = "LCM", "CDM"
+    role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None, names)[1]
+    assert Role(role[order.index("LM"), 0]) in ROLES_OF["CDM"]
+
+
+def test_every_formation_has_eleven_roles_and_every_position_of_a_line_up_has_one():
+    assert all(len(places) == 10 for places in FORMATIONS.values())
+    assert {role for roles in ROLES_OF.values() for role in roles} == set(Role)
+
+
+def test_who_is_seen_is_left_alone_and_who_is_not_moves_with_his_team():
+    xy = np.concatenate([eleven(ELEVEN, 8 * MINUTE), eleven(ELEVEN, 8 * MINUTE, 1)])
+    teams, keepers = np.repeat([0, 1], 11), np.tile([1] + [0] * 10, 2)
+    rng = np.random.default_rng(2)
+    hidden = np.repeat(rng.random((22, 8 * 60 // 5)) < 0.5, 125, axis=1)
+    given = np.where(hidden[..., None], np.nan, xy)
+    found = filled(given, teams, keepers)
+    np.testing.assert_array_equal(found[~hidden], given[~hidden].astype(np.float32))
+    away = np.linalg.norm(found - xy, axis=-1)[hidden]
+    at_mean = np.linalg.norm(np.nanmean(given, axis=1)[:, None] - xy, axis=-1)[hidden]
+    assert np.median(away) < 4 and np.median(away) < 0.6 * np.median(at_mean)
+
+
+def test_the_path_into_the_unseen_has_no_jump():
+    xy = np.concatenate([eleven(ELEVEN, MINUTE), eleven(ELEVEN, MINUTE, 1)])
+    xy[:, :, 0] += 6 * (np.arange(22) == 3)[:, None]  # far off his place
+    given = xy.copy()
+    given[3, 600:900] = np.nan
+    found = filled(given, np.repeat([0, 1], 11), np.tile([1] + [0] * 10, 2))
+    assert np.linalg.norm(np.diff(found[3, 600:900], axis=0), axis=1).max() < 1
+    assert np.linalg.norm(found[3, 600] - xy[3, 590:600].mean(axis=0)) < 3

@@ -1,0 +1,102 @@
+"""Simulated match -> what a tracker makes of it -> import: who, as what, and where the others are."""
+
+import numpy as np
+
+from footpass.data.check import check
+from footpass.data.tactical import half_names, read_rows
+from footpass.importers.gsr import read_gsr
+from footpass.importers.match import ImportConfig, import_match
+from footpass.schema import FPS, PITCH, Tactical, slot
+
+HARD = {
+    "break_tracks": 6.0,
+    "unknown_jerseys": 0.15,
+    "wrong_jerseys": 0.03,
+    "noise": 1.0,
+    "missed": 0.05,
+}
+XY = [Tactical.X, Tactical.Y]
+
+
+def imported(folder) -> np.ndarray:
+    path = folder / "val_tactical_data.h5"
+    return read_rows(path, half_names(path)[0])
+
+
+def by_box(rows: np.ndarray) -> dict[tuple[int, float], np.ndarray]:
+    """Rows with a box, once a second, by frame and left side: inside the picture no two share it."""
+    seen = rows[(rows[:, Tactical.BOX_X] > 0) & (rows[:, Tactical.FRAME] % FPS == 0)]
+    return {(int(row[Tactical.FRAME]), round(float(row[Tactical.BOX_X]), 1)): row for row in seen}
+
+
+def shares_right(truth: np.ndarray, tracks, got: np.ndarray) -> tuple[float, float]:
+    """Of all player-seconds in a file, how many came out in their slot, how many with their jersey."""
+    true, found = by_box(truth), by_box(got)
+    players = tracks[(tracks["role"] != "ball") & (tracks["frame"] % FPS == 0)]
+    slots = jerseys = n = 0
+    for frame, left in zip(players["frame"], players["box_x"], strict=True):
+        near = [(frame, round(left + away, 1)) for away in (0, 0.1, -0.1)]
+        row = next((true[key] for key in near if key in true), None)
+        other = next((found[key] for key in near if key in found), None)
+        if row is None:
+            continue
+        n += 1
+        if other is not None:
+            slots += (row[[Tactical.TEAM, Tactical.ROLE]] == other[[Tactical.TEAM, Tactical.ROLE]]).all()
+            jerseys += row[Tactical.JERSEY] == other[Tactical.JERSEY] or np.isnan(row[Tactical.JERSEY])
+    assert n > 2000
+    return slots / n, jerseys / n
+
+
+def unseen_error(truth: np.ndarray, got: np.ndarray) -> float:
+    """Median distance in metres of players without a box from where they were."""
+    where = dict(zip(cells(got), got[:, XY], strict=True))
+    hidden = truth[np.isnan(truth[:, Tactical.BOX_X])][::7]
+    found = np.array([where[key] for key in cells(hidden)])
+    return float(np.median(np.linalg.norm((found - hidden[:, XY]) * PITCH, axis=1)))
+
+
+def cells(rows: np.ndarray) -> list[tuple[int, int]]:
+    slots = slot(rows[:, Tactical.TEAM].astype(int), rows[:, Tactical.ROLE].astype(int))
+    return list(zip(rows[:, Tactical.FRAME].astype(int).tolist(), slots.tolist(), strict=True))
+
+
+def test_an_exact_game_state_comes_back_as_it_was(half, gsr, exact):
+    slots, jerseys = shares_right(half[2], gsr()[1], imported(exact))
+    assert slots >= 0.95 and jerseys >= 0.99
+    assert unseen_error(half[2], imported(exact)) <= 6.0
+
+
+def test_the_result_passes_the_data_check(exact):
+    assert check(exact).fine
+
+
+def test_positions_and_velocities_of_the_seen_are_those_of_the_match(half, exact):
+    true, found = by_box(half[2]), by_box(imported(exact))
+    common = sorted(true.keys() & found.keys())
+    a, b = (np.array([rows[key] for key in common]) for rows in (true, found))
+    # The very rest: two boxes with one left side.
+    assert np.quantile(np.abs((a - b)[:, XY] * PITCH), 0.998) < 0.01
+    assert np.median(np.abs(a - b)[:, [Tactical.VX, Tactical.VY]]) < 0.1
+    assert np.corrcoef(a[:, Tactical.VX], b[:, Tactical.VX])[0, 1] > 0.95
+
+
+def test_a_tracker_with_all_its_faults_is_mostly_understood(half, gsr, tmp_path):
+    path, tracks = gsr(**HARD)
+    (notes,) = import_match(tmp_path, [read_gsr(path)], ImportConfig(game=7)).values()
+    slots, jerseys = shares_right(half[2], tracks, imported(tmp_path))
+    assert slots >= 0.85 and jerseys >= 0.93
+    assert any("joined to" in note for note in notes)
+    table = tmp_path / "import" / "game_7_H2.csv"
+    players = tracks.loc[tracks["role"] != "ball", "track"]
+    assert len(table.read_text().splitlines()) == players.nunique() + 1
+    assert table.with_suffix(".png").stat().st_size > 10_000
+    assert table.with_suffix(".txt").read_text().splitlines() == list(notes)
+
+
+def test_players_without_a_number_are_kept_without_one(half, gsr, tmp_path):
+    path, tracks = gsr(unknown_jerseys=1.0)
+    import_match(tmp_path, [read_gsr(path)], ImportConfig())
+    rows = imported(tmp_path)
+    assert np.isnan(rows[:, Tactical.JERSEY]).all()
+    assert shares_right(half[2], tracks, rows)[0] >= 0.9
