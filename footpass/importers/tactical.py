@@ -67,7 +67,8 @@ def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -
     stints = pd.DataFrame({"player": players.player, "step": step}).groupby("player")["step"]
     stints = stints.agg(["min", "max"]).to_numpy()
     positioned = bool(table["x"].notna().any())
-    place, notes = _places(table, players, stints, positioned)
+    place, more = _places(table, players, stints, positioned)
+    notes = [*players.notes, *more]
     of_row = place[players.player]
     kept = of_row >= 0
     n_places = place.max() + 1

@@ -86,7 +86,7 @@ def test_a_tracker_with_all_its_faults_is_mostly_understood(half, gsr, tmp_path)
     (notes,) = import_match(tmp_path, [read_gsr(path)], ImportConfig(game=7)).values()
     slots, jerseys = shares_right(half[2], tracks, imported(tmp_path))
     assert slots >= 0.85 and jerseys >= 0.93
-    assert any("joined to" in note for note in notes)
+    assert any("joined to" in note for note in notes) and any("outvoted" in note for note in notes)
     table = tmp_path / "import" / "game_7_H2.csv"
     players = tracks.loc[tracks["role"] != "ball", "track"]
     assert len(table.read_text().splitlines()) == players.nunique() + 1
