@@ -150,10 +150,9 @@ def _label(args: argparse.Namespace) -> None:
 def _view(args: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from footpass.data.cache import load_half, prepared_dir, present_splits
+    from footpass.data.cache import find_half
     from footpass.data.halves import events_of
-    from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
-    from footpass.data.tactical import half_names
+    from footpass.data.paths import find, play_by_play_path, video_path
     from footpass.data.video import video_reader, write_video
     from footpass.events import match_of, read_ground_truth, read_predictions
     from footpass.plots import views
@@ -163,13 +162,7 @@ def _view(args: argparse.Namespace) -> None:
         raise DataError("a name that ends in .mp4 or .png", args.out)
     if not 0 < args.seconds < 1e6:
         raise DataError(f"--seconds {args.seconds}: not a length")
-    for split in present_splits(args.data_dir):
-        path = find(args.data_dir, tactical_path(split))
-        if path and args.half in half_names(path):
-            break
-    else:
-        raise DataError(f"no half {args.half} in its tactical data", args.data_dir)
-    half = load_half(path, args.half, prepared_dir(args.data_dir))
+    half, split = find_half(args.data_dir, args.half)
     labels = find(args.data_dir, play_by_play_path(split))
     truth = read_ground_truth(labels) if labels else None
     if half.labels is not None:

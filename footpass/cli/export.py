@@ -2,15 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from footpass.files import DataError
 from footpass.schema import SCORE_THRESHOLD
-
-if TYPE_CHECKING:
-    from footpass.data.halves import HalfMatch
 
 _FORMATS = ("spadl", "osl", "cdf", "sportscode", "srt", "csv")
 _PLACED = ("spadl", "cdf")  # every event has its place on the pitch
@@ -40,6 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
+    from footpass.data.cache import find_half
     from footpass.events import halves_of, match_of, read_events, select_halves
     from footpass.importers import export
     from footpass.importers.actions import actions, placed
@@ -54,7 +50,7 @@ def _export(args: argparse.Namespace) -> None:
         events = select_halves(events, names)
     if args.format in _PLACED and not args.data:
         raise DataError(f"{args.format} needs to know where everybody was: --data DATA_DIR")
-    positions = _halves(args.data, names) if args.data else None
+    positions = {name: find_half(args.data, name)[0] for name in names} if args.data else None
     table = actions(events, positions, args.threshold)
     if args.format in _PLACED:
         count, table = len(table), placed(table)
@@ -68,24 +64,6 @@ def _export(args: argparse.Namespace) -> None:
         return
     getattr(export, f"write_{args.format}")(table, args.out)
     print(f"{args.out}: {len(table)} events")
-
-
-def _halves(data_dir: str, names: Iterable[str]) -> "dict[str, HalfMatch]":
-    """Halves by name, from whichever splits of a data folder have them."""
-    from footpass.data.cache import load_half, prepared_dir, present_splits
-    from footpass.data.paths import find, tactical_path
-    from footpass.data.tactical import half_names
-
-    found = {}
-    for split in present_splits(data_dir):
-        path = find(data_dir, tactical_path(split))
-        assert path is not None  # the split is present
-        for name in set(names) & set(half_names(path)):
-            found[name] = load_half(path, name, prepared_dir(data_dir))
-    missing = sorted(set(names) - set(found))
-    if missing:
-        raise DataError(f"no half {missing[0]} in its tactical data", data_dir)
-    return found
 
 
 def _utc(text: str) -> datetime:

@@ -131,6 +131,18 @@ def open_halves(
     return {name: half or made[name] for name, half in ready.items()}
 
 
+def find_half(data_dir: str | Path, name: str) -> tuple[HalfMatch, str]:
+    """A half and the split of a data folder that it is in."""
+    held: list[str] = []
+    for split in present_splits(data_dir):
+        path = find(data_dir, tactical_path(split))
+        assert path is not None  # the split is present
+        held += half_names(path)
+        if name in held:
+            return load_half(path, name, prepared_dir(data_dir)), split
+    raise DataError(f"no half {name}; it has {', '.join(held):.200}", data_dir)
+
+
 def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
     """One half of a tactical file, memory-mapped from the cache, which is filled first if need be."""
     half = _prepared(path, name, cache)
