@@ -7,6 +7,7 @@ import numpy as np
 from footpass.data.paths import tactical_path, video_path
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
+from footpass.events import match_of
 from footpass.schema import FULL_HD, MODEL_SIZE, N_ROLES, Tactical
 
 SIZE = (64, 96)  # of the pictures
@@ -34,7 +35,8 @@ def hidden(slot: int, frame: int) -> bool:
 def rows(half: str, events: dict[tuple[int, int], int]) -> np.ndarray:
     """Tactical rows of a half; events are (absolute frame, slot) -> class."""
     table = []
-    for frame in range(FIRST[half], FIRST[half] + LENGTH[half]):
+    like = half.replace(match_of(half), "game_1")  # all matches have the same frames
+    for frame in range(FIRST[like], FIRST[like] + LENGTH[like]):
         for slot in PLAYERS:
             team, role = divmod(slot, N_ROLES)
             corner_and_size = (np.nan,) * 4 if hidden(slot, frame) else box(slot, frame)
@@ -45,11 +47,13 @@ def rows(half: str, events: dict[tuple[int, int], int]) -> np.ndarray:
 
 
 def write(folder: Path, events: dict[str, dict[tuple[int, int], int]], split: str = "train") -> Path:
-    """Tactical data and video of match ``game_1``, with these events per half."""
+    """Tactical data and videos of the halves' matches, with these events per half."""
+    folder.mkdir(exist_ok=True)
     write_tactical(folder / tactical_path(split), {half: rows(half, events[half]) for half in events})
-    path = folder / video_path("game_1")
-    path.parent.mkdir(exist_ok=True)
-    write_video(path, (np.full((*SIZE, 3), level(frame), np.uint8) for frame in range(N_FRAMES)))
+    for match in dict.fromkeys(map(match_of, events)):
+        path = folder / video_path(match)
+        path.parent.mkdir(exist_ok=True)
+        write_video(path, (np.full((*SIZE, 3), level(frame), np.uint8) for frame in range(N_FRAMES)))
     return folder
 
 

@@ -22,7 +22,6 @@ from footpass.experiments.profile import SeasonSize, load_profile
 from footpass.experiments.season import Season, default_season, find_season
 from footpass.experiments.stages import Study
 from footpass.files import DataError, locked
-from footpass.simulate.season import write_season
 from tests import seasons as handmade
 
 DEMO, SMOKE = load_profile("demo"), load_profile("smoke")
@@ -115,9 +114,11 @@ def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_
 def drawn(tmp_path_factory):
     """Two matches to learn from and one to be scored on, and highlights of another."""
     folder = tmp_path_factory.mktemp("drawn") / "made"
-    write_season(folder, 2, 0.4, split="train", workers=1)
-    write_season(folder, 1, 0.4, split="val", workers=1)
-    write_season(folder.with_name("made-highlights"), 1, 8, workers=1, highlights=True)
+    events = {"H1": {(40, 0): 1, (80, 2): 2}, "H2": {(340, 20): 4, (390, 2): 2}}
+    for split, matches in (("train", (1001, 1002)), ("val", (2001,))):
+        halves = {f"game_{match}_{half}": events[half] for match in matches for half in events}
+        handmade.write(folder, halves, split)
+    handmade.write(folder.with_name("made-highlights"), {"game_4001_H1": events["H1"]})
     return folder
 
 
