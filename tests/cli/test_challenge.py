@@ -24,7 +24,7 @@ def footpass(capsys, *arguments) -> str:
 def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
     data, run, entry = tmp_path / "data", tmp_path / "run", tmp_path / "entry"
     for split in ("train", "val", "challenge"):
-        size = ("--matches", 1, "--minutes", 0.5, "--workers", 1)
+        size = ("--matches", 1, "--minutes", 0.2, "--workers", 1)
         footpass(capsys, "simulate", "--out", data, "--split", split, *size)
     assert "all fine" in footpass(capsys, "check", data)
     assert "challenge: 2 halves" in footpass(capsys, "prepare", data)

@@ -373,18 +373,18 @@ def overstated(seed, noise=False):
     With noise, single frames that look like shots lie between the events, which last three frames.
     """
     rng = np.random.default_rng(seed)
-    logits = np.zeros((9, 26, 6000), np.float16)
+    logits = np.zeros((9, 26, 3300), np.float16)
     logits[0] = 4
     rows = []
-    for number, at in enumerate(range(30, 5230, 50)):
+    for number, at in enumerate(range(30, 3150, 30)):
         slot, cls = int(rng.integers(26)), Action.SHOT if number % 26 == 25 else Action.PASS
         logits[cls, slot, at - noise : at + noise + 1] = 8
         if number % 2 and cls == Action.PASS:
             logits[Action.SHOT, slot, at] = 8.5
         if noise:
-            logits[cls, int(rng.integers(26)), at + 25] = 9
+            logits[cls, int(rng.integers(26)), at + 15] = 9
         rows.append((at + 1000, slot // 13, slot % 13, int(cls)))
-    jersey = np.repeat(np.arange(26) % 13, 6000).reshape(26, 6000).astype(np.int16)
+    jersey = np.repeat(np.arange(26) % 13, 3300).reshape(26, 3300).astype(np.int16)
     truth = pd.DataFrame(rows, columns=["frame", "team", "jersey", "cls"])
     truth.insert(0, "half", pd.Categorical(["game_9_H2"] * len(rows)))
     return logits, half_with(jersey), truth.assign(box_visible=True, replay=False)

@@ -424,7 +424,7 @@ def test_highlights_are_the_seconds_around_rare_events(tmp_path):
     minutes = 8
     assert main(
         ["simulate", "--out", str(tmp_path), "--matches", "2", "--minutes", str(minutes), "--seed",
-         str(SEED), "--highlights"]
+         str(SEED), "--highlights", "--workers", "1"]
     ) == 0  # fmt: skip
     halves = open_halves(tmp_path, "train")
     assert list(halves) == ["game_4001_H1", "game_4002_H1"]
