@@ -28,7 +28,7 @@ from footpass.schema import (
 
 log = logging.getLogger(__name__)
 
-HALF_NAME = re.compile(r"([^/\\\x00-\x1f]+)_H[0-9]+")  # the name of a file too
+HALF_NAME = re.compile(r"([^/\\\x00-\x1f\ud800-\udfff]+)_H[0-9]+")  # the name of a file too
 
 
 def match_of(half: str) -> str:

@@ -115,8 +115,9 @@ def open_halves(
         )
     cache = Path(cache or prepared_dir(data_dir))
     names = half_names(path)
-    for other in set(names_in(path)) - set(names):
-        log.warning("%s: %r is no half: left out", path, other)
+    others = [repr(name) for name in names_in(path) if name not in names]
+    if others:
+        log.warning("%s: left out, being no half: %.200s", path, ", ".join(others))
     chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
     ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
     missing = [name for name, half in ready.items() if half is None]

@@ -39,8 +39,9 @@ def frames_per_second(path: str | Path) -> float | None:
     """How fast the logits of a store were made; None if there is none, or it does not say."""
     try:
         with opened(path) as file:
-            frames = sum(half.shape[-1] - half.attrs["first_frame"] for half in file.values())
-            return float(frames / sum(half.attrs["seconds"] for half in file.values()))
+            halves = [plain_table(file, name) for name in file]
+            frames = sum(half.shape[-1] - half.attrs["first_frame"] for half in halves)
+            return float(frames / sum(half.attrs["seconds"] for half in halves))
     except (DataError, ZeroDivisionError):
         return None
 
@@ -60,7 +61,7 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
         if stored.shape[:-1] != expected[:-1] or stored.shape[-1] < least:
             raise DataError(f"logits of shape {stored.shape} instead of {expected}", path, half.name)
         first = stored.attrs.get("first_frame", half.first_frame)
-        if np.ndim(first) or first != half.first_frame:
+        if first != half.first_frame:
             reason = f"made of a half that begins at frame {first}, not {half.first_frame}"
             raise DataError(f"{reason}: predict it anew", path, half.name)
         if stored.dtype.itemsize > 4:

@@ -94,6 +94,28 @@ def test_speeds_are_estimated_from_where_the_same_player_was():
     np.testing.assert_allclose(half.state[[State.VX, State.VY], slot(0, 5)], expected, atol=1e-4)
 
 
+plain = row(3, 1, 4, box=BOX, cls=Action.PASS)
+wild = st.tuples(*(st.one_of(st.just(value), st.floats()) for value in plain))
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=200, deadline=None)
+@given(st.lists(wild, min_size=1, max_size=12), st.sampled_from([13, 14]), st.sampled_from("fd"))
+def test_any_numbers_at_all_become_a_half_or_one_error(rows, width, dtype):
+    with np.errstate(over="ignore"):
+        rows = np.array(rows)[:, :width].astype(dtype)
+    try:
+        half = dense(rows, "game_1_H1", "my.h5")
+    except DataError as error:
+        assert str(error).startswith("my.h5: half game_1_H1: no row has a place: ")
+        return
+    assert not np.isinf(half.state).any() and not np.isinf(half.boxes).any()
+    known = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
+    assert (known | np.isnan(half.state[: State.VISIBLE]).all(axis=0)).all()
+    assert (np.isfinite(half.boxes).all(axis=-1) == (half.state[State.VISIBLE] > 0)).all()
+    list(suspicions(mend(rows).rows))
+
+
 # --- players who share a slot
 
 
@@ -223,7 +245,7 @@ def test_what_is_no_half_is_left_out_and_named(season, caplog):
     with h5py.File(season / "val_tactical_data.h5", "a") as file:
         file["calibration"] = np.zeros(3)
     assert list(open_halves(season, "val")) == ["game_1_H1"]
-    assert f"{season}/val_tactical_data.h5: 'calibration' is no half: left out" in caplog.messages
+    assert caplog.messages[0] == f"{season}/val_tactical_data.h5: left out, being no half: 'calibration'"
 
 
 def test_rows_just_beyond_the_end_of_the_video_are_left_out(season, caplog):
