@@ -227,7 +227,7 @@ def _seats(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
 def _players(rows: np.ndarray) -> np.ndarray:
     """A number from 0 on for each row's player: whose jersey is unknown goes by the identity."""
     jersey, identity = rows[:, Tactical.JERSEY], np.nan_to_num(rows[:, Tactical.PLAYER_ID])
-    named = np.where(np.isfinite(jersey), jersey, -2 - identity.clip(0, 999))
+    named = np.where(jersey >= 0, jersey, -1 - identity.clip(0, 999))
     return np.unique(named, return_inverse=True)[1]
 
 

@@ -150,6 +150,8 @@ def test_of_two_rows_of_one_player_the_labelled_one_is_kept_else_the_last():
     half = dense(rows, "game_1_H1")
     np.testing.assert_allclose(half.state[State.X, slot(0, 5)], [0.1, 0.4])
     assert half.labels[slot(0, 5)].tolist() == [Action.PASS, 0]
+    rows[:, Tactical.JERSEY] = -1, NAN, NAN, -1  # unknown: told by the identity
+    assert mend(rows).numbers.tolist() == [0, 3]
 
 
 crowded = st.tuples(
