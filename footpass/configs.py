@@ -115,6 +115,12 @@ def plain(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))
 
 
+def check_seed(seed: object) -> None:
+    """Refuse what the generators of NumPy, torch and LightGBM cannot all take as a seed."""
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise DataError(f"seed {seed!r} is not a whole number from 0 to 2**31 - 1")
+
+
 PROFILES = ("smoke", "demo", "study", "paper")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from footpass.files import DataError
 
-_LONGEST = 600  # characters that anyone would read
+_LONGEST = 500  # characters that anyone would read
 _GPU = "the GPU's memory is full: take a smaller --batch with more --accumulate, or --precision bf16"
 _MEMORY = "the memory is full: take a smaller --batch, fewer --workers or a smaller --profile"
 _SHARED = (

@@ -21,9 +21,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="X3D_S.pyth",
         help="weights for the backbone, or their https:// address (random)",
     )
-    taad.add_argument("--start", metavar="BEST.pt", help="TAAD of these sizes to fine-tune")
+    taad.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD of these sizes to fine-tune")
     gnn = models.add_parser("gnn", help="the same with game state and neighbours")
-    gnn.add_argument("--start", metavar="BEST.pt", help="TAAD to start from (random weights)")
+    gnn.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD (random weights)")
     for detector in (taad, gnn):
         detector.add_argument(
             "--data", required=True, metavar="DATA_DIR", help="with splits train and val"
@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
     )
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
-    dst.add_argument("--start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
+    dst.add_argument("--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
     dst.set_defaults(run=_train_dst)
 
     text = "DST from public play-by-play alone, leaving one match out"

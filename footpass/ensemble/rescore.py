@@ -25,7 +25,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 from tqdm.auto import tqdm
 
-from footpass.configs import Positive, build, config_dataclass
+from footpass.configs import Positive, build, check_seed, config_dataclass
 from footpass.crossfit import cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time
 from footpass.ensemble.classifiers import (
@@ -145,6 +145,7 @@ def fit(
         Ground truth of other matches, for which there are no predictions.
     """
     config = config or RescoreConfig()
+    check_seed(seed)
     for number, table in enumerate(tables, 1):
         _meets(table, truth, f"prediction file {number}", "the ground truth")
     shared = set(halves_of(truth)) & set(halves_of(train_truth))

@@ -24,8 +24,8 @@ from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
-from footpass.configs import profile_name
-from footpass.files import PROJECT, DataError, atomic_write, fingerprint, make_folder, revision
+from footpass.configs import check_seed, profile_name
+from footpass.files import PROJECT, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def start_run(
         A dataclass or mapping, recorded with whatever else is given.
     """
     profile = profile_name(profile)
-    if type(seed) is not int or seed < 0:
-        raise DataError(f"seed {seed!r} is not a whole number from 0")
-    folder = Path(run_dir) if run_dir else PROJECT / "runs" / profile / name
+    check_seed(seed)
+    # Papermill makes a number of a name that is digits.
+    folder = Path(str(run_dir)) if run_dir not in (None, "") else PROJECT / "runs" / profile / name
     make_folder(folder)
     (folder / "metrics.json").unlink(missing_ok=True)
     made = is_dataclass(config) and not isinstance(config, type)

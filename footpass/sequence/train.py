@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from footpass.configs import plain
-from footpass.files import DataError, fingerprint
+from footpass.files import fingerprint
 from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
 from footpass.models.player_dst import PlayerDST
@@ -19,7 +19,7 @@ from footpass.sequence.decode import _check_inputs, predict_events
 from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
-from footpass.training.checkpoints import load_checkpoint
+from footpass.training.checkpoints import load_checkpoint, load_weights
 from footpass.training.loop import train
 
 
@@ -77,11 +77,7 @@ def _seen(samples: WindowDataset | list[Sample], counts: np.ndarray) -> str:
 
 def _begin_with(model: AnyDST, path: str | Path) -> None:
     """Take the weights of a checkpoint whose config may differ in what is no size."""
-    content = load_checkpoint(path, {"kind": type(model).__name__})
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise DataError(f"weights of other sizes to begin with: {error}", path) from error
+    load_weights(model, load_checkpoint(path, {"kind": type(model).__name__}), path)
 
 
 def _epoch(

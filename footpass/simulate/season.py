@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from footpass.configs import check_seed
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
@@ -110,8 +111,7 @@ def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
         raise DataError(f"split {split!r} is none of {', '.join(SPLITS)}")
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers: at least 1 is needed")
-    if seed < 0:
-        raise DataError(f"seed {seed} is negative")
+    check_seed(seed)
     if not 1 <= matches <= 999:
         raise DataError(f"{matches} matches: not within 1..999")
 

@@ -71,15 +71,19 @@ def load_model(path: str | Path, kinds: Mapping[type[nn.Module], type]) -> tuple
         raise DataError(f"of another config: kind is {config.get('kind')!r}, not {wanted}", path)
     kind, sizes = known[config["kind"]]
     model = kind(build(sizes, config["model"]))
-    _fill(model, content, path)
+    load_weights(model, content, path)
     return model, config
 
 
-def _fill(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> None:
+def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> None:
+    """Take the weights of a checkpoint that `load_checkpoint` has read."""
     try:
         model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise DataError(f"its weights are not of this {type(model).__name__}: {error}", path) from error
+    except RuntimeError as error:  # a line for every tensor that differs
+        _, first, *others = map(str.strip, f"{error}\n".splitlines())
+        more = f" (and {len(others)} more)" if others else ""
+        reason = f"its weights are not of this {type(model).__name__}: {first:.300}{more}"
+        raise DataError(reason, path) from error
 
 
 def save_checkpoint(path: Path, config: Mapping, content: Mapping) -> None:

@@ -304,7 +304,7 @@ def test_recipes_of_all_profiles_can_be_made_and_start_from_the_taads():
 def test_training_and_prediction_from_the_command_line(data, taad, tmp_path, capsys, caplog):
     out = tmp_path / "run"
     arguments = ["--data", str(data), "--out", str(out)]
-    assert main(["train", "gnn", *arguments, "--profile", "smoke", "--start", str(taad)]) == 0
+    assert main(["train", "gnn", *arguments, "--profile", "smoke", "--from", str(taad)]) == 0
     assert "random" not in caplog.text
     assert f"{checkpoint_path(out)}: macro F1" in capsys.readouterr().out
     best = str(checkpoint_path(out))
@@ -345,7 +345,7 @@ def error_of(capsys, *arguments):
 
 
 def test_a_start_that_does_not_fit_is_an_error(data, taad, tmp_path, capsys):
-    train = ["train", "gnn", "--profile", "smoke", "--data", data, "--out", tmp_path / "run", "--start"]
+    train = ["train", "gnn", "--profile", "smoke", "--data", data, "--out", tmp_path / "run", "--from"]
     assert "nothing.pt: no such checkpoint" in error_of(capsys, *train, tmp_path / "nothing.pt")
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
     train_gnn(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
