@@ -218,11 +218,14 @@ def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     make_folder(folder)
     path = Path(folder, ".lock")
     lock = FileLock(path, is_singleton=True)
+    if lock.is_locked:  # by this thread
+        yield
+        return
     try:
         there = path.read_text() if path.is_file() else ""
         lock.acquire(timeout=0)
     except Timeout:
-        who = f"another process{there and f' ({there})'} is at work there"
+        who = f"{there or 'another process'} is at work there"
         if not waits:
             raise Busy(f"{who}: wait for it, or choose another folder", folder) from None
         log.warning("%s: %s: waiting for it", folder, who)
@@ -230,11 +233,16 @@ def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot be written: {error.strerror or error}", folder) from error
     try:
-        with suppress(OSError):  # a courtesy; a full disk or Windows does not allow it
-            path.write_text(f"{os.getpid()} on {socket.gethostname()}")
+        _note(path, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
+        _note(path, "")
         lock.release()
+
+
+def _note(path: Path, text: str) -> None:
+    with suppress(OSError):  # a courtesy, which a full disk and Windows do not allow
+        path.write_text(text)
 
 
 def inside(folder: str | Path, name: str, option: str) -> Path:

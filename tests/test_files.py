@@ -1,13 +1,34 @@
+import gc
 import os
 import pickle
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from footpass.data.paths import release_dir
-from footpass.files import DataError, atomic_write, fingerprint, identity, sources
+from footpass.data.video import write_video
+from footpass.files import (
+    PROJECT,
+    DataError,
+    atomic_write,
+    fingerprint,
+    identity,
+    inside,
+    locked,
+    sources,
+)
+from footpass.training.checkpoints import save_checkpoint
 
 
 def test_an_error_has_parts_and_reads_as_one_line():
@@ -51,6 +72,141 @@ def test_written_files_have_the_usual_permissions(tmp_path):
     with atomic_write(tmp_path / "ours") as stream:
         stream.write("x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out.txt").symlink_to("disk/real.txt")
+    for text in ("first", "second"):  # of a link that leads nowhere yet, too
+        with atomic_write(tmp_path / "out.txt") as stream:
+            stream.write(text)
+        assert (tmp_path / "out.txt").is_symlink() and (tmp_path / "disk/real.txt").read_text() == text
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_private_file_stays_private_also_while_it_is_written(tmp_path, mode):
+    path = tmp_path / "out"
+    path.touch(0o600)
+    with atomic_write(path, mode):
+        (temporary,) = tmp_path.glob(".*.tmp")
+        assert temporary.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_write_protected_file_is_refused(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("earlier")
+    path.chmod(0o444)
+    with (
+        pytest.raises(DataError, match="out: cannot be written: is write-protected"),
+        atomic_write(path),
+    ):
+        pass
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("mode", ["w", "wb", "w+b"])
+def test_a_pipe_is_written_into(tmp_path, mode):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(tmp_path / "pipe", mode) as stream:
+        stream.write("text" if mode == "w" else b"text")
+    assert os.read(reader, 9) == b"text" and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    os.close(reader)
+
+
+def test_standard_output_goes_on_where_it_was(tmp_path):
+    """It may be a file, which the shell has open: replaced, what is printed later would be lost."""
+    code = (
+        "from footpass.files import atomic_write\n"
+        "print('before')\n"
+        "with atomic_write('/dev/stdout') as stream: stream.write('within\\n')\n"
+        "print('after')"
+    )
+    with open(tmp_path / "out", "w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, cwd=PROJECT)
+    assert (tmp_path / "out").read_text() == "before\nwithin\nafter\n"
+
+
+def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(FileNotFoundError, match="input"), atomic_write(tmp_path / "out"):
+        (tmp_path / "input").read_text()
+    assert not os.listdir(tmp_path)
+
+
+@contextmanager
+def files_of_at_most(size):
+    """The kernel refuses to write files beyond a size, as it does on a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def write_hdf5(path):
+    with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as file:
+        for name in "abc":
+            rows = np.random.default_rng(0).random((500, 14), np.float32)
+            file.create_dataset(name, data=rows, chunks=(100, 14), compression="gzip")
+            file.flush()
+
+
+def write_mp4(path):
+    write_video(path, np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8))
+
+
+def write_zip(path):
+    with atomic_write(path, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a", os.urandom(50_000))
+
+
+def write_checkpoint(path):
+    save_checkpoint(path, {}, {"model": torch.zeros(20_000)})
+
+
+@pytest.mark.usefixtures("capsys")  # whose stderr is no file
+@pytest.mark.parametrize("size", [0, 1, 600, 3000, 30_000])
+@pytest.mark.parametrize("write", [write_hdf5, write_mp4, write_zip, write_checkpoint])
+def test_a_full_disk_is_one_error_and_leaves_the_earlier_file(tmp_path, write, size):
+    unraisable = []
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    path = tmp_path / "out"
+    path.write_text("earlier")
+    try:
+        with (
+            files_of_at_most(size),
+            pytest.raises(DataError, match="out: cannot be written: File too large"),
+        ):
+            write(path)
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["out"] and not unraisable
+    write(path)  # HDF5 and FFmpeg are in order
+    assert path.stat().st_size > 30_000
+
+
+def test_a_name_never_leads_out_of_its_folder(tmp_path):
+    assert inside(tmp_path, "demo-2", "--name") == tmp_path / "demo-2"
+    for name in ("../x", "a/b", "/etc", "..", ".", "", "a\\b"):
+        with pytest.raises(DataError, match="--name .* a name of a folder in .*, not a path"):
+            inside(tmp_path, name, "--name")
+
+
+def test_a_folder_is_locked_for_others_and_open_to_its_holder(tmp_path):
+    code = (
+        "import sys; from footpass.files import locked\n"
+        "with locked(sys.argv[1], waits=False): print('at work')"
+    )
+    other = [sys.executable, "-c", code, str(tmp_path)]
+    with locked(tmp_path), locked(tmp_path, waits=False):
+        run = subprocess.run(other, capture_output=True, text=True, cwd=PROJECT)
+    assert f"process {os.getpid()} on " in run.stderr and "is at work there" in run.stderr
+    assert subprocess.run(other, capture_output=True, text=True, cwd=PROJECT).stdout == "at work\n"
 
 
 def test_fingerprint_depends_on_content_and_order(tmp_path):
