@@ -18,12 +18,12 @@ _WORKER = "a loading worker was ended from outside, mostly for want of memory: u
 # What the message of an error looks like, and what it means. Of torch, which has few classes of its own;
 # where it fills /dev/shm, a worker says so in one of several ways, or is killed by a bus error.
 _MEANINGS = (
+    (r"shared memory|bus error|torch_\d+.*No space left|/dev/shm|ancdata", _SHARED),
     (r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED", _GPU),
     (
         r"can't allocate memory|bad allocation|bad_alloc|Unable to allocate|Cannot allocate memory",
         _MEMORY,
     ),
-    (r"shared memory|bus error|torch_\d+.*No space left|/dev/shm|ancdata", _SHARED),
     (r"DataLoader worker .*(killed|exited)", _WORKER),
 )
 

@@ -29,6 +29,7 @@ SHARED = (
         (MemoryError(), "memory is full"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "smaller --batch"),
         (RuntimeError(SHARED), "--workers 0, or start the container with --shm-size"),
+        (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>"), "--shm-size"),
         (RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed."), "fewer --workers"),
         (
             RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"),

@@ -25,13 +25,13 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.experiments.profile import load_profile
     from footpass.experiments.season import find_season
     from footpass.experiments.stages import Study
-    from footpass.files import PROJECT
+    from footpass.files import PROJECT, inside
     from footpass.schema import counted
     from footpass.training.distributed import join_processes
 
     profile = load_profile(args.profile)
     season = find_season(profile, args.data)
-    folder = PROJECT / "runs" / (args.name or profile.name) / "stages"
+    folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
     grid = open_grid(args.grid, profile)
     results = evaluations(run_grid(study, grid), study.truth["val"])

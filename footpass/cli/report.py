@@ -33,12 +33,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from footpass.configs import profile_name, resolve_profile
-    from footpass.files import PROJECT
+    from footpass.files import PROJECT, inside
     from footpass.report.notebooks import run_notebooks
     from footpass.report.page import build_page
 
     profile = resolve_profile(args.profile)
-    folder = PROJECT / "runs" / (args.name or profile_name(profile))
+    folder = inside(PROJECT / "runs", args.name or profile_name(profile), "--name")
     failures = run_notebooks(folder, profile, args.notebooks)
     print(f"report: {build_page(folder, failures)}")
     if failures:
@@ -46,11 +46,11 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _publish(args: argparse.Namespace) -> None:
-    from footpass.files import PROJECT
+    from footpass.files import PROJECT, inside
     from footpass.report.page import publish
     from footpass.report.tables import write_tables
 
-    out = PROJECT / "reports" / args.name
+    out = inside(PROJECT / "reports", args.name, "NAME")
     size = publish(PROJECT / "runs" / args.name, out)
     print(f"{out}: {size / 2**20:.1f} MiB")
     for page in write_tables(PROJECT):

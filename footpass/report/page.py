@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write, inside, make_folder
 from footpass.report.html import write_page
 from footpass.report.notebooks import Failure, _picture, headline
 
@@ -202,7 +202,7 @@ def _load_run(path: Path) -> dict:
     """A run's ``metrics.json``, its pictures embedded, with its notebook's title and question."""
     run = json.loads(path.read_text(encoding="utf-8"))
     for figure in run["figures"]:
-        figure["address"] = _picture((path.parent / figure["file"]).read_bytes())
+        figure["address"] = _picture(inside(path.parent, figure["file"], "figure").read_bytes())
     run.setdefault("answer", None)  # runs from before there were answers
     run["id"] = name = path.parent.name
     run["link"] = f"{name}/notebook.html"
