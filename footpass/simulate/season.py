@@ -96,6 +96,7 @@ def write_season(
         for game in range(first, first + matches)
         for half in range(1 if highlights else 2)
     ]
+    make_folder(out)
     with locked(work, waits=False):
         for folder in (parts, (out / play_by_play_path(split)).parent, (out / video_path("")).parent):
             make_folder(folder)

@@ -404,7 +404,7 @@ def test_a_half_of_a_few_frames_is_refused(tmp_path, capsys):
 def test_where_nothing_can_be_written(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert main(["simulate", "--out", str(tmp_path / "out"), "--minutes", "0.1", "--no-video"]) == 2
-    assert "out: cannot be written" in capsys.readouterr().err
+    assert "out: cannot be made: File exists" in capsys.readouterr().err
 
 
 def test_survey_measures_what_is_written(folder):
