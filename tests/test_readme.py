@@ -7,8 +7,11 @@ import pytest
 import yaml
 
 from footpass import __main__ as program
+from footpass.events import write_events
 from footpass.files import PROJECT, DataError
 from footpass.report.tables import filled, pages, write_tables
+from footpass.schema import EVENT_COLUMNS
+from tests.tables import truth
 
 PAGES = [*pages(PROJECT), *sorted((PROJECT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
@@ -66,6 +69,17 @@ def test_commands_are_as_the_program_takes_them(page):
         command = shlex.split(line, comments=True)
         if command[:1] == ["footpass"]:
             program._parser().parse_args(command[1:])
+
+
+def test_the_lines_of_python_work(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.split("\n\n")[-1].splitlines()) <= 5
+    known = truth(("game_1_H1", 50, 0, 9, 2, True, False), halves=("game_1_H1",))
+    write_events(known, tmp_path / "playbyplay_val.json")
+    write_events(known[["half", *EVENT_COLUMNS]].assign(score=0.9), tmp_path / "mine.json")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("0.125 ")  # one class of eight
 
 
 def test_every_module_has_its_place():

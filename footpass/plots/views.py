@@ -54,32 +54,28 @@ def overlay(
     canvas = cv2.resize(picture, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)
     index = frame - half.first_frame
     inside = 0 <= index < half.n_frames
-    if inside:
-        for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]).tolist():
-            x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
-            colour = TEAM_COLOURS[slot // N_ROLES]
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
-            number = _jersey(half, slot, frame)
-            width = _glyphs(number, 11).shape[1]
-            cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + width, y1), colour, -1)
-            _write(canvas, number, (x1 + 3, y1 - 3), TRUE, 11)
-    lines: list[tuple[str, tuple]] = []
-    taken: list[Bbox] = []  # by labels
+    labels: list[tuple[str, tuple[int, int], tuple]] = []  # text, where it stands, colour
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
-            text = _words(event)
+            text, grow = _words(event), 4 if colour == TRUE else 8
             actor = _slot_of(half, event, index) if inside else None
             if actor is not None and half.state[State.VISIBLE, actor, index]:
-                box = _ZOOM * half.boxes[actor, index]
-                low = box.round().astype(int).tolist()
-                grow = 4 if colour == TRUE else 8
-                corners = (low[0] - grow, low[1] - grow), (low[2] + grow, low[3] + grow)
+                x1, y1, x2, y2 = (_ZOOM * half.boxes[actor, index]).round().astype(int).tolist()
+                corners = (x1 - grow, y1 - grow), (x2 + grow, y2 + grow)
                 cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-                _label(canvas, text, (low[0] - grow, low[3] + 24), colour, 14, taken)
+                labels.append((text, (x1 - grow, y2 + 24), colour))
             else:
-                lines.append((text + " (no box)", colour))
-    for line, (text, colour) in enumerate(lines):
-        _label(canvas, text, (20, canvas.shape[0] - 18 - 20 * line), colour, 14, taken)
+                labels.append((f"{text} (no box)", (20, canvas.shape[0] - 18), colour))
+    for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]).tolist() if inside else ():
+        x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
+        colour = TEAM_COLOURS[slot // N_ROLES]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
+        number = _jersey(half, slot, frame)
+        cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + _glyphs(number, 11).shape[1], y1), colour, -1)
+        _write(canvas, number, (x1 + 3, y1 - 3), TRUE, 11)
+    taken: list[Bbox] = []  # by labels
+    for text, at, colour in labels:
+        _label(canvas, text, at, colour, 14, taken)
     return canvas
 
 
@@ -314,17 +310,18 @@ def _jersey(half: HalfMatch, slot: int, frame: int) -> str:
 def _label(
     canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: int, taken: list[Bbox]
 ) -> None:
-    """Text with an outline, which can be read on any ground; lower than ``taken`` places."""
+    """Text with an outline, which can be read on any ground, moved off the places that are ``taken``."""
     height, width = _glyphs(text, size).shape
-    x = int(np.clip(at[0], 3, max(canvas.shape[1] - width - 3, 3)))
-    y = int(np.clip(at[1], height, canvas.shape[0] - 4))
-    while (
-        Bbox.from_bounds(x, y - height, width, height).count_overlaps(taken) and y < canvas.shape[0] - 4
-    ):
-        y += 4
-    taken.append(Bbox.from_bounds(x, y - height, width, height))
-    _write(canvas, text, (x, y), (10, 20, 10), size, stroke=2)
-    _write(canvas, text, (x, y), colour, size)
+    x = np.clip(at[0], 3, max(canvas.shape[1] - width - 3, 3))
+    y = np.clip(at[1], height, canvas.shape[0] - 4)
+    box = Bbox.from_bounds(x, y - height, width, height)
+    step = -4 if y > 0.8 * canvas.shape[0] else 4  # from the lower edge upwards
+    while box.y0 > 0 and box.count_overlaps(taken):
+        box = box.translated(0, step)
+    taken.append(box)
+    place = round(box.x0), round(box.y1)
+    _write(canvas, text, place, (10, 20, 10), size, stroke=2)
+    _write(canvas, text, place, colour, size)
 
 
 def _write(

@@ -93,6 +93,43 @@ def test_overlay_lists_events_without_a_box_and_predictions_in_yellow(half, trut
     assert not has(predicted, views.TRUE)[660:].any()
 
 
+def test_an_event_does_not_strike_through_the_jersey(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    tag = np.s_[145:160, 200:212]  # above the striker's box
+    plain = views.overlay(picture, half, 110)[tag]
+    marked = views.overlay(picture, half, 110, truth, truth.assign(score=0.5))[tag]
+    assert (marked == plain).all()
+
+
+def test_labels_of_one_place_stand_beside_each_other(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+
+    def white(*classes):
+        away = truth.iloc[[1] * len(classes)].assign(jersey=77, cls=list(classes))  # on nobody's back
+        return has(views.overlay(picture, half, 140, away), views.TRUE)[600:]
+
+    one, other, both = white(Action.BLOCK), white(Action.PASS), white(Action.BLOCK, Action.PASS)
+    assert both.sum() == one.sum() + other.sum()
+
+
+def test_a_text_is_as_far_from_its_outline_on_all_sides():
+    canvas = np.full((60, 200, 3), 128, np.uint8)
+    views._write(canvas, "block #24", (50, 30), (0, 0, 0), 14, stroke=2)
+    outline = [np.flatnonzero((canvas < 20).all(axis=2).any(axis=side)) for side in (0, 1)]
+    views._write(canvas, "block #24", (50, 30), views.TRUE, 14)
+    text = [np.flatnonzero((canvas > 200).all(axis=2).any(axis=side)) for side in (0, 1)]
+    for inner, outer in zip(text, outline, strict=True):
+        before, behind = inner[0] - outer[0], outer[-1] - inner[-1]
+        assert 0 <= before <= 3 and 0 <= behind <= 3 and abs(before - behind) <= 1
+
+
+@pytest.mark.parametrize("at", [(-8, 5), (190, 58), (-500, 30), (50, 500)])
+def test_a_text_may_leave_the_picture(at):
+    canvas = np.full((60, 200, 3), 128, np.uint8)
+    views._write(canvas, "block #24", at, views.TRUE, 14, stroke=2)
+    assert canvas.shape == (60, 200, 3)
+
+
 def test_events_of_other_halves_are_not_shown(half, truth):
     other = truth[truth["half"] == "game_2_H1"]
     assert (views.radar(half, 110, other) == views.radar(half, 110)).all()
