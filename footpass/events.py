@@ -22,8 +22,8 @@ from footpass.schema import (
     ACTIONS,
     EVENT_COLUMNS,
     GROUND_TRUTH_COLUMNS,
-    N_TEAMS,
     PREDICTION_COLUMNS,
+    RANGES,
 )
 
 log = logging.getLogger(__name__)
@@ -233,19 +233,11 @@ def _table(events: Mapping[str, list[list]], columns: tuple[str, ...]) -> pd.Dat
     data = {"half": pd.Categorical.from_codes(codes, categories=list(events))}
     values = np.array(rows, dtype=float).reshape(-1, len(columns))
     for name, value in zip(columns, values.T, strict=True):
-        data[name] = value.astype(_DTYPES[name])
+        data[name] = value.astype(_DTYPES.get(name, np.int64))
     return pd.DataFrame(data)
 
 
-_DTYPES = {
-    "frame": np.int64,
-    "team": np.int64,
-    "jersey": np.int64,
-    "cls": np.int64,
-    "box_visible": bool,
-    "replay": bool,
-    "score": np.float64,
-}
+_DTYPES = {"box_visible": bool, "replay": bool, "score": np.float64}  # others: integers
 
 
 def _check_rows(rows: object, columns: tuple[str, ...], path: str | Path, half: str) -> None:
@@ -268,21 +260,10 @@ def _fault(row: object, columns: tuple[str, ...]) -> str | None:
         if not whole and not (name == "score" and type(value) is float):
             kind = "a number" if name == "score" else "an integer"
             return f"{name} {value!r:.80} is not {kind}"
-        low, high = _RANGES[name]
+        low, high = RANGES[name]
         if not low <= value <= high:  # also catches NaN
             return f"{name} {value!r:.80} is outside {low}..{high}"
     return None
-
-
-_RANGES = {
-    "frame": (0, 2**31 - 1),
-    "team": (0, N_TEAMS - 1),
-    "jersey": (-1, 999),  # the public scripts write -1 for a jersey that is not known
-    "cls": (min(ACTIONS).value, max(ACTIONS).value),
-    "box_visible": (0, 1),
-    "replay": (0, 1),
-    "score": (0, 1),
-}
 
 
 def _official(table: pd.DataFrame, path: str | Path) -> dict:

@@ -179,6 +179,20 @@ EVENT_COLUMNS = ("frame", "team", "jersey", "cls")
 GROUND_TRUTH_COLUMNS = (*EVENT_COLUMNS, "box_visible", "replay")
 PREDICTION_COLUMNS = (*EVENT_COLUMNS, "score")
 
+# What a column of rows may hold, both ends included.
+RANGES = {
+    "frame": (0, 2**24 - 1),  # float32 counts no further
+    "team": (0, N_TEAMS - 1),
+    "role": (1, N_ROLES),
+    "jersey": (-1, 999),  # the public scripts write -1 for one that is not known
+    "label": (0, max(Action).value),
+    "cls": (min(ACTIONS).value, max(ACTIONS).value),
+    "box_visible": (0, 1),
+    "replay": (0, 1),
+    "score": (0, 1),
+}
+
+
 # The official evaluator's settings.
 TOLERANCE = 12  # frames
 SCORE_THRESHOLD = 0.15

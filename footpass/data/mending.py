@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from footpass.schema import (
-    ACTIONS,
     FPS,
     FULL_HD,
     MODEL_SIZE,
@@ -18,7 +17,9 @@ from footpass.schema import (
     N_SLOTS,
     N_TEAMS,
     PITCH,
+    RANGES,
     Tactical,
+    counted,
     slot,
 )
 
@@ -42,7 +43,7 @@ class Fault:
     remedy: str | None = None
 
     def __str__(self) -> str:
-        more = f" (and {len(self.rows) - 1:,} more rows)" if len(self.rows) > 1 else ""
+        more = f" (and {counted(len(self.rows) - 1, 'more row')})" if len(self.rows) > 1 else ""
         return f"{self.reason}{more}" + (f": {self.remedy}" if self.remedy else "")
 
 
@@ -63,15 +64,6 @@ class Mended:
     rows: np.ndarray
     numbers: np.ndarray
     faults: list[Fault]
-
-
-_RANGES = {
-    Tactical.FRAME: (0, 2**24 - 1),  # float32 counts no further
-    Tactical.TEAM: (0, N_TEAMS - 1),
-    Tactical.ROLE: (1, N_ROLES),
-    Tactical.JERSEY: (-1, 999),
-    Tactical.LABEL: (0, max(ACTIONS).value),
-}
 
 
 LONGEST = 125_000  # frames, 83 minutes: one wild frame number must not fill the memory
@@ -136,9 +128,10 @@ def _astray(rows: np.ndarray) -> Iterator[Fault]:
 
 
 def _no_whole_number(rows: np.ndarray, column: Tactical) -> tuple[np.ndarray, str]:
-    values, (low, high) = rows[:, column], _RANGES[column]
+    values, name = rows[:, column], column.name.lower()
+    low, high = RANGES[name]
     fine = (values >= low) & (values <= high) & (values == np.floor(values))
-    return ~fine, f"{column.name.lower()} {{}} is not a whole number of {low}..{high}"
+    return ~fine, f"{name} {{}} is not a whole number of {low}..{high}"
 
 
 def _fill(reason: str, values: np.ndarray) -> str:

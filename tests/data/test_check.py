@@ -416,7 +416,7 @@ def test_the_command_says_0_for_fine_1_for_wrong_2_for_cannot(season, tmp_path, 
     assert content["problems"] == [{"file": TACTICAL, "half": H2, "rows": [8, 700], "reason": reason}]
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
-        f"WRONG {TACTICAL}, half {H2}, row 8: {reason} (and 1 more rows)",
+        f"WRONG {TACTICAL}, half {H2}, row 8: {reason} (and 1 more row)",
         "1 wrong",
     ]
 

@@ -63,7 +63,7 @@ def test_a_value_that_cannot_be_used_is_mended(column, value, reason, read):
     rows[[2, 4], column] = value
     mended = mend(rows)
     (fault,) = mended.faults
-    assert (str(fault).replace(" (and 1 more rows)", ""), fault.rows.tolist()) == (reason, [2, 4])
+    assert (str(fault).replace(" (and 1 more row)", ""), fault.rows.tolist()) == (reason, [2, 4])
     np.testing.assert_array_equal(mended.rows[[2, 4], column], read)
     untouched = np.delete(rows, [2, 4], axis=0)
     np.testing.assert_array_equal(np.delete(mended.rows, [2, 4], axis=0), untouched)
@@ -136,7 +136,7 @@ def test_where_no_slot_is_free_the_labelled_player_is_kept():
     half = dense(table(*rows), "game_1_H1")
     assert half.jersey[slot(0, Role.CF)].tolist() == [Role.CF, 99, Role.CF]
     (fault,) = mended.faults
-    assert str(fault).endswith("is for team 0 role 12 at frame 1 too (and 1 more rows): left out")
+    assert str(fault).endswith("is for team 0 role 12 at frame 1 too (and 1 more row): left out")
     assert fault.rows.tolist() == [13 + Role.CF - 1, 3 * 13 + 1]
 
 
@@ -216,7 +216,7 @@ def test_rows_apart_from_the_half_are_named_and_kept():
     rows = table(*(row(f, 0, 5) for f in (*range(100, 200), 260, 261)))
     mended = mend(rows)
     assert [str(fault) for fault in mended.faults] == [
-        "frame 260 is apart from the half's other frames (and 1 more rows)"
+        "frame 260 is apart from the half's other frames (and 1 more row)"
     ]
     assert len(mended.rows) == len(rows)
 
