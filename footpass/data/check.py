@@ -199,8 +199,7 @@ class _Split:
         mended = mend(rows)
         rows, numbers = mended.rows, mended.numbers
         for fault in mended.faults:
-            remedy = f": {fault.remedy}" if fault.remedy else ""
-            self._add(path, name, fault.reason + remedy, fault.rows)
+            self._add(path, name, f"{fault.reason}: {fault.remedy}", fault.rows)
         for fault in suspicions(rows):
             self._add(path, name, fault.reason, numbers[fault.rows])
         if len(rows):

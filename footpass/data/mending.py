@@ -35,7 +35,7 @@ class Fault:
     rows
         Their numbers in the file.
     remedy
-        How they are read all the same; None: as they are.
+        How they are read all the same; None: as they are, which may be right.
     """
 
     reason: str
@@ -97,7 +97,10 @@ def mend(rows: np.ndarray) -> Mended:
             rows[found, columns] = value
     roles, kept, shared = _seats(rows)
     rows[:, Tactical.ROLE] = roles
-    faults += [replace(fault, rows=numbers[fault.rows]) for fault in (*shared, *_astray(rows))]
+    astray = list(_astray(rows))
+    for fault in astray:
+        kept[fault.rows] = False
+    faults += [replace(fault, rows=numbers[fault.rows]) for fault in (*shared, *astray)]
     return Mended(rows[kept], numbers[kept], faults)
 
 
@@ -118,13 +121,14 @@ def _misplaced(rows: np.ndarray) -> Iterator[Fault]:
 
 
 def _astray(rows: np.ndarray) -> Iterator[Fault]:
-    """Rows of less than a second at a half's beginning or end, with nothing for a second beside them."""
+    """Rows of less than a second, few of all, with a second of nothing between them and the others."""
     frames = np.unique(rows[:, Tactical.FRAME])
     gaps = np.flatnonzero(np.diff(frames) > FPS)
     for apart in (frames[: gaps[0] + 1], frames[gaps[-1] + 1 :]) if len(gaps) else ():
-        if len(apart) < FPS:
+        if len(apart) < min(FPS, len(frames) / 100):
             found = np.flatnonzero(np.isin(rows[:, Tactical.FRAME], apart))
-            yield Fault(f"frame {apart[0]:.8g} is apart from the half's other frames", found)
+            reason = f"frame {apart[0]:.8g} is apart from the half's other frames"
+            yield Fault(reason, found, "left out")
 
 
 def _no_whole_number(rows: np.ndarray, column: Tactical) -> tuple[np.ndarray, str]:

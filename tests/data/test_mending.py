@@ -212,13 +212,17 @@ def test_what_only_looks_wrong_is_named():
     assert whole_half(lambda rows: rows[(rows[:, 0] < 100) | (rows[:, 0] > 200)]) == []  # highlights
 
 
-def test_rows_apart_from_the_half_are_named_and_kept():
-    rows = table(*(row(f, 0, 5) for f in (*range(100, 200), 260, 261)))
+def test_rows_apart_from_the_half_are_left_out():
+    """One would make the half longer than its video; a highlight of a second is no stray."""
+    rows = table(*(row(f, 0, 5) for f in (7, *range(100, 400), 460, 461)))
     mended = mend(rows)
     assert [str(fault) for fault in mended.faults] == [
-        "frame 260 is apart from the half's other frames (and 1 more row)"
+        "frame 7 is apart from the half's other frames: left out",
+        "frame 460 is apart from the half's other frames (and 1 more row): left out",
     ]
-    assert len(mended.rows) == len(rows)
+    assert mended.rows[[0, -1], 0].tolist() == [100, 399]
+    highlights = table(*(row(f, 0, 5) for f in (*range(100, 400), *range(500, 525))))
+    assert mend(highlights).faults == []
 
 
 # --- named once, refused on request
