@@ -60,7 +60,7 @@ def _say(line: str, error: BaseException) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from footpass.cli import ablate, data, export, importing, postprocess
+    from footpass.cli import ablate, data, export, importing, postprocess, spot
     from footpass.cli import evaluate as scoring
     from footpass.cli import report as reporting
     from footpass.cli import train as training
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for theme in (data, importing, training, postprocess, scoring, export, ablate, reporting):
+    for theme in (data, importing, spot, training, postprocess, scoring, export, ablate, reporting):
         theme.add(commands)
     return parser
 

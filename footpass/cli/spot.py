@@ -1,0 +1,205 @@
+"""``spot``: from a video and somebody's tracks to events, with pictures and pages, in one go."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from footpass.files import DataError, atomic_write, make_folder
+from footpass.schema import FPS, SCORE_THRESHOLD, Action
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from footpass.data.cache import Footage
+    from footpass.importers.tracks import TrackedHalf
+
+_SPLIT = "challenge"  # nobody knows the truth
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    spot = commands.add_parser("spot", help="events of an own video, from its tracks, in one go")
+    spot.add_argument("video", metavar="VIDEO")
+    spot.add_argument(
+        "--tracks",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="game state (.json), a table (.csv, .parquet) or a MOT folder; more of them: import",
+    )
+    spot.add_argument("--out", required=True, type=Path, metavar="DIR")
+    spot.add_argument("--checkpoint", required=True, metavar="DETECTOR.pt", help="a TAAD, or with GNN")
+    spot.add_argument("--dst", metavar="DST.pt", help="writes the events, from the detector's logits")
+    spot.add_argument("--public", action="store_true", help="checkpoints are the public repository's")
+    spot.add_argument("--device", default="cpu", help="%(default)s")
+    spot.add_argument(
+        "--seconds", type=float, default=120.0, help="of each half in the overlay video (%(default)s)"
+    )
+    spot.set_defaults(run=_spot)
+
+
+def _spot(args: argparse.Namespace) -> None:
+    from footpass.data.cache import open_footage
+    from footpass.events import predictions_path, write_events
+    from footpass.importers.match import ImportConfig, import_match
+
+    data = args.out / "data"
+    if data.exists():
+        raise DataError("there already: choose another --out, or delete it", data)
+    model = _detector(args)
+    with _timed("tactical data"):
+        parts = [_read(file) for file in args.tracks]
+        for name, notes in import_match(data, parts, ImportConfig(_SPLIT), video=args.video).items():
+            print(f"{name}: {len(notes)} decisions and doubts, in {data / 'import' / name}.txt")
+    footage = open_footage(data, _SPLIT)
+    _suit(args, model, footage)
+    with _timed("logits and events"):
+        events = _events(args, footage)
+        write_events(events, predictions_path(args.out, _SPLIT))
+    with _timed("pages, pictures, table"):
+        for name, entry in footage.items():
+            _show(args, name, entry, events[events["half"] == name])
+    print(f"{args.out}: {len(events)} events; to correct them, open the page")
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - start:.0f} s")
+
+
+def _read(file: str) -> "TrackedHalf":
+    path = Path(file)
+    if path.is_dir() or path.suffix == ".txt":
+        from footpass.importers.mot import read_mot
+
+        homography = path / "homography.csv"
+        return read_mot(path, homography if homography.is_file() else None)
+    if path.suffix in (".csv", ".parquet"):
+        from footpass.importers.table import read_table
+
+        return read_table(path)
+    from footpass.importers.gsr import read_gsr
+
+    return read_gsr(path)
+
+
+def _detector(args: argparse.Namespace) -> str:
+    """Kind of the detector; says whose weights are used, and what that means."""
+    from footpass.detectors.predict import load_detector
+    from footpass.sequence.decode import load_dst
+
+    model, _ = load_detector(args.checkpoint, args.public)
+    kind = type(model).__name__
+    print(f"weights: {kind} of {args.checkpoint}")
+    if args.dst:
+        print(f"weights: {type(load_dst(args.dst, args.public)[0]).__name__} of {args.dst}")
+    if not args.public:
+        print(
+            "Weights trained on simulated matches only have never seen a real player: in real video, "
+            "expect them to find little and to be wrong often; fine-tune them on corrected events."
+        )
+    return kind
+
+
+def _suit(args: argparse.Namespace, kind: str, footage: "dict[str, Footage]") -> None:
+    """Refuse models that read positions where there are none."""
+    import numpy as np
+
+    placed = any(np.isfinite(entry.half.state[0]).any() for entry in footage.values())
+    if not placed and (args.dst or kind != "TAAD"):
+        raise DataError(
+            "no pitch positions in the tracks: TAAD alone can do without; GNN and DST need them "
+            "(a homography per frame, or game state)",
+            args.tracks[0],
+        )
+
+
+def _events(args: argparse.Namespace, footage: "dict[str, Footage]") -> "pd.DataFrame":
+    from footpass.detectors.predict import predict
+
+    run = args.out / "logits"
+    events = predict(args.checkpoint, footage, run, _SPLIT, args.device, public=args.public)
+    if not args.dst:
+        events["slot"] = _slots(args, footage)
+    if args.dst:
+        from footpass.sequence.decode import load_dst, open_recorded, predict_events
+
+        model, windows = load_dst(args.dst, args.public)
+        halves = open_recorded(args.out / "data", _SPLIT, [run])
+        events = predict_events(model.to(args.device), halves, windows)
+    return events
+
+
+def _slots(args: argparse.Namespace, footage: "dict[str, Footage]") -> list[int]:
+    """Slot of each event of a detector, which says whose track it is where there is no jersey."""
+    from footpass.data.logits import logits_path, read_logits
+    from footpass.detectors.clips import asked_about
+    from footpass.detectors.predict import load_detector
+    from footpass.detectors.spotting import spot
+
+    without_box = load_detector(args.checkpoint, args.public)[0].without_box
+    slots: list[int] = []
+    for entry in footage.values():
+        logits = read_logits(logits_path(args.out / "logits", _SPLIT), entry.half)
+        slots += spot(logits, asked_about(entry.half, without_box))[0].tolist()
+    return slots
+
+
+def _show(args: argparse.Namespace, name: str, footage: "Footage", events: "pd.DataFrame") -> None:
+    """A half's table, overlay video and page."""
+    from tqdm.auto import tqdm
+
+    from footpass.data.logits import logits_path
+    from footpass.data.video import video_reader, write_video
+    from footpass.events import predictions_path
+    from footpass.plots import views
+    from footpass.report.match_page import read_match, write_match_page
+
+    table = named(
+        events[events["score"] >= SCORE_THRESHOLD], args.out / "data" / "import" / f"{name}.csv"
+    )
+    make_folder(args.out)
+    with atomic_write(args.out / f"{name}.csv") as stream:
+        table.to_csv(stream, index=False)
+    half = footage.half
+    stop = min(half.first_frame + round(args.seconds * FPS), half.end_frame)
+    pictures = views.frames(
+        "overlay", half, range(half.first_frame, stop), video_reader(footage.video), None, events
+    )
+    total = stop - half.first_frame
+    write_video(args.out / f"{name}.mp4", tqdm(pictures, total=total, desc="overlay", unit="frame"))
+    predictions, logits = predictions_path(args.out, _SPLIT), logits_path(args.out / "logits", _SPLIT)
+    match = read_match(args.out / "data", _SPLIT, name, [predictions], logits)
+    write_match_page(match, args.out / f"{name}.html")
+    print(f"{args.out / name}.csv, .mp4, .html: {len(table)} events from a score of {SCORE_THRESHOLD}")
+
+
+def named(events: "pd.DataFrame", tracks: Path) -> "pd.DataFrame":
+    """Events for people: time, team, jersey, class, score, and the track of the player at that frame."""
+    import pandas as pd
+
+    known = pd.read_csv(tracks)
+    rows = []
+    for event in events.sort_values("frame", kind="stable").itertuples():
+        near = known[(known["start"] <= event.frame + FPS) & (known["stop"] >= event.frame - FPS)]
+        near = near[near["team"] == event.team]
+        by_slot = near[near["slot"] == getattr(event, "slot", -1)]
+        near = by_slot if len(by_slot) else near[near["jersey"] == event.jersey]
+        on = near[(near["start"] <= event.frame) & (near["stop"] >= event.frame)]
+        near = on if len(on) else near
+        minutes, seconds = divmod(event.frame / FPS, 60)
+        rows.append(
+            {
+                "time": f"{int(minutes):02}:{seconds:05.2f}", "frame": event.frame,
+                "team": ("left", "right")[event.team], "jersey": event.jersey,
+                "action": Action(event.cls).label, "score": round(event.score, 3),
+                "track": near["track"].iloc[0] if len(near) == 1 else pd.NA,
+            }
+        )  # fmt: skip
+    columns = ["time", "frame", "team", "jersey", "action", "score", "track"]
+    return pd.DataFrame(rows, columns=columns).astype({"track": "Int64"})
