@@ -37,11 +37,11 @@ def _predict_dst(args: argparse.Namespace) -> None:
 def _predict_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.data.halves import events_of
-    from footpass.data.logits import logits_path
+    from footpass.data.logits import logits_path, read_logits
     from footpass.detectors.predict import load_detector, predict
     from footpass.detectors.spotting import (
         UNADJUSTED,
-        adjustment_from_store,
+        fit_adjustment,
         read_adjustment,
         write_adjustment,
     )
@@ -70,7 +70,8 @@ def _predict_detector(args: argparse.Namespace) -> None:
         if truth is not None:
             model, _ = load_detector(args.checkpoint, args.public)
             store = logits_path(args.out, args.split)
-            fitted = adjustment_from_store(store, halves, truth, model.without_box)
+            logits = {name: read_logits(store, half) for name, half in halves.items()}
+            fitted = fit_adjustment(logits, halves, truth, model.without_box)
             write_adjustment(fitted, args.fit_adjustment)
             print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
         print(f"{logits_path(args.out, args.split)}: logits of {counted(len(footage), 'half')}")

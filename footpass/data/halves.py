@@ -95,17 +95,30 @@ def events_of(half: HalfMatch) -> pd.DataFrame:
     """Event table of a half's labels, the same as its play-by-play ground truth."""
     if half.labels is None:
         raise DataError("a challenge half has no labels", half=half.name)
-    frames, slots = np.nonzero(half.labels.T)
-    visible = half.state[State.VISIBLE].T[frames] > 0  # (events, 26)
+    at, slots = np.nonzero(half.labels.T)
+    visible = half.state[State.VISIBLE].T[at] > 0  # (events, 26)
+    jersey = half.jersey.T[at, slots]
+    seen = {"box_visible": visible[np.arange(len(at)), slots], "replay": ~visible.any(axis=1)}
+    return event_table(half, at, slots, jersey, half.labels.T[at, slots], **seen)
+
+
+def event_table(
+    half: HalfMatch,
+    at: np.ndarray,
+    slots: np.ndarray,
+    jersey: np.ndarray,
+    cls: np.ndarray,
+    **columns: np.ndarray,
+) -> pd.DataFrame:
+    """Event table of a half; ``at`` counts frames from its first, all arrays are ``(N,)``."""
     return pd.DataFrame(
         {
-            "half": pd.Categorical.from_codes(np.zeros(len(frames), int), categories=[half.name]),
-            "frame": frames + half.first_frame,
+            "half": pd.Categorical.from_codes(np.zeros(len(at), int), categories=[half.name]),
+            "frame": at + half.first_frame,
             "team": slots // N_ROLES,
-            "jersey": half.jersey.T[frames, slots].astype(np.int64),
-            "cls": half.labels.T[frames, slots].astype(np.int64),
-            "box_visible": visible[np.arange(len(frames)), slots],
-            "replay": ~visible.any(axis=1),
+            "jersey": jersey.astype(np.int64),
+            "cls": cls.astype(np.int64),
+            **columns,
         }
     )
 

@@ -14,13 +14,13 @@ from tqdm.auto import tqdm
 
 from footpass.configs import config_dataclass, plain, read_config
 from footpass.data.cache import Footage
-from footpass.data.halves import HalfMatch, events_of
+from footpass.data.halves import HalfMatch, event_table, events_of
 from footpass.data.logits import read_logits
 from footpass.detectors.clips import asked_about
 from footpass.events import class_counts, concat
 from footpass.files import DataError, atomic_write
 from footpass.metrics import evaluate
-from footpass.schema import ACTIONS, N_CLASSES, N_ROLES, Action, State
+from footpass.schema import ACTIONS, N_CLASSES, Action, State
 from footpass.timeline import suppress
 
 NMS_WINDOW = 25  # frames
@@ -119,17 +119,8 @@ def events_from_logits(
         slots, at, cls, score = spot(adjustment(logits), asked, window)
     except DataError as error:
         raise error.at(half=half.name) from error
-    frames = at + half.first_frame
-    return pd.DataFrame(
-        {
-            "half": pd.Categorical.from_codes(np.zeros(len(at), int), categories=[half.name]),
-            "frame": frames,
-            "team": slots // N_ROLES,
-            "jersey": half.jersey_at(slots, frames).astype(np.int64),
-            "cls": cls.astype(np.int64),
-            "score": score.astype(np.float64),
-        }
-    )
+    jersey = half.jersey_at(slots, at + half.first_frame)
+    return event_table(half, at, slots, jersey, cls, score=score.astype(np.float64))
 
 
 def events_from_store(
@@ -193,18 +184,6 @@ def fit_adjustment(
     return chosen
 
 
-def adjustment_from_store(
-    path: str | Path,
-    halves: Mapping[str, HalfMatch],
-    truth: pd.DataFrame,
-    without_box: bool = False,
-    smoothings: Sequence[float] = SMOOTHINGS,
-) -> LogitAdjustment:
-    """Adjustment fitted on some halves of a logit store, see `fit_adjustment`."""
-    logits = {name: read_logits(path, half) for name, half in halves.items()}
-    return fit_adjustment(logits, halves, truth, without_box, smoothings)
-
-
 def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
     """Write an adjustment as JSON, atomically."""
     with atomic_write(path) as stream:
@@ -229,15 +208,11 @@ def guessed_events(
     frames = sum(entry.half.n_frames for entry in train.values())
     rates = np.bincount(pd.concat(tables)["cls"], minlength=N_CLASSES) / frames
     guesses = []
-    for name, entry in val.items():
-        half = entry.half
-        slots, at = np.nonzero(half.state[State.VISIBLE] > 0)
-        cls = np.repeat(np.arange(N_CLASSES), rng.poisson(rates * half.n_frames))
+    for entry in val.values():
+        slots, at = np.nonzero(entry.half.state[State.VISIBLE] > 0)
+        cls = np.repeat(np.arange(N_CLASSES), rng.poisson(rates * entry.half.n_frames))
         chosen = rng.choice(len(at), len(cls))
-        place = {"frame": half.first_frame + at[chosen], "team": slots[chosen] // N_ROLES}
-        jersey = half.jersey_at(slots[chosen], place["frame"]).astype(np.int64)
-        column = pd.Categorical.from_codes(np.zeros(len(cls), int), categories=[name])
-        guesses.append(
-            pd.DataFrame({"half": column, **place, "jersey": jersey, "cls": cls, "score": 1.0})
-        )
+        at, slots = at[chosen], slots[chosen]
+        jersey = entry.half.jersey_at(slots, at + entry.half.first_frame)
+        guesses.append(event_table(entry.half, at, slots, jersey, cls, score=np.ones(len(cls))))
     return concat(guesses)

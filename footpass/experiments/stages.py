@@ -29,8 +29,8 @@ from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
     LogitAdjustment,
-    adjustment_from_store,
     events_from_store,
+    fit_adjustment,
     read_adjustment,
     write_adjustment,
 )
@@ -298,7 +298,8 @@ class Study:
             halves = {name: entry.half for name, entry in self.watched("train").items()}
             truth = select_halves(self.truth["train"], halves)
             store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
-            fitted = adjustment_from_store(store, halves, truth, stage.without_box, smoothings)
+            logits = {name: read_logits(store, half) for name, half in halves.items()}
+            fitted = fit_adjustment(logits, halves, truth, stage.without_box, smoothings)
             with self.locked(stage.dir):
                 write_adjustment(fitted, path)
         return read_adjustment(path)

@@ -14,10 +14,10 @@ import pytest
 
 from footpass.data.halves import events_of
 from footpass.data.logits import logits_path
-from footpass.detectors import spotting
 from footpass.detectors.spotting import SMOOTHINGS, LogitAdjustment, events_from_store
 from footpass.events import halves_of
 from footpass.experiments import season as seasons
+from footpass.experiments import stages
 from footpass.experiments.profile import SeasonSize, load_profile
 from footpass.experiments.season import Season, default_season, find_season
 from footpass.experiments.stages import Study
@@ -144,7 +144,7 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
         asked.append((list(logits), list(halves), without_box, tuple(smoothings)))
         return chosen
 
-    monkeypatch.setattr(spotting, "fit_adjustment", fit)
+    monkeypatch.setattr(stages, "fit_adjustment", fit)
     study = Study(tmp_path / "stages", SMOKE, season)
     taad = study.taad()
     found = study.predict(taad, "val")
