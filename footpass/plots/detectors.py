@@ -1,7 +1,6 @@
 """Figures of models that read the video: clips, learning curves, events and logits in pictures."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -11,15 +10,11 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.data.video import VideoReader
 from footpass.plots.style import BY_CLASS, SERIES, clean, figure_legend, legend
-from footpass.plots.views import overlay
-from footpass.schema import ACTION_LABELS, FPS, MODEL_SIZE, N_ROLES, State
+from footpass.schema import FPS, N_ROLES, State
 
 if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
     from footpass.detectors.inputs import ModelInputs
-
-_CLOSE_UP = 180  # pixels of the overlay, twice those of the video
 
 
 def learning_curves(rows: list[dict]) -> Figure:
@@ -66,43 +61,6 @@ def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figu
                 axes.add_patch(box)
             axes.set_title(f"{name}, frame {frame}", fontsize=8, pad=2)
             axes.axis("off")
-    return figure
-
-
-def event_strip(
-    half: HalfMatch,
-    video: str | Path,
-    events: pd.DataFrame,
-    truth: pd.DataFrame,
-    predictions: pd.DataFrame,
-    offsets: Iterable[int] = (-12, -6, -2, 0, 2, 6, 12),
-) -> Figure:
-    """Close-ups of the players around some events of a half; true events white, predicted ones yellow.
-
-    One row an event: the frames at these offsets from its own, cut out around the player's box.
-    """
-    offsets = list(offsets)
-    size = (11, len(events) * (11 / len(offsets) + 0.25))
-    figure, panels = plt.subplots(
-        len(events), len(offsets), figsize=size, layout="constrained", squeeze=False
-    )
-    with VideoReader(video) as reader:
-        for line, event in zip(panels, events.itertuples(), strict=True):
-            frames = np.clip(event.frame + np.array(offsets), half.first_frame, half.end_frame - 1)
-            now = event.frame - half.first_frame
-            team = slice(N_ROLES * event.team, N_ROLES * (event.team + 1))
-            role = int(np.argmax(half.jersey[team, now] == event.jersey))
-            box = half.boxes[team, now][role]
-            # The overlay is twice as large as the picture, so the sum of two corners is its centre.
-            room = 2 * np.array(MODEL_SIZE[::-1]) - _CLOSE_UP
-            left, top = np.clip(np.nan_to_num(box[:2] + box[2:]) - _CLOSE_UP / 2, 0, room).astype(int)
-            for axes, frame, picture in zip(line, frames.tolist(), reader.frames(frames), strict=True):
-                drawn = overlay(picture, half, frame, truth, predictions)
-                axes.imshow(drawn[top : top + _CLOSE_UP, left : left + _CLOSE_UP])
-                axes.set_title(
-                    f"{ACTION_LABELS[event.cls - 1]} {frame - event.frame:+d}", fontsize=8, pad=2
-                )
-                axes.axis("off")
     return figure
 
 

@@ -187,37 +187,37 @@ def look(
     return figure
 
 
-def filmstrip(
+def close_ups(
     half: HalfMatch,
     reader: VideoReader,
     events: pd.DataFrame,
+    truth: pd.DataFrame | None = None,
+    predictions: pd.DataFrame | None = None,
     steps: tuple[int, ...] = (-12, -6, -3, 0, 3, 6, 12),
 ) -> Figure:
-    """What each class looks like: the actor, ``steps`` frames before and after his anchor.
+    """Players around their events of this half: one row an event, one picture at each step from it.
 
-    One row a class of ``events`` (a table with ``box_visible``) that has an event with a box.
+    With ``truth`` or ``predictions``, boxes and events are drawn as in `overlay`.
     """
-    mine = _events_of(half, events)
-    lasting = mine["frame"].between(half.first_frame - min(steps), half.end_frame - 1 - max(steps))
-    chosen = mine[lasting & mine["box_visible"]].groupby("cls").first()
     figure, axes = plt.subplots(
-        len(chosen), len(steps), figsize=(1.3 * len(steps), 1.35 * len(chosen)), squeeze=False
+        len(events), len(steps), figsize=(1.4 * len(steps), 1.45 * len(events)), squeeze=False
     )
-    reach = 32  # pixels around the actor
-    for ax, step in zip(axes[0], steps, strict=True):
-        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
-    for row, (cls, event) in zip(axes, chosen.iterrows(), strict=True):
-        index = event["frame"] - half.first_frame
-        event = event.copy()
-        event["cls"] = cls
-        box = half.boxes[_slot_of(half, event, index), index]
-        x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
-        pictures = reader.frames(event["frame"] + np.array(steps))
-        for ax, picture in zip(row, pictures, strict=True):
-            wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)))
+    plain = truth is None and predictions is None
+    zoom = 1 if plain else _ZOOM
+    reach = 40 * zoom  # pixels around the player
+    for row, event in zip(axes, events.itertuples(), strict=True):
+        index = event.frame - half.first_frame
+        box = zoom * np.nan_to_num(half.boxes[_slot_of(half, event, index), index])
+        x, y = ((box[:2] + box[2:]) / 2).round().astype(int)
+        frames = np.clip(event.frame + np.array(steps), half.first_frame, half.end_frame - 1)
+        for ax, frame, picture in zip(row, frames.tolist(), reader.frames(frames), strict=True):
+            drawn = picture if plain else overlay(picture, half, frame, truth, predictions)
+            wide = np.pad(drawn, ((reach, reach), (reach, reach), (0, 0)))
             ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
             ax.set(xticks=[], yticks=[])
-        row[0].set_ylabel(Action(cls).label)
+        row[0].set_ylabel(Action(event.cls).label)
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
     figure.tight_layout(pad=0.3)
     return figure
 

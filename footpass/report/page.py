@@ -5,6 +5,7 @@ network, and every string that comes from data is escaped.
 """
 
 import json
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,83 +23,15 @@ class Question:
 
     title: str
     text: str
-    shows: tuple[str, ...]
+    shows: list[str]
 
 
-# The page's own tables go by the name of `report`.
-QUESTIONS = (
-    Question(
-        "What is the problem?",
-        "From a broadcast and the players' positions, name every event on the ball: who did what, at "
-        "which frame. Few classes make up nearly all events, and many an actor is not in the picture.",
-        (
-            "00_look_at_the_data.figures.frame",
-            "01_class_imbalance.metrics.pass_to_tackle_box",
-            "01_class_imbalance.metrics.TAAD_macro_f1",
-            "01_class_imbalance.metrics.DST_macro_f1",
-            "01_class_imbalance.figures.class_counts",
-            "01_class_imbalance.figures.visibility",
-        ),
-    ),
-    Question(
-        "What did each extension bring?",
-        "Each is compared with the same system without it. An interval of a gain that holds zero means: "
-        "no difference was found.",
-        (
-            "08_ablations.figures.effects",
-            "08_ablations.tables.ablations",
-            "08_ablations.figures.scores",
-            "03_train_taad_gnn.metrics.gnn_gain_macro_f1",
-            "04_train_dst_gnn.metrics.fusion_gain",
-            "06_postprocessing.metrics.base_macro_f1",
-            "06_postprocessing.metrics.few_numbers_held_out",
-            "06_postprocessing.metrics.few_numbers_gain_held_out",
-            "07_ensemble.metrics.rescored_macro_f1",
-            "07_ensemble.metrics.rescored_gain",
-            "08_ablations.metrics.full_over_dst",
-            "04_train_dst_gnn.figures.f1_by_class",
-            "05_class_weighting.figures.f1_by_class",
-            "06_postprocessing.figures.tuned_against_held_out",
-            "07_ensemble.figures.scores",
-        ),
-    ),
-    Question(
-        "What is real and what is synthetic?",
-        "The videos and the tactical data are not public; where they are not at hand, a simulator of "
-        "the same statistics takes their place. There the sequence model pre-trains on matches of that "
-        "same simulator, which flatters it: see what it is worth without.",
-        (
-            "report.tables.data",
-            "04_train_dst_gnn.metrics.not_pretrained_macro_f1",
-            "04_train_dst_gnn.metrics.pretraining_gain",
-            "00_look_at_the_data.figures.events",
-            "01_class_imbalance.figures.real_against_simulated",
-        ),
-    ),
-    Question(
-        "Where does it still fail?",
-        "By class, by what the broadcast shows of the actor, and by what is taken for what.",
-        (
-            "08_ablations.figures.per_class",
-            "08_ablations.figures.by_visibility",
-            "08_ablations.figures.confusion",
-            "01_class_imbalance.figures.f1_against_frequency",
-            "03_train_taad_gnn.figures.recall_by_visibility",
-            "04_train_dst_gnn.figures.visibility",
-            "07_ensemble.tables.visibility",
-            "02_train_taad.figures.confusion",
-        ),
-    ),
-    Question(
-        "What does it cost?",
-        "On the machine named above.",
-        (
-            "08_ablations.tables.cost",
-            "08_ablations.tables.checkpointing",
-            "report.tables.cost",
-        ),
-    ),
-)
+def _questions() -> tuple[Question, ...]:
+    text = (Path(__file__).parent / "questions.toml").read_text(encoding="utf-8")
+    return tuple(Question(**question) for question in tomllib.loads(text)["question"])
+
+
+QUESTIONS = _questions()
 
 
 def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:

@@ -1,5 +1,6 @@
 """Pictures of a half: what is drawn where, as mp4, and in a notebook."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -224,3 +225,15 @@ def test_view_command(tmp_path, capsys):
     ):
         assert main(wrong) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_close_ups_are_of_the_player_and_drawn_on_only_if_asked(half, video, truth):
+    plain = views.close_ups(half, video, truth[:1], steps=(-20, 0, 60))  # beyond both ends of the half
+    marked = views.close_ups(half, video, truth[:1], truth, steps=(0,))
+    pictures = [axes.images[0].get_array() for axes in plain.axes]
+    assert [picture.shape for picture in pictures] == [(80, 80, 3)] * 3
+    assert all(has(picture, picture[40, 40]).mean() > 0.9 for picture in pictures)  # the grey video
+    (drawn,) = (axes.images[0].get_array() for axes in marked.axes)
+    assert has(drawn, views.TEAM_COLOURS[1])[:, 60:100].any() and has(drawn, views.TRUE).any()
+    assert [axes.get_title() for axes in plain.axes] == ["-20", "anchor", "+60"]
+    plt.close("all")
