@@ -80,7 +80,7 @@ def _check(args: argparse.Namespace) -> int:
     for problem in result.problems[:_SHOWN]:
         half = f", half {problem.half}" if problem.half else ""
         row = f", row {problem.rows[0]}" if problem.rows else ""
-        more = f" (and {counted(len(problem.rows) - 1, 'more row')})" if len(problem.rows) > 1 else ""
+        more = f" (and {counted(problem.count - 1, 'more row')})" if problem.count > 1 else ""
         print(f"WRONG {problem.file}{half}{row}: {problem.reason}{more}")
     if len(result.problems) > _SHOWN:
         print(f"... and {len(result.problems) - _SHOWN:,} more: see them all with --json FILE")

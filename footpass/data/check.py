@@ -30,11 +30,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong: in which file, half and rows (none: all of it), and what in the first of them."""
+    """Something wrong: in which file, half and rows (none: all of it), and what in the first of them.
+
+    Of many rows the first are listed, and ``count`` says how many there are.
+    """
 
     file: str
     half: str | None
     rows: tuple[int, ...]
+    count: int
     reason: str
 
 
@@ -76,6 +80,9 @@ def check(data_dir: str | Path) -> DataCheck:
 
 
 _ACCESS = "from SoccerNet/SN-PCBAS-2026 on Hugging Face, after the SoccerNet NDA"
+
+
+_LISTED = 1000  # rows of a problem: all may have it, millions of a split
 
 
 class _Split:
@@ -226,8 +233,8 @@ class _Split:
     def _add(
         self, path: str | Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
     ) -> None:
-        numbers = tuple(int(row) for row in rows)
-        self.problems.append(Problem(self._relative(path), half, numbers, reason))
+        numbers = tuple(int(row) for row in rows[:_LISTED])
+        self.problems.append(Problem(self._relative(path), half, numbers, len(rows), reason))
 
     def _error(self, path: Path, error: DataError) -> None:
         self._add(error.file or path, error.half, error.reason, [] if error.row is None else [error.row])

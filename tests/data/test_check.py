@@ -216,6 +216,19 @@ def test_wrong_rows_are_reported(season, changes, rows, reason):
     assert found(season) == [(TACTICAL, H2, rows, reason)]
 
 
+def test_of_rows_that_are_all_wrong_the_first_are_listed_and_all_counted(season):
+    def change(rows):
+        later = rows.copy()
+        later[:, Tactical.FRAME] += FRAMES
+        rows = np.concatenate([rows, later])
+        rows[:, Tactical.VX] = NAN
+        return rows
+
+    change_rows(season, H2, change)
+    (problem,) = [p for p in check(season).problems if "speed" in p.reason]
+    assert problem.rows == tuple(range(1000)) and problem.count == 2 * FRAMES * PLAYERS
+
+
 def test_boxes_across_the_border_are_no_problem(season):
     change_rows(season, H2, set_values((7, Tactical.BOX_X, -39), (9, Tactical.BOX_Y, 1079)))
     assert check(season).fine
@@ -413,7 +426,9 @@ def test_the_command_says_0_for_fine_1_for_wrong_2_for_cannot(season, tmp_path, 
     content = json.loads(out.read_text())
     assert content["fine"] is False
     reason = "role 0 is not a whole number of 1..13: left out"
-    assert content["problems"] == [{"file": TACTICAL, "half": H2, "rows": [8, 700], "reason": reason}]
+    assert content["problems"] == [
+        {"file": TACTICAL, "half": H2, "rows": [8, 700], "count": 2, "reason": reason}
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         f"WRONG {TACTICAL}, half {H2}, row 8: {reason} (and 1 more row)",
