@@ -11,9 +11,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
 
 from footpass.faults import explain
 from footpass.files import DataError
@@ -64,12 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     from footpass.cli import evaluate as scoring
     from footpass.cli import report as reporting
     from footpass.cli import train as training
+    from footpass.cli.options import Parser
 
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise DataError(f"{message} (see {self.prog} --help)")
-
-    parser = Parser(prog="python -m footpass", description="Who did what, when, in a broadcast.")
+    script = Path(sys.argv[0]).stem == "footpass"
+    parser = Parser(
+        prog="footpass" if script else "python -m footpass",
+        description="Who did what, when, in a broadcast.",
+        example="simulate --out data --split val --minutes 4",
+    )
+    parser.add_argument("--version", action="version", version=f"footpass {version('footpass')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for theme in (data, importing, spot, training, postprocess, scoring, export, ablate, reporting):
         theme.add(commands)

@@ -8,10 +8,12 @@ annotations (pydantic's `Field`); constructor and files are checked by the same.
 import codecs
 import json
 import os
-from dataclasses import asdict, fields
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -108,6 +110,44 @@ def _first(error: ValidationError, cls: type) -> str:
     if fault["type"] in ("missing", "value_error"):
         return f"{place}: {reason}"
     return f"{place} = {fault['input']!r:.80}: {reason}"
+
+
+def override(config: Config, setting: str) -> Config:
+    """A config with one value changed, such as ``train.batch=4``; values are written as in TOML.
+
+    Text needs no quotes, ``none`` is None, and a number alone for a table (``train.lr=1e-3``) is that of
+    its key ``""``; of other keys, it is ``train.lr.features.=1e-4``.
+    """
+    path, equals, text = setting.partition("=")
+    if not equals:
+        raise DataError(f"{setting}: not of the form FIELD=VALUE, such as train.batch=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    try:
+        return _changed(config, path, value)
+    except DataError as error:
+        raise DataError(f"{setting}: {error}") from error
+
+
+def _changed(config: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    hints = get_type_hints(type(config))
+    if name not in hints:
+        raise DataError(f"{type(config).__name__} has no {name}; it has {', '.join(hints)}")
+    old = getattr(config, name)
+    if rest and is_dataclass(old):
+        value = _changed(old, rest, value)
+    elif isinstance(old, Mapping) and not isinstance(value, Mapping):
+        value = {**old, rest: value}
+    elif rest:
+        raise DataError(f"{type(config).__name__}.{name} = {old!r}: it has no {rest}")
+    elif value == "none" and type(None) in get_args(hints[name]):
+        value = None
+    elif isinstance(value, list):
+        value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    return replace(config, **{name: value})
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 import argparse
 import logging
 from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
 
+from footpass.cli.options import add_setting, add_settings
 from footpass.cli.predict import _predict
+from footpass.configs import override
 from footpass.files import DataError
 from footpass.schema import SPLITS
+from footpass.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +35,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         )
         detector.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
         detector.add_argument(
-            "--checkpoint-backbone", action="store_true", help="less memory, more time"
+            "--checkpoint-backbone",
+            dest="set",
+            action="append_const",
+            const="model.checkpoint_backbone=true",
+            help="less memory, more time",
         )
         detector.set_defaults(run=_train_detector)
 
@@ -40,7 +49,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
     )
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
-    dst.add_argument("--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
+    begin = dst.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune"
+    )
+    begin.add_argument(
+        "--pretrain", action="store_true", help="learn from simulated matches first, in OUT/pretraining"
+    )
     dst.set_defaults(run=_train_dst)
 
     text = "DST from public play-by-play alone, leaving one match out"
@@ -50,14 +65,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     play.set_defaults(run=_train_play_by_play)
 
     for model in (taad, gnn, dst, play):
-        model.add_argument("--profile", help="smoke, demo, study or paper (demo)")
-        model.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
-        for name in ("epochs", "batch", "accumulate", "workers", "seed"):
-            model.add_argument(f"--{name}", type=int, help="the profile's by default")
+        add_settings(model, "train.", TrainConfig)
     for model in (dst, play):
-        model.add_argument(
-            "--weighting", help="none, inverse, sqrt or effective; the profile's by default"
-        )
+        add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 
     predict = commands.add_parser("predict", help="logits and events of all halves of a split")
     predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
@@ -81,8 +91,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train_detector(args: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from footpass.data.cache import open_footage
     from footpass.detectors.train import train_gnn, train_taad
     from footpass.experiments.profile import load_profile
@@ -91,10 +99,7 @@ def _train_detector(args: argparse.Namespace) -> None:
 
     device = join_processes()
     graph = args.model == "gnn"
-    recipe = getattr(load_profile(args.profile), args.model)
-    recipe = replace(recipe, train=replace(recipe.train, **_changes(args)))
-    if args.checkpoint_backbone:
-        recipe = replace(recipe, model=replace(recipe.model, checkpoint_backbone=True))
+    recipe = reduce(override, args.set, getattr(load_profile(args.profile), args.model))
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
     begin = {"start": args.start} | ({} if graph else {"kinetics": args.kinetics})
@@ -110,30 +115,31 @@ def _train_dst(args: argparse.Namespace) -> None:
 
     from footpass.data.halves import events_of
     from footpass.events import class_counts, concat
+    from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
     from footpass.experiments.profile import load_profile
     from footpass.models.transformer import FUSIONS
     from footpass.sequence.decode import open_recorded
     from footpass.sequence.train import sequence_figures, train_dst
-    from footpass.training.checkpoints import checkpoint_path
+    from footpass.training.checkpoints import LAST, checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
 
     device = join_processes()
-    recipe = load_profile(args.profile).dst
+    recipe = reduce(override, args.set, load_profile(args.profile).dst)
     fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
     if fusion is None:
         raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
-    recipe = replace(
-        recipe,
-        model=replace(recipe.model, fusion=fusion),
-        train=replace(recipe.train, **_changes(args)),
-        weighting=args.weighting or recipe.weighting,
-    )
-    if recipe.pretraining:
-        log.warning("no pre-training on simulated matches here: that is part of the notebooks' studies")
+    recipe = replace(recipe, model=replace(recipe.model, fusion=fusion))
+    if recipe.pretraining and not (args.pretrain or args.start):
+        log.warning("no pre-training on simulated matches: --pretrain begins with it")
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
     truth = {
         split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
     }
+    start = args.start
+    if args.pretrain:
+        folder = Path(args.out, "pretraining")
+        pretrain_dst(pretraining_recipe(recipe), folder, device)
+        start = folder / LAST
     rows = train_dst(
         recipe,
         lambda epoch: halves["train"],
@@ -141,7 +147,7 @@ def _train_dst(args: argparse.Namespace) -> None:
         args.out,
         device,
         lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
-        args.start,
+        start,
     )
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
@@ -150,8 +156,6 @@ def _train_dst(args: argparse.Namespace) -> None:
 
 
 def _train_play_by_play(args: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from footpass.events import predictions_path, write_events
     from footpass.experiments.play_by_play import leave_one_match_out
     from footpass.experiments.profile import load_profile
@@ -159,14 +163,10 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     from footpass.metrics import evaluate
     from footpass.training.distributed import join_processes, rank_and_world
 
-    recipe = load_profile(args.profile).play_by_play
-    if recipe is None:
-        raise DataError(f"--profile {args.profile}: it has no play_by_play")
-    recipe = replace(
-        recipe,
-        train=replace(recipe.train, **_changes(args)),
-        weighting=args.weighting or recipe.weighting,
-    )
+    profile = load_profile(args.profile)
+    if profile.play_by_play is None:
+        raise DataError(f"profile {profile.name} has no play_by_play")
+    recipe = reduce(override, args.set, profile.play_by_play)
     release = load_release(args.release)
     taad = {"TAAD": release.predictions["TAAD"]}
     device = join_processes()
@@ -177,9 +177,3 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
     print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
     print(f"{predictions_path(args.out, 'val')}: {figures[1]:.4f}, leaving one match out")
-
-
-def _changes(args: argparse.Namespace) -> dict:
-    """What the command line changes of a `TrainConfig`."""
-    names = ("epochs", "batch", "accumulate", "precision", "workers", "seed")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}

@@ -33,8 +33,8 @@ from footpass.models.public import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.schema import N_CLASSES, N_SLOTS
 from footpass.training.checkpoints import load_model
-from footpass.training.config import autocast
 from footpass.training.distributed import locked_by_first, rank_and_world, shard, wait_for_all
+from footpass.training.optim import autocast
 
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 

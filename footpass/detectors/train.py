@@ -24,8 +24,9 @@ from footpass.models.losses import masked_cross_entropy
 from footpass.models.taad import TAAD
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import LAST, load_checkpoint
-from footpass.training.config import TrainConfig, autocast
+from footpass.training.config import TrainConfig
 from footpass.training.loop import train
+from footpass.training.optim import autocast
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from footpass.detectors.train import ClipLoss
 from footpass.experiments.grid import Outcome
 from footpass.experiments.stages import Stage, Study
 from footpass.models.taad import TAAD
-from footpass.training.config import autocast
+from footpass.training.optim import autocast
 
 
 class LiveBytes(TorchDispatchMode):

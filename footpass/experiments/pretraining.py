@@ -11,6 +11,7 @@ from footpass.data.halves import events_of
 from footpass.data.paths import tactical_path
 from footpass.events import class_counts, concat
 from footpass.files import DataError, locked, make_folder
+from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
@@ -19,10 +20,24 @@ from footpass.simulate.logits import simulate_logits
 from footpass.simulate.season import write_season
 
 
+def pretraining_recipe(recipe: DSTRecipe) -> DSTRecipe:
+    """What a DST is pre-trained by: the settings of its pre-training, unweighted classes.
+
+    Evidence is hidden as by default, whatever the fine-tuning does: made-up detectors are not quite like
+    real ones.
+    """
+    if recipe.pretraining is None:
+        raise DataError("no pre-training in this profile's DST: pretraining.matches and .minutes")
+    model = recipe.model
+    if isinstance(model, PlayerDSTConfig):
+        model = replace(model, forget=PlayerDSTConfig().forget)
+    return replace(recipe, model=model, train=recipe.pretraining.train, weighting="none")
+
+
 def pretrain_dst(
     recipe: DSTRecipe, run_dir: str | Path, device: torch.device | str = "cpu"
 ) -> list[dict]:
-    """Train a DST on simulated matches, as its recipe's pre-training says; rows as of `train_dst`.
+    """Train a DST on simulated matches by a `pretraining_recipe`; rows as of `train_dst`.
 
     The matches are kept in ``run_dir``, and are not those of a default season.
     """
@@ -39,7 +54,6 @@ def pretrain_dst(
         rng = np.random.default_rng([_PRETRAINING_SEED, number])
         halves[name] = Recorded(half, *simulate_logits(half, rng, FUSIONS[recipe.model.fusion]))
     counts = class_counts(concat(events_of(one.half) for one in halves.values()))
-    recipe = replace(recipe, train=pretraining.train, weighting="none")
     return train_dst(recipe, lambda epoch: halves, counts, run_dir, device)
 
 

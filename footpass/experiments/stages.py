@@ -44,12 +44,11 @@ from footpass.events import (
     select_halves,
     write_events,
 )
-from footpass.experiments.pretraining import pretrain_dst
+from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile
 from footpass.experiments.season import Season
 from footpass.files import DataError, fingerprint
 from footpass.metrics import evaluate
-from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
 from footpass.schema import FPS
 from footpass.sequence.decode import load_dst, predict_events
@@ -238,11 +237,7 @@ class Study:
     @_once
     def pretraining(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
-        recipe = self._dst_recipe(fusion)
-        if recipe.pretraining is None or not isinstance(recipe.model, PlayerDSTConfig):
-            raise DataError(f"profile {self.profile.name}: its DST has no pre-training")
-        sizes = replace(recipe.model, forget=PlayerDSTConfig().forget)  # made-up detectors are not
-        recipe = replace(recipe, model=sizes, train=recipe.pretraining.train)
+        recipe = pretraining_recipe(self._dst_recipe(fusion))
         with self.stage("pretraining", recipe) as run:
             rows = pretrain_dst(recipe, run, self.device)
         return Stage("pretraining", run, rows)

@@ -13,7 +13,6 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -237,6 +236,7 @@ def explore(
         Where no notebook is listening (a script, a test): figures of ``n_static`` events instead.
     """
     import ipywidgets
+    from IPython import get_ipython
 
     events = _events_of(half, truth if truth is not None else predictions)
     if getattr(get_ipython(), "kernel", None) is None:

@@ -1,22 +1,14 @@
-"""How a model is trained: settings, precision, learning rate."""
+"""How a model is trained: settings, learning rate; without torch, so that ``--help`` is quick."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from math import cos, pi
 from typing import Annotated, Literal
 
-import torch
 from pydantic import AliasChoices, Field
 
 from footpass.configs import Count, Positive, config_dataclass
 from footpass.files import DataError
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision, as of `TrainConfig.precision`."""
-    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
 @config_dataclass

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from footpass.configs import plain
 from footpass.files import DataError, atomic_write
 from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
-from footpass.training.config import TrainConfig, autocast
+from footpass.training.config import TrainConfig
 from footpass.training.distributed import (
     locked_by_first,
     rank_and_world,
@@ -35,7 +35,7 @@ from footpass.training.distributed import (
     sum_over_processes,
     wait_for_all,
 )
-from footpass.training.optim import Updates
+from footpass.training.optim import Updates, autocast
 
 log = logging.getLogger(__name__)
 

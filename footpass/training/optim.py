@@ -17,6 +17,13 @@ from footpass.training.distributed import average_buffers, rank_and_world
 if TYPE_CHECKING:
     from footpass.training.config import TrainConfig
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision, as of `TrainConfig.precision`."""
+    return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+
 
 log = logging.getLogger(__name__)
 

@@ -192,7 +192,7 @@ def test_in_a_notebook_slider_and_events_move_the_pictures(half, video, truth, m
     class Shell:
         kernel = object()
 
-    monkeypatch.setattr(views, "get_ipython", Shell)
+    monkeypatch.setattr("IPython.get_ipython", Shell)
     chooser, slider, picture, above = views.explore(half, video, truth).children
     assert [value for _, value in chooser.options] == [110, 140]
     assert (slider.min, slider.max, slider.value) == (100, 159, 100)

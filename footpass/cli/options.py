@@ -1,0 +1,97 @@
+"""What the commands' parsers share: one line for a mistake, examples, flags for fields of configs."""
+
+import argparse
+import re
+from collections.abc import Collection
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from footpass.files import DataError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `DataError`, with the word that was meant.
+
+    Parameters
+    ----------
+    example
+        What may follow the program's name, shown below the help.
+    """
+
+    def __init__(self, *args: Any, example: str | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.example = example
+        if example:
+            self.epilog = f"example: {self.prog.rpartition('footpass')[0]}footpass {example}"
+            self.formatter_class = _Help
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if choice:
+            message += _meant(choice[1], re.findall(r"[\w.-]+", choice[2]))
+        raise DataError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of argparse; what a command does not know is said by the command, not by the program."""
+        found, rest = super().parse_known_args(args, namespace)
+        unknown = next((word for word in rest if word.startswith("-")), None)
+        if unknown:
+            name = unknown.partition("=")[0]
+            self.error(f"no option {name}{_meant(name, self._option_string_actions)}")
+        return found, rest
+
+
+class _Help(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Descriptions are filled; an example stays on its line, to be copied."""
+        return indent + text if text.startswith("example: ") else super()._fill_text(text, width, indent)
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    close = get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def add_settings(parser: argparse.ArgumentParser, prefix: str = "", config: type | None = None) -> None:
+    """Add ``--profile``, ``--set``, and a flag for each field of ``config``, which lies at ``prefix``.
+
+    All of them end up in ``args.set``, for `configs.override`.
+    """
+    parser.add_argument(
+        "--profile", metavar="P", help="smoke, demo, study, paper or a TOML file of one's own (demo)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change one setting of the profile; may be repeated",
+    )
+    if config is None:
+        return
+    group = parser.add_argument_group(f"settings, short for --set {prefix}FIELD=VALUE")
+    help_texts = described(config)
+    for name in (field.name for field in fields(config)):
+        add_setting(group, f"--{name.replace('_', '-')}", prefix + name, help_texts[name])
+
+
+def add_setting(group: Any, flag: str, path: str, text: str) -> None:
+    """Add a flag that is short for ``--set PATH=VALUE``."""
+    group.add_argument(
+        flag,
+        dest="set",
+        action="append",
+        type=lambda value: f"{path}={value}",
+        metavar="X",
+        help=text.replace("%", "%%"),
+    )
+
+
+def described(config: type) -> dict[str, str]:
+    """What the docstring of a config says of its fields: name to text."""
+    texts = dict.fromkeys((field.name for field in fields(config)), "")
+    attributes = (config.__doc__ or "").partition("----------\n")[2]
+    for names, text in re.findall(r"^    (\w.*)\n((?:        .*\n?)+)", attributes, re.MULTILINE):
+        texts |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+    return texts
