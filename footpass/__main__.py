@@ -60,7 +60,7 @@ def _say(line: str, error: BaseException) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from footpass.cli import ablate, data, export, importing, postprocess, spot
+    from footpass.cli import ablate, data, export, importing, postprocess, rescore, spot
     from footpass.cli import evaluate as scoring
     from footpass.cli import report as reporting
     from footpass.cli import train as training
@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"footpass {version('footpass')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for theme in (data, importing, spot, training, postprocess, scoring, export, ablate, reporting):
+    themes = (data, importing, spot, training, postprocess, scoring, rescore, export, ablate, reporting)
+    for theme in themes:
         theme.add(commands)
     return parser
 

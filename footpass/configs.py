@@ -133,9 +133,9 @@ def override(config: Config, setting: str) -> Config:
 
 def _changed(config: Any, path: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    hints = get_type_hints(type(config))
-    if name not in hints:
-        raise DataError(f"{type(config).__name__} has no {name}; it has {', '.join(hints)}")
+    names, hints = [field.name for field in fields(config)], get_type_hints(type(config))
+    if name not in names:
+        raise DataError(f"{type(config).__name__} has no {name}; it has {', '.join(names)}")
     old = getattr(config, name)
     if rest and is_dataclass(old):
         value = _changed(old, rest, value)

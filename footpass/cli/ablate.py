@@ -1,14 +1,18 @@
 """``ablate``: compute the rows of a grid; start it as often as there are processors."""
 
 import argparse
+from functools import reduce
 from pathlib import Path
+
+from footpass.cli.options import add_settings
+from footpass.configs import override
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     text = "compute the rows of the ablation grid, beside other workers at the same folder"
-    parser = commands.add_parser("ablate", help=text)
-    parser.add_argument("--profile", help="smoke, demo, study or paper (demo)")
+    parser = commands.add_parser("ablate", help=text, example="ablate --profile demo")
+    add_settings(parser, "taad.train.batch=4")
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
@@ -29,7 +33,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.schema import counted
     from footpass.training.distributed import join_processes
 
-    profile = load_profile(args.profile)
+    profile = reduce(override, args.set, load_profile(args.profile))
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)

@@ -1,4 +1,4 @@
-"""``check``, ``prepare``, ``simulate``, ``label``, ``view``: tactical data and video."""
+"""``check``, ``halves``, ``prepare``, ``simulate``, ``label``, ``view``: tactical data and video."""
 
 import argparse
 import json
@@ -13,18 +13,30 @@ _SHOWN = 50  # problems of a data check
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    check = commands.add_parser("check", help="is the data complete, and does it agree?")
+    check = commands.add_parser(
+        "check", help="is the data complete, and does it agree?", example="check data"
+    )
     check.add_argument("data_dir", metavar="DATA_DIR")
     check.add_argument("--json", metavar="OUT.json", help="write everything that was found here")
     check.set_defaults(run=_check)
 
-    prepare = commands.add_parser("prepare", help="make halves fast to read, once")
+    halves = commands.add_parser("halves", help="which halves a data folder has", example="halves data")
+    halves.add_argument("data_dir", metavar="DATA_DIR")
+    halves.set_defaults(run=_halves)
+
+    prepare = commands.add_parser(
+        "prepare", help="make halves fast to read, once", example="prepare data"
+    )
     prepare.add_argument("data_dir", metavar="DATA_DIR")
     strict = "refuse rows that can only be read by mending or leaving them out"
     prepare.add_argument("--strict", action="store_true", help=strict)
     prepare.set_defaults(run=_prepare)
 
-    simulate = commands.add_parser("simulate", help="write synthetic matches as the official files")
+    simulate = commands.add_parser(
+        "simulate",
+        help="write synthetic matches as the official files",
+        example="simulate --out data --split val --matches 2 --minutes 4",
+    )
     simulate.add_argument("--out", required=True, metavar="DIR")
     simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
     simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
@@ -47,7 +59,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
     simulate.set_defaults(run=_simulate)
 
-    label = commands.add_parser("label", help="make corrected events the labels of tactical data")
+    label = commands.add_parser(
+        "label",
+        help="make corrected events the labels of tactical data",
+        example="label --events corrected.json --data data --out corrected",
+    )
     label.add_argument("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
     label.add_argument("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
     label.add_argument("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
@@ -55,7 +71,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--to", choices=SPLITS[:2], default="train", help="split there (%(default)s)")
     label.set_defaults(run=_label)
 
-    view = commands.add_parser("view", help="a half as mp4 or PNG: broadcast with boxes, or radar")
+    view = commands.add_parser(
+        "view",
+        help="a half as mp4 or PNG: broadcast with boxes, or radar",
+        example="view data game_18_H1 --out half.mp4 --seconds 20",
+    )
     view.add_argument("data_dir", metavar="DATA_DIR")
     view.add_argument("half", metavar="HALF", help="such as game_18_H1")
     view.add_argument("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
@@ -91,6 +111,18 @@ def _check(args: argparse.Namespace) -> int:
         fine = f"what is there is fine; not there: {missing} of the above" if missing else "all fine"
         print(fine if result.fine else f"{len(result.problems):,} wrong")
     return 0 if result.fine else 1
+
+
+def _halves(args: argparse.Namespace) -> None:
+    from footpass.data.cache import tactical_files
+    from footpass.data.paths import find, video_path
+    from footpass.data.tactical import half_names
+    from footpass.events import match_of
+
+    for split, file in tactical_files(args.data_dir).items():
+        for half in half_names(file):
+            video = find(args.data_dir, video_path(match_of(half)))
+            print(f"{split:10} {half:16} {video or 'no video'}")
 
 
 def _prepare(args: argparse.Namespace) -> None:

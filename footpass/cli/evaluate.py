@@ -1,12 +1,10 @@
-"""``evaluate``, ``submit``, ``rescore``: from predictions to figures and submissions."""
+"""``evaluate``, ``submit``: from predictions to figures and submissions."""
 
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from footpass.cli.rescore import _rescore
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE, counted
 
@@ -16,7 +14,11 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    evaluate = commands.add_parser("evaluate", help="score a prediction file")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a prediction file",
+        example="evaluate --predictions P.json --ground-truth G.json --per-match",
+    )
     evaluate.add_argument("--predictions", required=True, metavar="P.json")
     evaluate.add_argument("--ground-truth", required=True, metavar="G.json")
     evaluate.add_argument("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
@@ -33,7 +35,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--json", metavar="OUT.json", help="write the figures here")
     evaluate.set_defaults(run=_evaluate)
 
-    submit = commands.add_parser("submit", help="validate predictions and zip them")
+    submit = commands.add_parser(
+        "submit",
+        help="validate predictions and zip them",
+        example="submit --predictions P.json --data data --split challenge --out entry.zip",
+    )
     submit.add_argument("--predictions", required=True, metavar="P.json")
     submit.add_argument("--out", required=True, metavar="OUT.zip")
     submit.add_argument("--data", metavar="DATA_DIR", help="check halves and frames against these data")
@@ -42,27 +48,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--layout", choices=("official", "flat"), default="official", help="in a folder or not"
     )
     submit.set_defaults(run=_submit)
-
-    rescore = commands.add_parser("rescore", help="decide which of several models' events are true")
-    rescore.add_argument(
-        "action",
-        nargs="?",
-        choices=("lomo", "fit", "apply"),
-        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
-    )
-    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
-    rescore.add_argument(
-        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
-    )
-    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
-    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
-    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
-    rescore.add_argument("--profile", help="smoke, demo, study or paper (demo)")
-    rescore.add_argument("--seed", type=int, default=0)
-    rescore.add_argument(
-        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
-    )
-    rescore.set_defaults(run=_rescore)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -110,27 +95,39 @@ def _submit(args: argparse.Namespace) -> None:
     from footpass.events import halves_of, read_predictions, write_submission
 
     predictions = read_predictions(args.predictions)
-    if predictions.empty:
-        raise DataError("no events: nothing to submit", args.predictions)
     if args.data:
-        _check_places(predictions, args)
+        predictions = _checked(predictions, args)
+    else:
+        print("halves and frames are not checked: --data DATA_DIR does", file=sys.stderr)
+    if predictions.empty:
+        print(f"{args.predictions}: no events at all: a valid entry that finds nothing", file=sys.stderr)
     write_submission(predictions, args.out, args.layout)
-    events, halves = len(predictions), len(halves_of(predictions))
-    print(f"{args.out}: {counted(events, 'event')} in {counted(halves, 'half')}")
+    halves, events = halves_of(predictions), counted(len(predictions), "event")
+    what = f"{args.split}: " if args.data else ""
+    print(f"{args.out}: {what}{events} in {counted(len(halves), 'half')}: {', '.join(halves)}")
 
 
-def _check_places(predictions: "pd.DataFrame", args: argparse.Namespace) -> None:
-    """Every half of the split has predictions, no other has, and all frames are within."""
-    from footpass.data.cache import open_halves
-    from footpass.events import halves_of
+def _checked(predictions: "pd.DataFrame", args: argparse.Namespace) -> "pd.DataFrame":
+    """Predictions of all halves of the split and no other, whose frames are within them."""
+    from footpass.data.cache import open_halves, tactical_files
+    from footpass.data.tactical import half_names
+    from footpass.events import halves_of, select_halves
 
-    halves, found = open_halves(args.data, args.split), set(halves_of(predictions))
-    for kind, names in (("missing", set(halves) - found), ("unknown", found - set(halves))):
-        if names:
-            raise DataError(f"{kind} in {args.split}: {', '.join(sorted(names))}", args.predictions)
+    found = set(halves_of(predictions))
+    names = {split: half_names(file) for split, file in tactical_files(args.data).items()}
+    if args.split not in names:
+        raise DataError(f"no tactical data of {args.split}, but of {', '.join(names)}", args.data)
+    if unknown := found - set(names[args.split]):
+        of = next((split for split, halves in names.items() if found <= set(halves)), None)
+        hint = f"; they are of {of}: --split {of}" if of else ""
+        raise DataError(f"unknown in {args.split}: {', '.join(sorted(unknown))}{hint}", args.predictions)
+    if (missing := set(names[args.split]) - found) and len(predictions):
+        raise DataError(f"missing in {args.split}: {', '.join(sorted(missing))}", args.predictions)
+    halves = open_halves(args.data, args.split)
     for name, rows in predictions.groupby("half", observed=True):
         first, end = halves[name].first_frame, halves[name].end_frame
         outside = rows["frame"][(rows["frame"] < first) | (rows["frame"] >= end)]
         if len(outside):
             place = f"half {name}: frame {outside.iloc[0]} is not within {first}..{end - 1}"
             raise DataError(place, args.predictions)
+    return select_halves(predictions, names[args.split])

@@ -13,7 +13,11 @@ _PLACED = ("spadl", "cdf")  # every event has its place on the pitch
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    export = commands.add_parser("export", help="write events in the formats of other tools")
+    export = commands.add_parser(
+        "export",
+        help="write events in the formats of other tools",
+        example="export csv --predictions P.json --data data --out events.csv",
+    )
     export.add_argument("format", choices=_FORMATS)
     export.add_argument(
         "--predictions",

@@ -33,13 +33,13 @@ class Parser(argparse.ArgumentParser):
         raise DataError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As of argparse; what a command does not know is said by the command, not by the program."""
-        found, rest = super().parse_known_args(args, namespace)
-        unknown = next((word for word in rest if word.startswith("-")), None)
-        if unknown:
-            name = unknown.partition("=")[0]
-            self.error(f"no option {name}{_meant(name, self._option_string_actions)}")
-        return found, rest
+        """As of argparse, but a mistyped option is named before what is missing because of it."""
+        known = self._option_string_actions
+        for word in [] if self._subparsers else args or ():
+            name = word.partition("=")[0]
+            if re.match("--[a-z]", name) and not any(option.startswith(name) for option in known):
+                self.error(f"no option {name}{_meant(name, known)}")
+        return super().parse_known_args(args, namespace)
 
 
 class _Help(argparse.HelpFormatter):
@@ -53,7 +53,9 @@ def _meant(word: str, known: Collection[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def add_settings(parser: argparse.ArgumentParser, prefix: str = "", config: type | None = None) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, such_as: str, prefix: str = "", config: type | None = None
+) -> None:
     """Add ``--profile``, ``--set``, and a flag for each field of ``config``, which lies at ``prefix``.
 
     All of them end up in ``args.set``, for `configs.override`.
@@ -66,7 +68,7 @@ def add_settings(parser: argparse.ArgumentParser, prefix: str = "", config: type
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change one setting of the profile; may be repeated",
+        help=f"change one setting of the profile, such as {such_as}; may be repeated",
     )
     if config is None:
         return

@@ -12,11 +12,28 @@ log = logging.getLogger(__name__)
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     text = "gate, refine, re-assign: fitted on halves with ground truth, applied to any"
-    parser = commands.add_parser("postprocess", help=text)
+    known = "--predictions P.json --evidence E.json --ground-truth G.json --out"
+    parser = commands.add_parser(
+        "postprocess",
+        help=text,
+        example=f"postprocess lomo {known} lomo.json",
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    lomo = actions.add_parser("lomo", help="every match with steps fitted on the others")
-    fit = actions.add_parser("fit", help="fit and save")
-    apply = actions.add_parser("apply", help="apply what fit has saved")
+    lomo = actions.add_parser(
+        "lomo",
+        help="every match with steps fitted on the others",
+        example=f"postprocess lomo {known} lomo.json",
+    )
+    fit = actions.add_parser(
+        "fit",
+        help="fit and save",
+        example=f"postprocess fit {known} steps.json",
+    )
+    apply = actions.add_parser(
+        "apply",
+        help="apply what fit has saved",
+        example="postprocess apply --model steps.json --predictions P.json --evidence E.json --out O.json",
+    )
     for action in (lomo, fit, apply):
         action.add_argument("--predictions", required=True, metavar="P.json")
         action.add_argument(

@@ -9,17 +9,27 @@ from footpass.schema import SPLITS
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    report = commands.add_parser("report", help="run the notebooks and build the HTML report")
+    report = commands.add_parser(
+        "report",
+        help="run the notebooks and build the HTML report",
+        example="report notebooks/01_class_imbalance.ipynb --profile smoke",
+    )
     report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
     report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
     report.add_argument("--name", help="folder below runs/ (the profile's name)")
     report.set_defaults(run=_report)
 
-    publish = commands.add_parser("publish", help="copy a report to reports/, its figures into README")
+    publish = commands.add_parser(
+        "publish", help="copy a report to reports/, its figures into README", example="publish study"
+    )
     publish.add_argument("name", metavar="NAME", help="folder below runs/")
     publish.set_defaults(run=_publish)
 
-    page = commands.add_parser("report-match", help="a half as an interactive page: timeline and radar")
+    page = commands.add_parser(
+        "report-match",
+        help="a half as an interactive page: timeline and radar",
+        example="report-match --data data --half game_18_H1 --predictions P.json --out match.html",
+    )
     page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
     page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
     page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")

@@ -1,8 +1,11 @@
 """``rescore``: learned re-scoring, fitted, saved, applied, or leave one match out."""
 
 import argparse
+from functools import reduce
 from pathlib import Path
 
+from footpass.cli.options import add_settings
+from footpass.configs import override
 from footpass.files import DataError, make_folder
 
 _RESCORE_NEEDS = {
@@ -12,11 +15,44 @@ _RESCORE_NEEDS = {
 }
 
 
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    rescore = commands.add_parser(
+        "rescore",
+        help="decide which of several models' events are true",
+        example="rescore lomo --predictions DST.json TAAD.json --ground-truth G.json --out lomo.json",
+    )
+    rescore.add_argument(
+        "action",
+        nargs="?",
+        choices=("lomo", "fit", "apply"),
+        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
+    )
+    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
+    rescore.add_argument(
+        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
+    )
+    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
+    rescore.add_argument(
+        "--train-truth",
+        metavar="T.json",
+        help="of other matches (playbyplay_train.json beside G.json, in the data folder or the release)",
+    )
+    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
+    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
+    rescore.add_argument("--seed", type=int, default=0, help="%(default)s")
+    rescore.add_argument(
+        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
+    )
+    add_settings(rescore, "repeats=2")
+    rescore.set_defaults(run=_rescore)
+
+
 def _rescore(args: argparse.Namespace) -> None:
     from footpass.ensemble import rescore
     from footpass.events import read_ground_truth, read_predictions, write_events
     from footpass.experiments.profile import load_profile
-    from footpass.experiments.release import read_train_truth
+    from footpass.experiments.release import find_train_truth
     from footpass.metrics import evaluate
 
     if args.lomo and args.action not in (None, "lomo"):
@@ -36,8 +72,9 @@ def _rescore(args: argparse.Namespace) -> None:
         write_events(events, args.out)
         print(f"{args.out}: {len(events)} events")
         return
-    truth, train = read_ground_truth(args.ground_truth), read_train_truth()
-    config = load_profile(args.profile).rescore
+    truth = read_ground_truth(args.ground_truth)
+    train = read_ground_truth(args.train_truth or find_train_truth(args.ground_truth))
+    config = reduce(override, args.set, load_profile(args.profile).rescore)
     if action == "fit":
         rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")

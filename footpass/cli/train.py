@@ -18,16 +18,26 @@ log = logging.getLogger(__name__)
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    train = commands.add_parser("train", help="train a model")
+    train = commands.add_parser(
+        "train", help="train a model", example="train taad --data data --out runs/taad --profile demo"
+    )
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
-    taad = models.add_parser("taad", help="what each player does, from pixels")
+    taad = models.add_parser(
+        "taad",
+        help="what each player does, from pixels",
+        example="train taad --data data --out runs/taad --profile paper --batch 4 --set model.width=96",
+    )
     taad.add_argument(
         "--kinetics",
         metavar="X3D_S.pyth",
         help="weights for the backbone, or their https:// address (random)",
     )
     taad.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD of these sizes to fine-tune")
-    gnn = models.add_parser("gnn", help="the same with game state and neighbours")
+    gnn = models.add_parser(
+        "gnn",
+        help="the same with game state and neighbours",
+        example="train gnn --data data --out runs/gnn --from runs/taad/best.pt",
+    )
     gnn.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD (random weights)")
     for detector in (taad, gnn):
         detector.add_argument(
@@ -43,7 +53,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         )
         detector.set_defaults(run=_train_detector)
 
-    dst = models.add_parser("dst", help="events from all players' logits and positions")
+    dst = models.add_parser(
+        "dst",
+        help="events from all players' logits and positions",
+        example="train dst --data data --logits runs/taad runs/gnn --out runs/dst --pretrain",
+    )
     dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
     dst.add_argument(
         "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
@@ -59,17 +73,23 @@ def add(commands: argparse._SubParsersAction) -> None:
     dst.set_defaults(run=_train_dst)
 
     text = "DST from public play-by-play alone, leaving one match out"
-    play = models.add_parser("play-by-play", help=text)
+    play = models.add_parser(
+        "play-by-play", help=text, example="train play-by-play --profile study --out runs/play-by-play"
+    )
     play.add_argument("--release", metavar="DIR", help="clone of the public repository")
     play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
     play.set_defaults(run=_train_play_by_play)
 
     for model in (taad, gnn, dst, play):
-        add_settings(model, "train.", TrainConfig)
+        add_settings(model, "train.batch=4", "train.", TrainConfig)
     for model in (dst, play):
         add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 
-    predict = commands.add_parser("predict", help="logits and events of all halves of a split")
+    predict = commands.add_parser(
+        "predict",
+        help="logits and events of all halves of a split",
+        example="predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad",
+    )
     predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
     predict.add_argument(
         "--public", action="store_true", help="of the public repository; with --logits, its DST"

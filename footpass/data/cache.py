@@ -70,11 +70,17 @@ def open_footage(
 
 def present_splits(data_dir: str | Path) -> list[str]:
     """Splits whose tactical file is in a data folder."""
-    splits = [split for split in SPLITS if find(data_dir, tactical_path(split))]
-    if not splits:
+    return list(tactical_files(data_dir))
+
+
+def tactical_files(data_dir: str | Path) -> dict[str, Path]:
+    """The tactical files of a data folder, by split."""
+    files = {split: find(data_dir, tactical_path(split)) for split in SPLITS}
+    present = {split: file for split, file in files.items() if file}
+    if not present:
         names = ", ".join(tactical_path(split).name for split in SPLITS)
         raise DataError(f"none of {names} there or in a sub-folder", data_dir)
-    return splits
+    return present
 
 
 def prepared_dir(data_dir: str | Path) -> Path:
@@ -135,9 +141,7 @@ def open_halves(
 def find_half(data_dir: str | Path, name: str) -> tuple[HalfMatch, str]:
     """A half and the split of a data folder that it is in."""
     held: list[str] = []
-    for split in present_splits(data_dir):
-        path = find(data_dir, tactical_path(split))
-        assert path is not None  # the split is present
+    for split, path in tactical_files(data_dir).items():
         held += half_names(path)
         if name in held:
             return load_half(path, name, prepared_dir(data_dir)), split

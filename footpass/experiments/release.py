@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from footpass.data.paths import play_by_play_path, release_dir
+from footpass.data.paths import data_dir, find, play_by_play_path, release_dir
 from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.simulate.detections import released_detectors, simulate_detections
@@ -121,9 +121,17 @@ def load_release(folder: str | Path | None = None, matches: int = 48, seed: int 
     return read_release(found) if found else simulate_release(matches, seed)
 
 
-def read_train_truth() -> pd.DataFrame:
-    """Ground truth of the train matches in the user's clone of the public repository."""
-    folder = release_dir()
-    if folder is None:
-        raise DataError("needs the train ground truth: set FOOTPASS_RELEASE to a clone of FOOTPASS")
-    return read_ground_truth(folder / TRUTH_FILES["train"])
+def find_train_truth(truth: str | Path) -> Path:
+    """Play-by-play of train: beside that of another split, else in the data folder or the release."""
+    file = TRUTH_FILES["train"]
+    data, release = data_dir(), release_dir()
+    places = [Path(truth).with_name(file.name)]
+    places += [found] if data and (found := find(data, file)) else []
+    places += [release / file] if release else []
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(
+        f"no {file.name} beside it: name one with --train-truth, or set FOOTPASS_RELEASE",
+        truth,
+    )

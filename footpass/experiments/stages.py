@@ -47,7 +47,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile
 from footpass.experiments.season import Season
-from footpass.files import DataError, fingerprint
+from footpass.files import fingerprint
 from footpass.metrics import evaluate
 from footpass.models.transformer import FUSIONS
 from footpass.schema import FPS

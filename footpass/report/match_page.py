@@ -103,7 +103,8 @@ def read_match(
         files = " and ".join(str(file) for file in (tactical, play_by_play) if file)
         if not files:
             raise DataError(f"no {tactical_path(split)} and no {play_by_play_path(split)}", data_dir)
-        raise DataError(f"no half {half}", files)
+        there = half_names(tactical) if tactical else halves_of(table)
+        raise DataError(f"no half {half}; {split} has {', '.join(there)}", files)
     if logits and positions is None:
         raise DataError(f"logits need {tactical_path(split)} in {data_dir}", logits)
     tables = {}
