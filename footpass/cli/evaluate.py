@@ -97,11 +97,11 @@ def _submit(args: argparse.Namespace) -> None:
     predictions = read_predictions(args.predictions)
     if args.data:
         predictions = _checked(predictions, args)
-    else:
+    write_submission(predictions, args.out, args.layout)
+    if not args.data:
         print("halves and frames are not checked: --data DATA_DIR does", file=sys.stderr)
     if predictions.empty:
         print(f"{args.predictions}: no events at all: a valid entry that finds nothing", file=sys.stderr)
-    write_submission(predictions, args.out, args.layout)
     halves, events = halves_of(predictions), counted(len(predictions), "event")
     what = f"{args.split}: " if args.data else ""
     print(f"{args.out}: {what}{events} in {counted(len(halves), 'half')}: {', '.join(halves)}")

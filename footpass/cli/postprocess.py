@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     apply = actions.add_parser(
         "apply",
         help="apply what fit has saved",
-        example="postprocess apply --model steps.json --predictions P.json --evidence E.json --out O.json",
+        example="postprocess apply --model S.json --predictions P.json --evidence E.json --out O.json",
     )
     for action in (lomo, fit, apply):
         action.add_argument("--predictions", required=True, metavar="P.json")
