@@ -10,8 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 import benchmarks
-from footpass.files import PROJECT, atomic_write
-from footpass.files import revision
+from footpass.files import PROJECT, atomic_write, revision
 from footpass.report.run import environment
 
 OUT = PROJECT / "reports" / "benchmarks.json"

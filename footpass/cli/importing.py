@@ -15,9 +15,22 @@ if TYPE_CHECKING:
     Read = tuple[Sequence[TrackedHalf], dict[int, pd.DataFrame] | None]
 
 
+_EXAMPLES = {
+    "gsr": "import gsr H1.json H2.json --out data",
+    "mot": "import mot SNMOT-116 --homography H.csv --out data",
+    "table": "import table tracks.csv --fps 25 --out data",
+    "kloppy": "import kloppy --provider tracab --meta meta.xml --raw tracking.dat --out data",
+    "footovision": "import footovision --game game.json --tracking H1.json H2.json --out data",
+}
+
+
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    importing = commands.add_parser("import", help="own matches: tracks and events of other tools")
+    importing = commands.add_parser(
+        "import",
+        help="own matches: tracks and events of other tools",
+        example=_EXAMPLES["gsr"],
+    )
     forms = importing.add_subparsers(dest="form", required=True, metavar="FORM")
 
     gsr = _form(forms, "gsr", _gsr, "game state of SoccerNet, TrackLab or SoccerTrack v2")
@@ -61,7 +74,7 @@ def _form(
     what: str,
     number: str = "--game",
 ) -> argparse.ArgumentParser:
-    form = forms.add_parser(name, help=what, description=what)
+    form = forms.add_parser(name, help=what, description=what, example=_EXAMPLES[name])
     form.add_argument("--out", required=True, metavar="DIR")
     form.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
     form.add_argument(number, dest="number", type=int, default=1, help="of the match (%(default)s)")

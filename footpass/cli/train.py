@@ -64,9 +64,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
     begin = dst.add_mutually_exclusive_group()
-    begin.add_argument(
-        "--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune"
-    )
+    begin.add_argument("--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
     begin.add_argument(
         "--pretrain", action="store_true", help="learn from simulated matches first, in OUT/pretraining"
     )

@@ -101,12 +101,15 @@ def test_one_setting_is_changed_and_no_other(setting, where, value):
     ("setting", "message"),
     [
         ("train.batch", "train.batch: not of the form FIELD=VALUE"),
-        ("train.batch=four", "train.batch=four: TrainConfig.batch = 'four': expected int"),
-        ("train.batch=0", "TrainConfig.batch = 0: must be more than 0"),
+        (
+            "train.batch=four",
+            "train.batch=four: TrainConfig.batch = 'four': Input should be a valid integer",
+        ),
+        ("train.batch=0", "TrainConfig.batch = 0: Input should be greater than or equal to 1"),
         ("train.batsh=4", "TrainConfig has no batsh; it has epochs, batch"),
         ("batch=4", "DSTRecipe has no batch; it has model, windows, train"),
         ("weighting.x=4", "DSTRecipe.weighting = 'none': it has no x"),
-        ("model=4", "DSTRecipe.model = 4"),
+        ("model=4", "DSTRecipe.model.* = 4"),
         ("model.window_length=100", "the model is for windows of 100 frames, not of 375"),
     ],
 )
