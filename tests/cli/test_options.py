@@ -103,7 +103,7 @@ def test_one_setting_is_changed_and_no_other(setting, where, value):
         ("train.batch", "train.batch: not of the form FIELD=VALUE"),
         (
             "train.batch=four",
-            "train.batch=four: TrainConfig.batch = 'four': Input should be a valid integer",
+            "train.batch=four: TrainConfig.batch = 'four': Input should be",
         ),
         ("train.batch=0", "TrainConfig.batch = 0: Input should be greater than or equal to 1"),
         ("train.batsh=4", "TrainConfig has no batsh; it has epochs, batch"),
