@@ -21,7 +21,11 @@ _SPLIT = "challenge"  # nobody knows the truth
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    spot = commands.add_parser("spot", help="events of an own video, from its tracks, in one go")
+    spot = commands.add_parser(
+        "spot",
+        help="events of an own video, from its tracks, in one go",
+        example="spot match.mp4 --tracks Labels-GameState.json --checkpoint taad.pt --out match",
+    )
     spot.add_argument("video", metavar="VIDEO")
     spot.add_argument(
         "--tracks",
