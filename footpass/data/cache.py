@@ -79,7 +79,8 @@ def tactical_files(data_dir: str | Path) -> dict[str, Path]:
     present = {split: file for split, file in files.items() if file}
     if not present:
         names = ", ".join(tactical_path(split).name for split in SPLITS)
-        raise DataError(f"none of {names} there or in a sub-folder", data_dir)
+        source = f"where to get them: python -m footpass check {data_dir}"
+        raise DataError(f"none of {names} there or in a sub-folder; {source}", data_dir)
     return present
 
 
