@@ -222,18 +222,23 @@ def write_logits(
                 stored.attrs["seconds"] = time.monotonic() - began
     wait_for_all()
     if rank == 0:
-        with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
-            for name in footage:
-                with h5py.File(parts / f"{name}.h5") as file:
-                    file.copy(name, store)
-                stream.raise_error()
-        for name in footage:
-            for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
-                part.unlink()
-        with suppress(OSError):  # other halves' parts may be in it
-            parts.rmdir()
+        _put_together(path, parts, list(footage))
     wait_for_all()
     return path
+
+
+def _put_together(path: Path, parts: Path, names: list[str]) -> None:
+    """One store of the halves' parts, which are removed."""
+    with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
+        for name in names:
+            with h5py.File(parts / f"{name}.h5") as file:
+                file.copy(name, store)
+            stream.raise_error()
+    for name in names:
+        for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
+            part.unlink()
+    with suppress(OSError):  # other halves' parts may be in it
+        parts.rmdir()
 
 
 def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[str, str]) -> bool:
