@@ -1,18 +1,21 @@
-"""Game state reconstruction (SoccerNet GSR, TrackLab, SoccerTrack v2) -> tracks, streamed.
+"""Game state reconstruction (SoccerNet GSR, TrackLab, SoccerTrack v2) <-> tracks, streamed.
 
 Positions have their origin at the centre spot, x to the right and y towards the camera, in metres.
 """
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ijson
+import numpy as np
+import pandas as pd
 
-from footpass.files import DataError
+from footpass.files import DataError, atomic_write
 from footpass.importers.tracks import GOALKEEPER, OTHER, PLAYER, UNKNOWN, Rows, TrackedHalf
-from footpass.schema import FPS, PITCH
+from footpass.schema import FPS, FULL_HD, PITCH
 
 _ROLES: dict[object, int] = {
     "player": PLAYER,
@@ -21,8 +24,10 @@ _ROLES: dict[object, int] = {
     "ball": OTHER,
     "other": OTHER,
 }
-_CATEGORIES = {1: PLAYER, 2: GOALKEEPER}
+_CATEGORIES = {"player": 1, "goalkeeper": 2, "ball": 4}  # ids of SoccerNet
+_ROLE_OF = {number: _ROLES[role] for role, number in _CATEGORIES.items()}
 _TEAMS = {"left": 0, "right": 1}
+_METRES = np.array(PITCH)
 _HEAD = 1 << 20  # bytes: what precedes the annotations starts here
 _NUMBERED = 10**6  # a larger image id ends in six digits: the frame, from 1
 NAN = float("nan")
@@ -98,9 +103,7 @@ def _add(rows: Rows, entry: Any, where: str) -> None:
         attributes = entry.get("attributes") or {}
         role = attributes.get("role")
         keeper = (
-            _ROLES.get(role, OTHER)
-            if role
-            else _CATEGORIES.get(int(entry.get("category_id") or 0), OTHER)
+            _ROLES.get(role, OTHER) if role else _ROLE_OF.get(int(entry.get("category_id") or 0), OTHER)
         )
         if keeper == OTHER:
             return
@@ -125,3 +128,70 @@ def _add(rows: Rows, entry: Any, where: str) -> None:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{where}: {reason}") from error
+
+
+def write_gsr(tracks: pd.DataFrame, half: str, length: int, path: Path) -> None:
+    """Write tracks as SoccerNet's game-state JSON, an annotation a line.
+
+    Parameters
+    ----------
+    tracks
+        As of `simulate.trackers.track`.
+    half
+        ``game_2001_H1``; the game's number is the first four digits of the image ids.
+    length
+        Frames of the half.
+    """
+    game, number = half.removeprefix("game_").split("_H")
+    first = int(tracks["frame"].min()) if len(tracks) else 0
+    clip = {"clip_start": str(first * 1000 // FPS), "clip_stop": str((first + length) * 1000 // FPS)}
+    info: dict = {"version": "1.3", "game_id": game, "name": half, "im_dir": "img1", "im_ext": ".jpg"}
+    info |= {"frame_rate": FPS, "seq_length": length, "game_time_start": f"{number} - 00:00", **clip}
+    size = dict(zip(("height", "width"), FULL_HD, strict=True))
+    with atomic_write(path) as stream:
+        stream.write(f'{{"info": {json.dumps(info)},\n"images": [')
+        for at, frame in enumerate(range(first, first + length)):
+            name = f"{frame + 1:06d}"
+            image = {"image_id": game + name, "file_name": f"{name}.jpg", "is_labeled": True, **size}
+            stream.write((",\n" if at else "\n") + json.dumps(image))
+        stream.write('],\n"annotations": [')
+        for at, annotation in enumerate(_annotations(tracks, game)):
+            stream.write((",\n" if at else "\n") + json.dumps(annotation))
+        categories = [{"id": number, "name": name} for name, number in _CATEGORIES.items()]
+        stream.write(f'],\n"categories": {json.dumps(categories)}}}\n')
+
+
+def _annotations(tracks: pd.DataFrame, game: str) -> Iterator[dict]:
+    metres = (tracks[["x", "y"]] * _METRES - _METRES / 2).round(3).to_numpy().tolist()
+    boxes = tracks[["box_x", "box_y", "box_w", "box_h"]].round(2).to_numpy().tolist()
+    who = tracks[["frame", "track", "team", "jersey", "role"]].itertuples(index=False)
+    for at, ((frame, number, team, jersey, role), (x, y), (left, top, w, h)) in enumerate(
+        zip(who, metres, boxes, strict=True), 1
+    ):
+        half_width = 0.4  # metres; the corners of a box have a place on the pitch too
+        sides = {"left": x - half_width, "middle": x, "right": x + half_width}
+        yield {
+            "id": str(at),
+            "image_id": f"{game}{frame + 1:06d}",
+            "track_id": number,
+            "supercategory": "object",
+            "category_id": _CATEGORIES[role],
+            "attributes": {
+                "role": role,
+                "jersey": str(jersey) if jersey >= 0 else None,
+                "team": ("left", "right")[team] if team >= 0 else None,
+            },
+            "bbox_image": {
+                "x": left,
+                "y": top,
+                "x_center": round(left + w / 2, 2),
+                "y_center": round(top + h / 2, 2),
+                "w": w,
+                "h": h,
+            },
+            "bbox_pitch": {
+                key: value
+                for side, across in sides.items()
+                for key, value in ((f"x_bottom_{side}", round(across, 3)), (f"y_bottom_{side}", y))
+            },
+        }

@@ -1,4 +1,4 @@
-"""The MOT family (SoccerNet-Tracking, SportsMOT, TeamTrack) -> tracks.
+"""The MOT family (SoccerNet-Tracking, SportsMOT, TeamTrack) <-> tracks.
 
 Boxes only: pitch positions need a homography for every frame.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from footpass.files import DataError
+from footpass.files import DataError, atomic_write, make_folder
 from footpass.importers.tracks import (
     COLUMNS,
     GOALKEEPER,
@@ -20,7 +20,7 @@ from footpass.importers.tracks import (
     TrackedHalf,
     pitch_fractions,
 )
-from footpass.schema import FPS
+from footpass.schema import FPS, FULL_HD
 
 _BOXES = ["frame", "track", "box_x", "box_y", "box_w", "box_h"]
 _WHO = re.compile(r"(player|goalkeepers?)\s+team\s+(left|right)\s*;?\s*(\S*)", re.IGNORECASE)
@@ -132,3 +132,40 @@ def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
         raise DataError(f"{path}: a homography for none of the tracks' frames")
     with np.errstate(divide="ignore", invalid="ignore"):
         return points[:, :2] / points[:, 2:]
+
+
+def write_mot(
+    tracks: pd.DataFrame, name: str, first_frame: int, homographies: np.ndarray, folder: Path
+) -> None:
+    """Write tracks as a folder of the MOT challenge, with SoccerNet's ``gameinfo.ini``.
+
+    Frames count from 1, so frame 0 of the video is 1 here.
+
+    Parameters
+    ----------
+    tracks
+        As of `simulate.trackers.track`.
+    homographies
+        (T, 3, 3) from ``first_frame`` on; those that are NaN are not written.
+    """
+    make_folder(folder / "gt")
+    table = tracks[_BOXES].round(2)
+    table = table.assign(frame=table["frame"] + 1, conf=1, a=-1, b=-1, c=-1)
+    with atomic_write(folder / "gt" / "gt.txt") as stream:
+        table.to_csv(stream, header=False, index=False)
+    height, width = FULL_HD
+    sequence = f"name={name}\nimDir=img1\nframeRate={FPS}\nseqLength={first_frame + len(homographies)}\n"
+    with atomic_write(folder / "seqinfo.ini") as stream:
+        stream.write(f"[Sequence]\n{sequence}imWidth={width}\nimHeight={height}\nimExt=.jpg\n")
+    # A number that is not read at once is the track's all the same.
+    named = tracks.groupby("track").agg({"role": "first", "team": "first", "jersey": "max"})
+    with atomic_write(folder / "gameinfo.ini") as stream:
+        stream.write(f"[Sequence]\nname={name}\nnum_tracklets={len(named)}\n")
+        for number, role, team, jersey in named.itertuples():
+            who = f"{role} team {('left', 'right')[team]}" if team >= 0 else role
+            read = jersey if jersey >= 0 else ("x" if team >= 0 else 1)
+            stream.write(f"trackletID_{number}= {who};{read}\n")
+    flat = pd.DataFrame(homographies.reshape(-1, 9), columns=_MATRIX)
+    flat.insert(0, "frame", first_frame + 1 + np.arange(len(flat)))
+    with atomic_write(folder / "homography.csv") as stream:
+        flat.dropna().to_csv(stream, index=False, float_format="%.10g")

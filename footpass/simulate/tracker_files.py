@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from footpass.files import DataError, atomic_write, make_folder
+from footpass.importers.gsr import write_gsr
+from footpass.importers.mot import write_mot
 from footpass.processes import in_parallel
-from footpass.schema import FPS, FULL_HD, N_TEAMS, PITCH, Role
+from footpass.schema import FPS, N_TEAMS, PITCH, Role
 from footpass.simulate import FORMS
 from footpass.simulate.camera import Shots
 from footpass.simulate.motion import N_PLACES, Motion
@@ -89,74 +91,6 @@ def _write_match(job: _Job) -> None:
         write_skillcorner(halves, job.game, job.folder)
 
 
-_CATEGORIES = {"player": 1, "goalkeeper": 2, "ball": 4}
-
-
-def write_gsr(tracks: pd.DataFrame, half: str, length: int, path: Path) -> None:
-    """Write tracks as SoccerNet's game-state JSON, an annotation a line.
-
-    Parameters
-    ----------
-    half
-        ``game_2001_H1``; the game's number is the first four digits of the image ids.
-    length
-        Frames of the half.
-    """
-    game, number = half.removeprefix("game_").split("_H")
-    first = int(tracks["frame"].min()) if len(tracks) else 0
-    clip = {"clip_start": str(first * 1000 // FPS), "clip_stop": str((first + length) * 1000 // FPS)}
-    info: dict = {"version": "1.3", "game_id": game, "name": half, "im_dir": "img1", "im_ext": ".jpg"}
-    info |= {"frame_rate": FPS, "seq_length": length, "game_time_start": f"{number} - 00:00", **clip}
-    size = dict(zip(("height", "width"), FULL_HD, strict=True))
-    with atomic_write(path) as stream:
-        stream.write(f'{{"info": {json.dumps(info)},\n"images": [')
-        for at, frame in enumerate(range(first, first + length)):
-            name = f"{frame + 1:06d}"
-            image = {"image_id": game + name, "file_name": f"{name}.jpg", "is_labeled": True, **size}
-            stream.write((",\n" if at else "\n") + json.dumps(image))
-        stream.write('],\n"annotations": [')
-        for at, annotation in enumerate(_annotations(tracks, game)):
-            stream.write((",\n" if at else "\n") + json.dumps(annotation))
-        categories = [{"id": number, "name": name} for name, number in _CATEGORIES.items()]
-        stream.write(f'],\n"categories": {json.dumps(categories)}}}\n')
-
-
-def _annotations(tracks: pd.DataFrame, game: str) -> Iterator[dict]:
-    metres = (tracks[["x", "y"]] * _METRES - _CENTRE).round(3).to_numpy().tolist()
-    boxes = tracks[["box_x", "box_y", "box_w", "box_h"]].round(2).to_numpy().tolist()
-    who = tracks[["frame", "track", "team", "jersey", "role"]].itertuples(index=False)
-    for at, ((frame, number, team, jersey, role), (x, y), (left, top, w, h)) in enumerate(
-        zip(who, metres, boxes, strict=True), 1
-    ):
-        half_width = 0.4  # metres; the corners of a box have a place on the pitch too
-        sides = {"left": x - half_width, "middle": x, "right": x + half_width}
-        yield {
-            "id": str(at),
-            "image_id": f"{game}{frame + 1:06d}",
-            "track_id": number,
-            "supercategory": "object",
-            "category_id": _CATEGORIES[role],
-            "attributes": {
-                "role": role,
-                "jersey": str(jersey) if jersey >= 0 else None,
-                "team": ("left", "right")[team] if team >= 0 else None,
-            },
-            "bbox_image": {
-                "x": left,
-                "y": top,
-                "x_center": round(left + w / 2, 2),
-                "y_center": round(top + h / 2, 2),
-                "w": w,
-                "h": h,
-            },
-            "bbox_pitch": {
-                key: value
-                for side, across in sides.items()
-                for key, value in ((f"x_bottom_{side}", round(across, 3)), (f"y_bottom_{side}", y))
-            },
-        }
-
-
 def picture_to_pitch(shots: Shots, noise: float, rng: np.random.Generator) -> np.ndarray:
     """Homographies (T, 3, 3) from full-HD pixels to metres from the centre spot.
 
@@ -170,42 +104,6 @@ def picture_to_pitch(shots: Shots, noise: float, rng: np.random.Generator) -> np
     off[:, :2, 2] = noise * drift((len(to_pitch), 2), rng)
     to_pitch = off @ to_pitch
     return to_pitch / to_pitch[:, 2:, 2:]
-
-
-def write_mot(
-    tracks: pd.DataFrame, name: str, first_frame: int, homographies: np.ndarray, folder: Path
-) -> None:
-    """Write tracks as a folder of the MOT challenge, with SoccerNet's ``gameinfo.ini``.
-
-    Frames count from 1, so frame 0 of the video is 1 here.
-
-    Parameters
-    ----------
-    homographies
-        (T, 3, 3) from ``first_frame`` on; those that are NaN are not written.
-    """
-    make_folder(folder / "gt")
-    table = tracks[["frame", "track", "box_x", "box_y", "box_w", "box_h"]].round(2)
-    table = table.assign(frame=table["frame"] + 1, conf=1, a=-1, b=-1, c=-1)
-    with atomic_write(folder / "gt" / "gt.txt") as stream:
-        table.to_csv(stream, header=False, index=False)
-    height, width = FULL_HD
-    sequence = f"name={name}\nimDir=img1\nframeRate={FPS}\nseqLength={first_frame + len(homographies)}\n"
-    with atomic_write(folder / "seqinfo.ini") as stream:
-        stream.write(f"[Sequence]\n{sequence}imWidth={width}\nimHeight={height}\nimExt=.jpg\n")
-    # A number that is not read at once is the track's all the same.
-    named = tracks.groupby("track").agg({"role": "first", "team": "first", "jersey": "max"})
-    with atomic_write(folder / "gameinfo.ini") as stream:
-        stream.write(f"[Sequence]\nname={name}\nnum_tracklets={len(named)}\n")
-        for number, role, team, jersey in named.itertuples():
-            who = f"{role} team {('left', 'right')[team]}" if team >= 0 else role
-            read = jersey if jersey >= 0 else ("x" if team >= 0 else 1)
-            stream.write(f"trackletID_{number}= {who};{read}\n")
-    columns = [f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
-    flat = pd.DataFrame(homographies.reshape(-1, 9), columns=columns)
-    flat.insert(0, "frame", first_frame + 1 + np.arange(len(flat)))
-    with atomic_write(folder / "homography.csv") as stream:
-        flat.dropna().to_csv(stream, index=False, float_format="%.10g")
 
 
 # SkillCorner's numbers of positions, as far as they have one of ours.
