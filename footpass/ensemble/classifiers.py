@@ -20,12 +20,14 @@ from tqdm.auto import tqdm
 
 from footpass.configs import Positive, config_dataclass
 from footpass.ensemble.candidates import scores_of
+from footpass.ensemble.trees import booster
 from footpass.schema import ACTIONS, N_CLASSES, Action
 
 # A candidate of one class that may really be of another: the only confusions that leave more than one
 # candidate in a hundred. (Where a model confuses rarer classes, another has the right one.)
 CHANGES = ((Action.DRIVE, Action.PASS), (Action.PASS, Action.DRIVE))
 FOLDS = (0, 1)
+P_NAMES = ["p_this", "p_own"]  # of the features that depend on the class that is asked about
 PARTS = ((0,), (1,), (0, 1))  # folds that the linear classifiers are fitted on
 LINEAR_C = 0.01  # scikit-learn's inverse strength of the linear classifiers' penalty
 CLIP = 4.0  # standard deviations beyond which a feature says no more to them
@@ -108,7 +110,7 @@ def _for_class(
     x: pd.DataFrame, p: np.ndarray, cls: np.ndarray, action: Action, rows: np.ndarray
 ) -> pd.DataFrame:
     """Features of some candidates as candidates of one class."""
-    return x.iloc[rows].assign(p_this=p[rows, action], p_own=p[rows, cls[rows]])
+    return x.iloc[rows].assign(**dict(zip(P_NAMES, (p[rows, action], p[rows, cls[rows]]), strict=True)))
 
 
 def _training(
@@ -185,9 +187,11 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
     return lgb.train(parameters, lgb.Dataset(x, y, weight=weight), config.trees).model_to_string()
 
 
-def parsed(trees: Sequence[Sequence[str | None]]) -> list[list[lgb.Booster | None]]:
-    """Models of one stage, ready to be applied."""
-    return [[lgb.Booster(model_str=text) if text else None for text in fold] for fold in trees]
+def parsed(
+    trees: Sequence[Sequence[str | None]], names: Sequence[str]
+) -> list[list[lgb.Booster | None]]:
+    """Models of one stage, ready to be applied to features of these names."""
+    return [[booster(text, names) if text else None for text in fold] for fold in trees]
 
 
 def apply_trees(
@@ -227,11 +231,11 @@ def fit_linear(
 
 
 def apply_linear(
-    models: Sequence[list | None], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
+    models: Sequence[Sequence | None], x: pd.DataFrame, p: np.ndarray, table: pd.DataFrame
 ) -> np.ndarray:
     """``(N, 9)``."""
 
-    def predict(model: list, values: pd.DataFrame) -> np.ndarray:
+    def predict(model: Sequence, values: pd.DataFrame) -> np.ndarray:
         intercept, (mean, scale, coefficients) = model[0], np.array(model[1:])
         values = ((_on_one_scale(values) - mean) / scale).clip(-CLIP, CLIP)
         return expit(intercept + values @ coefficients)
@@ -241,13 +245,12 @@ def apply_linear(
 
 def _on_one_scale(values: pd.DataFrame) -> np.ndarray:
     """Probabilities as logits, in which evidence adds up."""
-    names = ["p_this", "p_own"]
-    logits = logit(values[names].astype(np.float64).clip(1e-4, 1 - 1e-4))
+    logits = logit(values[P_NAMES].astype(np.float64).clip(1e-4, 1 - 1e-4))
     return values.assign(**logits).to_numpy(np.float64)
 
 
 def _applied(
-    models: Sequence[lgb.Booster | list | None],
+    models: Sequence[lgb.Booster | Sequence | None],
     predict: Callable[..., np.ndarray],
     x: pd.DataFrame,
     p: np.ndarray,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from footpass.ensemble.candidates import scores_of
+from footpass.ensemble.candidates import score_columns, scores_of
 from footpass.schema import ACTIONS, N_CLASSES
 from footpass.timeline import RELATIONS, SAME_PLAYER, TEAM_MATE, Timeline, pairs_within
 
@@ -15,6 +15,9 @@ CHAIN = 14  # candidates that are looked at before and after in the chain of pos
 CHAIN_BREAK = 800  # frames without an event that end a chain
 GAPS = (4, 8, 14, 22, 35, 60, 100, 200)  # frames: edges between the bins of gaps
 SURE = 0.4  # probability from which a candidate counts as an event of its player
+
+
+RATIOS_SHAPE = (2, N_CLASSES, N_CLASSES, len(RELATIONS), len(GAPS) + 1)
 
 
 def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
@@ -39,6 +42,13 @@ def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
         given = (counts + prior * chance) / (counts.sum(axis=(1, 2, 3), keepdims=True) + prior)
         ratios.append(given / chance)
     return np.stack(ratios)
+
+
+def feature_names(models: int) -> list[str]:
+    """Of the features of candidates of so many models."""
+    columns = ("frame", "team", "jersey", "cls", *score_columns(models))
+    none = pd.DataFrame({"half": pd.Categorical([])}).assign(**dict.fromkeys(columns, 0))
+    return list(features(none, np.zeros((0, N_CLASSES)), np.ones(RATIOS_SHAPE)))
 
 
 def features(candidates: pd.DataFrame, p: np.ndarray, ratios: np.ndarray) -> pd.DataFrame:

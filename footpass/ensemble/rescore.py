@@ -14,10 +14,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar
 
 import lightgbm as lgb
 import numpy as np
@@ -25,11 +25,12 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 from tqdm.auto import tqdm
 
-from footpass.configs import Positive, build, check_seed, config_dataclass
+from footpass.configs import Positive, build, check_seed, config_dataclass, plain, read_config
 from footpass.crossfit import cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time
 from footpass.ensemble.classifiers import (
     FOLDS,
+    P_NAMES,
     Boosting,
     Rows,
     apply_linear,
@@ -43,8 +44,8 @@ from footpass.ensemble.classifiers import (
     parsed,
     shifted,
 )
-from footpass.ensemble.features import features, transitions
-from footpass.events import halves_of, load_json, match_of, select_halves
+from footpass.ensemble.features import RATIOS_SHAPE, feature_names, features, transitions
+from footpass.events import halves_of, match_of, select_halves
 from footpass.files import DataError, atomic_write, fingerprint, make_folder, sources
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
@@ -84,7 +85,29 @@ class RescoreConfig:
     )
 
 
-@dataclass(frozen=True)
+T = TypeVar("T")
+ByClass = Annotated[tuple[T, ...], Field(min_length=len(ACTIONS), max_length=len(ACTIONS))]
+ByClassId = Annotated[tuple[T, ...], Field(min_length=N_CLASSES, max_length=N_CLASSES)]
+Logistic = ByClass[tuple[float, ...]]  # intercept and coefficients on the scores
+Linear = ByClass[tuple[float, tuple[float, ...], tuple[float, ...], tuple[float, ...]] | None]
+Ratios = tuple[tuple[tuple[tuple[tuple[float, ...], ...], ...], ...], ...]
+
+
+@config_dataclass
+class Boosted:
+    """Classifiers of a stage: LightGBM's texts by fold and class, and what `fit_linear` gives by class.
+
+    None stands for a class without candidates.
+    """
+
+    trees: tuple[ByClass[str | None], ByClass[str | None]]
+    linear: Linear
+
+
+Stage = tuple[Logistic, Logistic] | Boosted
+
+
+@config_dataclass
 class Rescorer:
     """A fitted pipeline: everything that `apply` needs, as plain values.
 
@@ -95,26 +118,54 @@ class Rescorer:
     ratios
         Class transitions of the further ground truth (`features.transitions`).
     models
-        ``[repeat][stage]``: of stage 0 ``[fold][class - 1]``, intercept and coefficients on the scores;
-        of later ones ``{"trees": [fold][class - 1], "linear": [class - 1]}``, LightGBM's text and what
-        `classifiers.fit_linear` gives, None for a class without candidates.
+        Of every repeat its stages: the first logistic regression, by fold, then boosted trees.
     shift
         ``(9,)``: added to the logit of each class's probability.
     recall
         ``(9,)``: share of the true events that have a candidate.
     """
 
+    format: Literal["footpass rescore 3"]
     config: RescoreConfig
-    delays: tuple[int, ...]
-    ratios: np.ndarray
-    models: list
-    shift: np.ndarray
-    recall: np.ndarray
+    delays: Annotated[tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...], Field(max_length=50)]
+    ratios: Ratios
+    models: Annotated[
+        tuple[Annotated[tuple[Stage, ...], Field(max_length=101)], ...],
+        Field(min_length=1, max_length=1000),
+    ]
+    shift: ByClassId[Annotated[float, Field(ge=-100, le=100)]]
+    recall: ByClassId[Annotated[float, Field(gt=0, le=1)]]
+
+    def __post_init__(self) -> None:
+        for first, stages in self.repeats:
+            if type(first) is not tuple or {type(stage) for stage in stages} != {Boosted}:
+                raise DataError("models: a repeat is logistic regression, then boosted trees")
+        logistic = {len(model) for first, _ in self.repeats for fold in first for model in fold}
+        linear = [model for _, stages in self.repeats for s in stages for model in s.linear if model]
+        if logistic != {1 + 2 * len(self.delays)}:
+            raise DataError(f"models: {logistic} coefficients for {len(self.delays)} prediction files")
+        if {len(part) for model in linear for part in model[1:]} - {len(self.names)}:
+            raise DataError(f"models: not as many coefficients as the {len(self.names)} features")
+        if any(min(scale) <= 0 for _, _, scale, _ in linear):
+            raise DataError("models: a scale that is not above 0")
+        ratios = np.array(self.ratios)  # ValueError where its rows differ
+        if ratios.shape != RATIOS_SHAPE or ratios.min() < 0:
+            raise DataError(f"ratios: not {RATIOS_SHAPE} numbers from 0 on")
+
+    @property
+    def repeats(self) -> list[tuple[Any, list[Any]]]:
+        """The logistic regression and the later stages of each repeat."""
+        return [(first, stages) for first, *stages in self.models]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the features, in their order."""
+        return [*_kept(feature_names(len(self.delays)), self.config), *P_NAMES]
 
     @cached_property
     def boosters(self) -> list:
-        """The trees, parsed; laid out like ``models`` without stage 0."""
-        return [[parsed(stage["trees"]) for stage in stages[1:]] for stages in self.models]
+        """The trees, checked and parsed; laid out like ``models`` without stage 0."""
+        return [[parsed(stage.trees, self.names) for stage in stages] for _, stages in self.repeats]
 
     def importance(self) -> pd.Series:
         """Share of the gain of all splits by feature, the mean over all trees' classes."""
@@ -162,8 +213,16 @@ def fit(
     real = [rows for rows in fitted[0][1] if not rows.simulated]
     p = [np.mean([held_out[f] for *_, held_out in fitted], axis=0) for f in range(len(real))]
     shift, recall = calibrate(real, p, truth)
-    models = [models for models, *_ in fitted]
-    return Rescorer(config, delays, ratios, models, shift, recall)
+    values = {
+        "format": RESCORE_FORMAT,
+        "config": plain(config),
+        "delays": delays,
+        "ratios": ratios.tolist(),
+        "models": [models for models, *_ in fitted],
+        "shift": shift.tolist(),
+        "recall": recall.tolist(),
+    }
+    return build(Rescorer, values)
 
 
 def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -172,17 +231,17 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
         raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
     for number, other in enumerate(tables[1:], 2):
         _meets(other, tables[0], f"prediction file {number}", "the first")
-    table, finals = merge(on_time(tables, rescorer.delays)), []
-    for (logistic, *stages), boosters in zip(rescorer.models, rescorer.boosters, strict=True):
+    table, ratios, finals = merge(on_time(tables, rescorer.delays)), np.array(rescorer.ratios), []
+    for (logistic, stages), boosters in zip(rescorer.repeats, rescorer.boosters, strict=True):
         p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
         for stage, folds in zip(stages, boosters, strict=True):
-            x = _features(table, p, rescorer.ratios, rescorer.config)
-            linear = apply_linear(stage["linear"], x, p, table)
+            x = _features(table, p, ratios, rescorer.config)
+            linear = apply_linear(stage.linear, x, p, table)
             p = np.mean([apply_trees(fold, x, p, table) for fold in folds], axis=0)
             blends.append((p + linear) / 2)
         finals.append(np.mean(blends[-rescorer.config.averaged :], axis=0))
     p = np.mean(finals, axis=0)
-    return table, closed(np.where(p > 0, shifted(p, rescorer.shift), 0))
+    return table, closed(np.where(p > 0, shifted(p, np.array(rescorer.shift)), 0))
 
 
 def _meets(table: pd.DataFrame, other: pd.DataFrame, name: str, others: str) -> None:
@@ -201,7 +260,7 @@ def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         Prediction table; all scores are above the official threshold, since what is kept is kept.
     """
     table, p = probabilities(rescorer, tables)
-    return choose(table, p, rescorer.recall)
+    return choose(table, p, np.array(rescorer.recall))
 
 
 def choose(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFrame:
@@ -279,39 +338,18 @@ def rescore_lomo(
 
 def save(rescorer: Rescorer, path: str | Path) -> None:
     """Write a fitted pipeline as JSON, atomically: numbers and LightGBM's own text, no code."""
-    content = {
-        "format": RESCORE_FORMAT,
-        "config": asdict(rescorer.config),
-        "delays": rescorer.delays,
-        "ratios": rescorer.ratios.tolist(),
-        "models": rescorer.models,
-        "shift": rescorer.shift.tolist(),
-        "recall": rescorer.recall.tolist(),
-    }
     with atomic_write(path) as stream:
-        json.dump(content, stream)
+        json.dump(plain(rescorer), stream)
 
 
 def load(path: str | Path) -> Rescorer:
     """Read a fitted pipeline."""
-    content = load_json(path)
-    if not isinstance(content, dict) or content.get("format") != RESCORE_FORMAT:
-        raise DataError(f"not a fitted re-scoring (write one with: rescore fit --out {path})", path)
+    what = f"a fitted re-scoring (write one with: rescore fit --out {path})"
+    rescorer = read_config(path, Rescorer, what)
     try:
-        rescorer = Rescorer(
-            config=build(RescoreConfig, content["config"]),
-            delays=tuple(map(int, content["delays"])),
-            ratios=np.array(content["ratios"], dtype=float),
-            models=content["models"],
-            shift=np.array(content["shift"], dtype=float),
-            recall=np.array(content["recall"], dtype=float),
-        )
-        assert rescorer.shift.shape == rescorer.recall.shape == (N_CLASSES,)
-        assert rescorer.boosters  # parses the trees
-        linear = [model for _, *stages in rescorer.models for s in stages for model in s["linear"]]
-        assert all(np.ndim(model[1:]) == 2 for model in linear if model)
-    except (AssertionError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
-        raise DataError(f"a damaged re-scoring: {error!r:.200}", path) from error
+        rescorer.boosters  # noqa: B018  # parses the trees
+    except DataError as error:
+        raise DataError(f"not {what}: {error.reason}", path) from error
     return rescorer
 
 
@@ -350,7 +388,7 @@ def _fit_once(
         # Held out, the linear classifiers are those of one fold.
         other = {i: linear[1 - sets[i].fold] for i in real}
         p_linear = [apply_linear(other[i], x[i], p[i], sets[i].candidates) for i in real]
-        boosters = parsed(trees)
+        boosters = parsed(trees, [*x[0], *P_NAMES])
         p = [
             apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
             for rows, values, q in zip(sets, x, p, strict=True)
@@ -399,4 +437,8 @@ def _features(
     table: pd.DataFrame, p: np.ndarray, ratios: np.ndarray, config: RescoreConfig
 ) -> pd.DataFrame:
     x = features(table, p, ratios)
-    return x[[name for name in x if not name.startswith(config.without)]] if config.without else x
+    return x[_kept(list(x), config)] if config.without else x
+
+
+def _kept(names: Sequence[str], config: RescoreConfig) -> list[str]:
+    return [name for name in names if not name.startswith(config.without)]
