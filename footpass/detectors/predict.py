@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from footpass.configs import build
 from footpass.data.cache import Footage
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
@@ -53,8 +52,7 @@ def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGN
         model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
         load_reference(model, weights)
         return model, ClipConfig()
-    model, config = load_model(path, _DETECTORS)
-    return model, build(ClipConfig, config["about"]["clips"])
+    return load_model(path, _DETECTORS, "clips", ClipConfig)
 
 
 def predict(

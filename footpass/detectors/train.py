@@ -23,7 +23,7 @@ from footpass.models.gnn import TAADGNN
 from footpass.models.losses import masked_cross_entropy
 from footpass.models.taad import TAAD
 from footpass.schema import ACTIONS, N_CLASSES, Action
-from footpass.training.checkpoints import LAST, load_checkpoint
+from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
 from footpass.training.config import TrainConfig
 from footpass.training.loop import train
 from footpass.training.optim import autocast
@@ -50,11 +50,9 @@ def train_taad(
         Checkpoint of a TAAD of the same sizes, to fine-tune it.
     """
     torch.manual_seed(recipe.train.seed)
-    model = TAAD(recipe.model)
+    model = new_model(TAAD, recipe.model)
     if start:
-        model.load_state_dict(
-            load_checkpoint(start, {"kind": "TAAD", "model": plain(recipe.model)})["model"]
-        )
+        load_weights(model, load_checkpoint(start, {"kind": "TAAD", "model": recipe.model}), start)
     elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
@@ -83,7 +81,7 @@ def train_gnn(
         they are random.
     """
     torch.manual_seed(recipe.train.seed)
-    model = TAADGNN(recipe.model)
+    model = new_model(TAADGNN, recipe.model)
     if start:
         sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
         content = load_checkpoint(start, {"kind": "TAAD", "model": sizes})
@@ -142,8 +140,8 @@ def _train(
         run_dir,
         validate=lambda best: clip_figures(best, fixed, recipe.train),
         about={
-            "clips": plain(recipe.clips),
-            "augmentation": plain(recipe.augmentation) if recipe.augmentation else None,
+            "clips": recipe.clips,
+            "augmentation": recipe.augmentation,
             "background": recipe.background,
             "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
             **about,

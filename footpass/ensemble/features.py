@@ -1,6 +1,7 @@
 """What is known of a candidate: its neighbours, their classes and gaps, its own models."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,7 @@ def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
     return np.stack(ratios)
 
 
+@cache
 def feature_names(models: int) -> list[str]:
     """Of the features of candidates of so many models."""
     columns = ("frame", "team", "jersey", "cls", *score_columns(models))

@@ -66,4 +66,4 @@ def _tree(text: str, number: int, features: int) -> str:
         raise DataError(f"tree {number}: its nodes and leaves are not each a child once")
     if ((children >= 0) & (children <= np.arange(leaves - 1))).any():
         raise DataError(f"tree {number}: a node below itself")
-    return "\n".join(f"{name}={lines[name]}" for name in ("num_leaves", *found))
+    return "\n".join(f"{name}={lines.get(name, '')}" for name in ("num_leaves", *found))

@@ -8,7 +8,6 @@ import pandas as pd
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from footpass.configs import build
 from footpass.data.cache import open_halves
 from footpass.data.logits import logits_path, read_logits
 from footpass.files import DataError
@@ -34,8 +33,8 @@ def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConf
         published = DST(DSTConfig(mask_memory=False))  # its decoder was trained to read padding
         load_reference(published, read_public(path))
         return published, WindowConfig()
-    model, config = load_model(path, {kind: sizes for sizes, kind in _MODELS.items()})
-    return model, build(WindowConfig, config["about"]["windows"])
+    kinds = {kind: sizes for sizes, kind in _MODELS.items()}
+    return load_model(path, kinds, "windows", WindowConfig)
 
 
 def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from footpass.configs import plain
 from footpass.files import fingerprint
 from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
@@ -19,7 +18,7 @@ from footpass.sequence.decode import _check_inputs, predict_events
 from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
-from footpass.training.checkpoints import load_checkpoint, load_weights
+from footpass.training.checkpoints import load_checkpoint, load_weights, new_model
 from footpass.training.loop import train
 
 
@@ -46,7 +45,7 @@ def train_dst(
         A checkpoint of a model of these sizes, to begin with its weights; random ones by default.
     """
     torch.manual_seed(recipe.train.seed)
-    model = _MODELS[type(recipe.model)](recipe.model).to(device)
+    model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
     if start:
         _begin_with(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
@@ -60,7 +59,7 @@ def train_dst(
         validate,
         collate,
         about={
-            "windows": plain(recipe.windows),
+            "windows": recipe.windows,
             "weighting": recipe.weighting,
             "smoothing": recipe.smoothing,
             "start": fingerprint(Path(start)) if start else None,

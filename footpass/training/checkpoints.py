@@ -1,13 +1,17 @@
 """Checkpoints: weights with the config they are of, whole or not at all."""
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import is_dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from footpass.configs import build
+from footpass.configs import Config, build, plain
 from footpass.files import DataError, atomic_write
 
 
@@ -16,16 +20,21 @@ def checkpoint_path(run_dir: str | Path) -> Path:
     return Path(run_dir, BEST)
 
 
+Model = TypeVar("Model", bound=nn.Module)
 LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"  # in the run directory
 
 
-def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: str | Path, expected: Mapping[str, Any] | None = None, ignored: Collection[str] = ()
+) -> dict[str, Any]:
     """What `training.train` saved, on the CPU.
 
     Parameters
     ----------
     expected
-        What its config must agree with, as far as it is given here.
+        What its config must agree with, as far as it is given here: plain values, or configs.
+    ignored
+        Names in ``expected`` that may differ all the same.
 
     Returns
     -------
@@ -44,44 +53,85 @@ def load_checkpoint(path: str | Path, expected: Mapping[str, Any] | None = None)
         raise DataError(
             f"damaged, or no checkpoint of this project ({type(error).__name__})", path
         ) from error
-    for section, wanted in (expected or {}).items():
-        parts = wanted if isinstance(wanted, Mapping) else {None: wanted}
-        for name, value in parts.items():
-            found = config.get(section)
-            found = found.get(name) if name is not None else found
-            if found != value:
-                place = section if name is None else f"{section}.{name}"
-                raise DataError(f"of another config: {place} is {found!r} there, not {value!r}", path)
+    for place, found, wanted in _differences(config, expected or {}, "", ignored, path):
+        raise DataError(f"of another config: {place} is {found!r:.80} there, not {wanted!r:.80}", path)
     return content
 
 
-def load_model(path: str | Path, kinds: Mapping[type[nn.Module], type]) -> tuple[Any, dict[str, Any]]:
-    """The model of a checkpoint, on the CPU, and the checkpoint's config.
+def _differences(
+    found: Any, wanted: Any, place: str, ignored: Collection[str], path: str | Path
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where a checkpoint's config is another, what is there and what is wanted."""
+    if is_dataclass(wanted):  # a file may be older than a field, or have another name for it
+        try:
+            found, wanted = plain(build(type(wanted), found)), plain(wanted)
+        except DataError as error:
+            raise DataError(f"of another config: {place}: {error.reason}", path) from error
+    if isinstance(wanted, Mapping):
+        parts = found if isinstance(found, Mapping) else {}
+        for name, value in wanted.items():
+            if name not in ignored:
+                inner = f"{place}.{name}" if place else name
+                yield from _differences(parts.get(name), value, inner, ignored, path)
+    elif found != json.loads(json.dumps(wanted)):  # lists for tuples
+        yield place, found, wanted
+
+
+def load_model(
+    path: str | Path, kinds: Mapping[type[nn.Module], type], about: str, samples: type[Config]
+) -> tuple[Any, Config]:
+    """The model of a checkpoint, on the CPU, and the config of the samples that it reads.
 
     Parameters
     ----------
     kinds
         Models that it may be of, and the classes of their configs.
+    about, samples
+        Where in ``about`` the samples' config lies, and its class.
     """
     content = load_checkpoint(path)
     config = content["config"]
     known = {kind.__name__: (kind, sizes) for kind, sizes in kinds.items()}
-    if config.get("kind") not in known:
+    if str(config.get("kind")) not in known:
         wanted = "one of " + ", ".join(known)
-        raise DataError(f"of another config: kind is {config.get('kind')!r}, not {wanted}", path)
-    kind, sizes = known[config["kind"]]
-    model = kind(build(sizes, config["model"]))
+        raise DataError(f"of another config: kind is {config.get('kind')!r:.80}, not {wanted}", path)
+    kind, sizes = known[str(config["kind"])]
+    try:
+        model = new_model(kind, build(sizes, config.get("model")))
+        reads = build(samples, dict(config["about"])[about])
+    except (DataError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"damaged, its config is none of a {kind.__name__}: {error}", path) from error
     load_weights(model, content, path)
-    return model, config
+    return model, reads
+
+
+def new_model(kind: Callable[[Any], Model], config: Any) -> Model:
+    """A model with random weights, unless they need more memory than the machine has."""
+    with torch.device("meta"):  # sizes alone
+        size = sum(tensor.nbytes for tensor in kind(config).state_dict().values())
+    if size > _memory():
+        sizes = f"{size / 2**30:,.0f} GB of weights, and this machine has {_memory() / 2**30:,.0f} GB"
+        raise DataError(f"{type(config).__name__}: {sizes} of memory")
+    return kind(config)
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return inf
 
 
 def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> None:
     """Take the weights of a checkpoint that `load_checkpoint` has read."""
     try:
         model.load_state_dict(content["model"])
-    except RuntimeError as error:  # a line for every tensor that differs
-        _, first, *others = map(str.strip, f"{error}\n".splitlines())
-        more = f" (and {len(others)} more)" if others else ""
+    except (
+        Exception
+    ) as error:  # a line for every tensor that differs; or whatever names that are none do
+        _, first, *others = map(str.strip, f"{error}\n\n".splitlines())
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
         reason = f"its weights are not of this {type(model).__name__}: {first:.300}{more}"
         raise DataError(reason, path) from error
 

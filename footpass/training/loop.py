@@ -81,7 +81,7 @@ def train(
     run_dir
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
     about
-        Whatever else a checkpoint should say, as plain values; a run goes on only with the same.
+        What else a checkpoint should say, plain values and configs; a run goes on only with the same.
 
     Returns
     -------
@@ -91,11 +91,12 @@ def train(
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
-    settings = _settings(model, config, size, about)
+    expected = _settings(model, config, size, about)
+    settings = json.loads(json.dumps(expected, default=plain))  # fails now if it could not be read back
     device = next(model.parameters()).device
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
     with locked_by_first(run_dir, waits=False):
-        _go_on(run, run_dir, settings)
+        _go_on(run, run_dir, expected)
         steps = config.epochs * run.per_epoch
         with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
 
@@ -127,10 +128,10 @@ def _settings(
     """What a checkpoint says of its run."""
     return {
         "kind": type(model).__name__,
-        "model": plain(model.config) if hasattr(model, "config") else {},
-        "train": plain(config),
+        "model": getattr(model, "config", {}),
+        "train": config,
         "samples": size,
-        "about": json.loads(json.dumps(about or {})),  # what is not plain must fail now, not on reading
+        "about": about or {},
     }
 
 
@@ -147,12 +148,11 @@ def _close_epoch(run: Updates, row: dict, run_dir: Path, settings: dict[str, Any
     _write_log(run_dir / LOG, run.rows)
 
 
-def _go_on(run: Updates, run_dir: Path, settings: dict[str, Any]) -> None:
+def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any]) -> None:
     """Go on from the last checkpoint if there is one; remove what a killed run left half written."""
     if (run_dir / LAST).exists():
-        fixed = {name: value for name, value in settings["train"].items() if name not in _MAY_CHANGE}
         try:
-            content = load_checkpoint(run_dir / LAST, settings | {"train": fixed})
+            content = load_checkpoint(run_dir / LAST, expected, _MAY_CHANGE)
         except DataError as error:
             reason = f"{error.reason}: delete it to train anew, or choose another folder"
             raise DataError(reason, error.file) from error

@@ -15,6 +15,7 @@ from footpass.data.video import VideoReader
 from footpass.events import read_events
 from footpass.files import DataError
 from tests.data.test_video import SMALL, encode
+from tests.fuzz import changed
 
 
 def damaged(content, rng):
@@ -83,21 +84,6 @@ def test_videos(tmp_path, name):
 
     read(tmp_path / name)
     assert 0.05 < survives(read, content, tmp_path / f"bad_{name}", 60) < 0.95
-
-
-ODD = (None, True, -1, 0, 1.5, 2.0, 1e308, 10**400, "", "a_H1", [], [[]], {}, {"keys": []}, float("nan"))
-
-
-def changed(content, rng):
-    """A copy with one value, somewhere, replaced by an odd one, left out or doubled."""
-    if isinstance(content, (dict, list)) and content and rng.random() < 0.8:
-        copy = dict(content) if isinstance(content, dict) else dict(enumerate(content))
-        key = rng.choice(list(copy))
-        copy[key] = changed(copy[key], rng)
-        return copy if isinstance(content, dict) else list(copy.values())
-    if isinstance(content, list) and content and rng.random() < 0.4:
-        return rng.choice((content[1:], content * 2))
-    return rng.choice(ODD)
 
 
 def test_play_by_play_files(tmp_path):
