@@ -365,7 +365,7 @@ class Comparison:
     def verdict(self, name: str) -> str:
         """A system's gain in words."""
         gain = self.gains[name]
-        change = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        change = f"{gain.value:+z.3f} ({gain.low:+z.3f} to {gain.high:+z.3f})"
         return f"{name} against {self.against}: macro F1 {change}, {gain.verdict}"
 
 

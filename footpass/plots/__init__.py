@@ -12,7 +12,7 @@ from footpass.plots.data import (
     visibility,
 )
 from footpass.plots.detectors import clips_as_seen, learning_curves, logit_traces
-from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to, slot_of
+from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to
 from footpass.plots.scores import (
     calibration,
     compare_learning,
@@ -29,3 +29,4 @@ from footpass.plots.scores import (
 )
 from footpass.plots.style import CLASS_COLOURS
 from footpass.plots.timelines import changes_on_a_timeline, events_on_slots, window_of_play
+from footpass.plots.views import slot_of

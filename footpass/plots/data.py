@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
@@ -61,21 +62,15 @@ def visibility(truth: pd.DataFrame) -> Figure:
 
 
 def spread_over_matches(truth: pd.DataFrame) -> Figure:
-    """Events per match and class, one point a match."""
+    """Events per match and class, one point a match; the line is the median."""
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
-    matches = truth["half"].map(match_of)
-    table = pd.crosstab(matches, truth["cls"]).reindex(columns=list(ACTIONS), fill_value=0)
-    rng = np.random.default_rng(0)
-    for i, action in enumerate(ACTIONS):
-        values = table[action].to_numpy()
-        axes.scatter(
-            i + rng.uniform(-0.25, 0.25, len(values)), values, s=9, alpha=0.6, color=BY_CLASS[i]
-        )
-        axes.hlines(np.median(values), i - 0.35, i + 0.35, color="black", lw=1.5)
+    table = pd.crosstab(truth["half"].map(match_of), truth["cls"])
+    table = table.reindex(columns=list(ACTIONS), fill_value=0).set_axis(ACTION_LABELS, axis=1)
+    points = {"palette": BY_CLASS, "size": 3.2, "alpha": 0.6, "jitter": 0.25}
+    sns.stripplot(table, ax=axes, **points)
+    axes.hlines(table.median(), np.arange(8) - 0.35, np.arange(8) + 0.35, color="black", lw=1.5)
     axes.set_yscale("symlog", linthresh=10)
-    axes.set_ylim(bottom=-0.5)
-    axes.set_xticks(range(len(ACTIONS)), ACTION_LABELS)
-    axes.set_ylabel("events in a match")
+    axes.set(ylim=(-0.5, None), xlabel="", ylabel="events in a match")
     clean(axes)
     return figure
 
@@ -104,17 +99,27 @@ def gaps(statistics: Statistics, simulated: Statistics | None = None) -> Figure:
     return figure
 
 
-def transition_matrix(statistics: Statistics) -> Figure:
-    """Probability of the next (relation, class) after each class, one panel a relation."""
-    figure, panels = plt.subplots(
-        1, len(ACTOR_RELATIONS), figsize=(10, 3.4), sharey=True, layout="constrained"
-    )
+def transition_matrix(statistics: Statistics, min_share: float = 0.02) -> Figure:
+    """Probability of the next (relation, class) after each class: a panel a relation, likely classes."""
     share = _transition_shares(statistics)
-    for relation, axes in enumerate(panels):
+    tables = []
+    for relation in range(len(ACTOR_RELATIONS)):
         table = pd.DataFrame(share[:, relation], ACTION_LABELS, ACTION_LABELS)
-        heatmap(axes, table, (100 * table).map(lambda x: f"{x:.0f}" if x >= 2 else ""), cbar=False)
-        axes.set_title(f"next: {ACTOR_RELATIONS[relation]}", fontsize=9)
-        axes.tick_params(axis="x", rotation=60)
+        tables.append(table.loc[:, (table >= min_share).any()])
+    figure, panels = plt.subplots(
+        1,
+        len(tables),
+        figsize=(10, 3.4),
+        sharey=True,
+        width_ratios=[max(table.shape[1], 1) for table in tables],
+        layout="constrained",
+    )
+    for axes, name, table in zip(panels, ACTOR_RELATIONS, tables, strict=True):
+        axes.set_title(f"next: {name}", fontsize=9)
+        if len(table.columns):
+            texts = (100 * table).map(lambda x: f"{x:.0f}" if x >= 100 * min_share else "")
+            heatmap(axes, table, texts, cbar=False)
+            axes.tick_params(axis="x", rotation=60)
     panels[0].set_ylabel("after")
     return figure
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.plots.style import BY_CLASS, SERIES, clean, figure_legend, legend
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, clean, figure_legend, legend
 from footpass.schema import FPS, N_ROLES, State
 
 if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
@@ -112,10 +112,9 @@ def draw_traces(axes: plt.Axes, x: np.ndarray, logits: np.ndarray, visible: np.n
 
     ``x`` and ``visible`` are ``(F,)``, ``logits`` is ``(9, F)``.
     """
-    for probability, colour in zip(
-        softmax(logits.astype(np.float32), axis=0)[1:], BY_CLASS, strict=True
-    ):
-        axes.plot(x, probability, color=colour, lw=1.3)
+    probability = softmax(logits.astype(np.float32), axis=0)
+    for line, (label, colour) in zip(probability[1:], CLASS_COLOURS.items(), strict=True):
+        axes.plot(x, line, color=colour, lw=1.3, label=label)
     axes.fill_between(x, 0, 1, where=~visible, color="#DDDDDD", lw=0, step="mid")
     axes.set_ylim(0, 1)
     clean(axes)

@@ -12,7 +12,8 @@ from footpass.data.halves import HalfMatch
 from footpass.pitch import markings
 from footpass.plots.detectors import draw_traces
 from footpass.plots.style import BY_CLASS, TEAMS, figure_legend
-from footpass.schema import ACTION_LABELS, FPS, N_ROLES, PITCH, State
+from footpass.plots.views import slot_of
+from footpass.schema import ACTION_LABELS, FPS, PITCH, State
 
 _TEAMS = ("#4682FF", "#FF5046")  # as in `views`
 _SHOWN = 2 * FPS  # frames before and after an event
@@ -46,6 +47,7 @@ def event_by_two_models(
         A row of the ground truth, as of ``DataFrame.itertuples``.
     """
     slot = slot_of(half, event)
+    assert slot is not None  # who acts is on the pitch
     figure = plt.figure(figsize=(11, 3.6), layout="constrained")
     grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
     _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=110)
@@ -61,15 +63,6 @@ def event_by_two_models(
     axes.set_xlabel(f"seconds from the {ACTION_LABELS[event.cls - 1]} at frame {event.frame}")
     figure_legend(figure)
     return figure
-
-
-def slot_of(half: HalfMatch, event: Any) -> int:
-    """Slot of the player of a true event, a row as of ``DataFrame.itertuples``."""
-    slots = np.arange(N_ROLES * event.team, N_ROLES * (event.team + 1))
-    assert half.labels is not None  # the event is one of them
-    column = half.labels[slots, event.frame - half.first_frame]
-    jerseys = half.jersey[slots, event.frame - half.first_frame]
-    return int(slots[np.argmax((column == event.cls) & (jerseys == event.jersey))])
 
 
 def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:

@@ -173,7 +173,7 @@ def effect_plot(table: pd.DataFrame) -> Figure:
     """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
     sure = (table["low"] > 0) | (table["high"] < 0)
-    _intervals(axes, table["change"], table, np.where(sure, "#0072B2", "#8A8A8A"), "{:+.3f}")
+    _intervals(axes, table["change"], table, np.where(sure, "#0072B2", "#8A8A8A"), "{:+z.3f}")
     axes.axvline(0, color="#555555", lw=0.8)
     labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
     axes.set(xlabel="change of macro F1", yticks=range(len(table)))

@@ -82,14 +82,9 @@ def events_on_slots(
         layout="constrained",
     )
     for axes, name in zip(panels[:, 0], evidence, strict=True):
-        for table, mark in ((shown["truth"], None), (shown[name], "o")):
+        for table in (shown["truth"], shown[name]):
             place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
-            when = (table["frame"].to_numpy() - start) / FPS
-            colours = [BY_CLASS[cls - 1] for cls in table["cls"]]
-            if mark:
-                axes.scatter(when, place, s=40 * table["score"], c=colours)
-            else:
-                axes.scatter(when, place, s=110, facecolors="none", edgecolors=colours, lw=1.4)
+            _draw_events(axes, (table["frame"] - start) / FPS, place, table)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_ylabel("player")
         axes.set_yticks(
@@ -185,12 +180,9 @@ def window_of_play(
     for axes, name in zip(panels[len(detectors) :], events, strict=True):
         axes.set_title(f"{name}: what was written", fontsize=9, loc="left")
     for axes, name in zip(panels, names, strict=True):
-        for table, filled in ((truth, False), (events.get(name, truth[:0]), True)):
-            when, where, colours, score = _on_slots(one.half, table, start, stop)
-            style = {"s": 60 * score + 8, "c": colours}
-            if not filled:
-                style = {"s": 110, "edgecolors": colours, "facecolors": "none", "lw": 1.5}
-            axes.scatter(when, where, **style, clip_on=False)
+        for table in (truth, events.get(name, truth[:0])):
+            known, slots = _on_slots(one.half, table, start, stop)
+            _draw_events(axes, (known["frame"] - start) / FPS, slots, known)
         axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
         axes.set_ylabel("slot")
         axes.set_yticks(range(0, N_SLOTS, 5))
@@ -202,14 +194,22 @@ def window_of_play(
 
 def _on_slots(
     half: HalfMatch, table: pd.DataFrame, start: int, stop: int
-) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
-    """Seconds, slot, colour and score of the events of a window whose player is in a slot there."""
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The events of a window whose player is in a slot there, and the slots."""
     table = table[(table["half"] == half.name) & table["frame"].between(start, stop - 1)]
-    frame, team = table["frame"].to_numpy(), table["team"].to_numpy()
     slots = np.arange(N_SLOTS)[:, None]
-    jersey = half.jersey_at(slots, frame[None])  # (26, N)
-    mine = (jersey == table["jersey"].to_numpy()) & (slots // N_ROLES == team)
+    jersey = half.jersey_at(slots, table["frame"].to_numpy()[None])  # (26, N)
+    mine = (jersey == table["jersey"].to_numpy()) & (slots // N_ROLES == table["team"].to_numpy())
     known = mine.any(axis=0)
-    colour = [BY_CLASS[cls - 1] for cls in table["cls"][known]]
-    score = table["score"].to_numpy()[known] if "score" in table else np.ones(known.sum())
-    return (frame[known] - start) / FPS, mine.argmax(axis=0)[known], colour, score
+    return table[known], mine.argmax(axis=0)[known]
+
+
+def _draw_events(
+    axes: plt.Axes, x: pd.Series, y: Sequence[int] | np.ndarray, table: pd.DataFrame
+) -> None:
+    """Predictions as dots, the larger the surer; true events, which have no score, as rings."""
+    colours = [BY_CLASS[cls - 1] for cls in table["cls"]]
+    if "score" in table:
+        axes.scatter(x, y, s=60 * table["score"] + 8, c=colours, clip_on=False)
+    else:
+        axes.scatter(x, y, s=110, facecolors="none", edgecolors=colours, lw=1.5, clip_on=False)

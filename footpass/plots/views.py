@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
@@ -57,7 +58,7 @@ def overlay(
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
             text, grow = _words(event), 4 if colour == TRUE else 8
-            actor = _slot_of(half, event, index) if inside else None
+            actor = slot_of(half, event, frame) if inside else None
             if actor is not None and half.state[State.VISIBLE, actor, index]:
                 x1, y1, x2, y2 = (_ZOOM * half.boxes[actor, index]).round().astype(int).tolist()
                 corners = (x1 - grow, y1 - grow), (x2 + grow, y2 + grow)
@@ -96,7 +97,7 @@ def radar(
     marked: dict[int | None, list[tuple[str, tuple[int, int, int]]]] = {}
     for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
         for event in _around(half, events, frame):
-            actor = _slot_of(half, event, index)
+            actor = slot_of(half, event, frame)
             marked.setdefault(actor, []).append((_words(event), colour))
     for slot in np.flatnonzero(np.isfinite(past[0, :, -1])).tolist():
         colour = TEAM_COLOURS[slot // N_ROLES]
@@ -206,7 +207,8 @@ def close_ups(
     reach = 40 * zoom  # pixels around the player
     for row, event in zip(axes, events.itertuples(), strict=True):
         index = event.frame - half.first_frame
-        box = zoom * np.nan_to_num(half.boxes[_slot_of(half, event, index), index])
+        slot = slot_of(half, event)
+        box = np.zeros(4) if slot is None else zoom * np.nan_to_num(half.boxes[slot, index])
         x, y = ((box[:2] + box[2:]) / 2).round().astype(int)
         frames = np.clip(event.frame + np.array(steps), half.first_frame, half.end_frame - 1)
         for ax, frame, picture in zip(row, frames.tolist(), reader.frames(frames), strict=True):
@@ -293,12 +295,18 @@ def _words(event) -> str:
     return f"{Action(event.cls).label} #{event.jersey}{score}"
 
 
-def _slot_of(half: HalfMatch, event, index: int) -> int | None:
-    """Slot of an event's player at an index, or None where his jersey is not on the pitch."""
+def slot_of(half: HalfMatch, event: Any, frame: int | None = None) -> int | None:
+    """Slot of an event's player at a frame, by default the event's; None when not on the pitch.
+
+    ``event`` is a row as of ``DataFrame.itertuples``.
+    """
+    at = event.frame if frame is None else frame
     slots = np.arange(N_SLOTS)
-    jerseys = half.jersey_at(slots, np.full(N_SLOTS, half.first_frame + index))
-    here = np.isfinite(half.state[State.X, :, index])
-    found = slots[(slots // N_ROLES == event.team) & (jerseys == event.jersey) & here]
+    here = np.isfinite(half.state[State.X, :, at - half.first_frame])
+    mine = (slots // N_ROLES == event.team) & (
+        half.jersey_at(slots, np.full(N_SLOTS, at)) == event.jersey
+    )
+    found = slots[mine & here]
     return int(found[0]) if len(found) else None
 
 

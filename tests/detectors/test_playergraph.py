@@ -12,7 +12,8 @@ from footpass.detectors.player_graph import player_graph
 from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.gnn import TAADGNN
-from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to, slot_of
+from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to
+from footpass.plots.views import slot_of
 from footpass.schema import N_ROLES, N_SLOTS, PITCH, Action, State
 from tests import seasons
 from tests.oracles import graph as plain_graph
