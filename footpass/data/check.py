@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from footpass.data.hdf5 import names_in
+from footpass.data.hdf5 import names_in, opened, plain_table
 from footpass.data.mending import BOX, mend, suspicions
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
 from footpass.data.tactical import half_names, read_rows
@@ -195,11 +195,13 @@ class _Split:
         assert path is not None  # the name is from there
         try:
             rows = read_rows(path, name)
+            with opened(path, name) as file:
+                dtype = plain_table(file, name).dtype
         except DataError as error:
             self._error(path, error)
             return 0
-        if rows.dtype != np.float32:
-            self._add(path, name, f"type {rows.dtype} instead of float32")
+        if dtype != np.float32:
+            self._add(path, name, f"type {dtype} instead of float32")
         if self.split != "challenge" and rows.shape[1] < len(Tactical):
             self._add(path, name, f"{rows.shape[1]} columns instead of {len(Tactical)}: no labels")
         count = len(rows)

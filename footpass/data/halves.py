@@ -151,19 +151,18 @@ def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, 
         fault = mended.faults[0] if mended.faults else "there are none"
         raise DataError(f"no row has a place: {fault}", where, name)
     rows = mended.rows
-    filled = np.zeros(len(rows), _CELL)
-    boxes = _model_boxes(rows)
-    filled["boxes"] = boxes
-    filled["state"][:, : State.VISIBLE] = rows[:, Tactical.X : Tactical.VY + 1]
-    filled["state"][:, State.VISIBLE] = np.isfinite(boxes).all(axis=1)
-    filled["jersey"] = np.nan_to_num(rows[:, Tactical.JERSEY], nan=-1)
-    filled["label"] = rows[:, Tactical.LABEL] if rows.shape[1] > Tactical.LABEL else 0
-
     frames = rows[:, Tactical.FRAME].astype(np.int64)
     slots = slot(rows[:, Tactical.TEAM].astype(np.int64), rows[:, Tactical.ROLE].astype(np.int64))
     first = int(frames.min())
     cells = np.full((int(frames.max()) - first + 1, N_SLOTS), _NOBODY)
-    cells[frames - first, slots] = filled
+    at = frames - first, slots
+    boxes = _model_boxes(rows)
+    cells["boxes"][at] = boxes
+    cells["state"][..., : State.VISIBLE][at] = rows[:, Tactical.X : Tactical.VY + 1]
+    cells["state"][..., State.VISIBLE][at] = np.isfinite(boxes).all(axis=1)
+    cells["jersey"][at] = np.nan_to_num(rows[:, Tactical.JERSEY], nan=-1)
+    if rows.shape[1] > Tactical.LABEL:
+        cells["label"][at] = rows[:, Tactical.LABEL]
     _estimate_speeds(cells)
     return cells, first, mended.faults
 

@@ -66,7 +66,7 @@ class Mended:
     faults: list[Fault]
 
 
-LONGEST = 125_000  # frames, 83 minutes: one wild frame number must not fill the memory
+LONGEST = 100_000  # frames, 67 minutes: one wild frame number must not fill the memory
 
 
 _ANYWHERE = 1000  # no position or speed is as large in any unit
@@ -89,7 +89,7 @@ def mend(rows: np.ndarray) -> Mended:
         placed[fault.rows] = False
     numbers = np.flatnonzero(placed)
     with np.errstate(over="ignore"):
-        rows = rows[numbers].astype(np.float32)
+        rows = rows[numbers].astype(np.float32, copy=False)
     for wrong, columns, value, reason, remedy in _unusable(rows):
         found = np.flatnonzero(wrong)
         if len(found):

@@ -26,7 +26,7 @@ def half_names(path: str | Path) -> list[str]:
 
 
 def read_rows(path: str | Path, half: str) -> np.ndarray:
-    """Rows of a half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`."""
+    """Rows of a half, float32 ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`."""
     with opened(path, half) as file:
         table = plain_table(file, half)
         if table.dtype.itemsize < 4:
@@ -41,7 +41,7 @@ def read_rows(path: str | Path, half: str) -> np.ndarray:
             raise DataError("has no rows", path, half)
         if len(table) > _MOST_ROWS:
             raise DataError(f"{len(table):,} rows: no half has more than {_MOST_ROWS:,}", path, half)
-        return table[:]
+        return table.astype(np.float32)[:]
 
 
 def write_tactical(
