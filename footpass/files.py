@@ -12,10 +12,12 @@ import socket
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +315,15 @@ def sources(*wings: str) -> list[Path]:
         if file.suffix in (".py", ".json", ".toml")
     }
     return sorted(found)
+
+
+def package_version() -> str:
+    """Version of the library, as it is installed or lies beside its ``pyproject.toml``."""
+    try:
+        return version("footpass")
+    except PackageNotFoundError:
+        text = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])
 
 
 @cache

@@ -51,13 +51,16 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    from footpass.configs import plain
+    from footpass.data.provenance import read_provenance, together
     from footpass.events import halves_of, read_ground_truth, read_predictions
     from footpass.metrics import evaluate
 
     truth = read_ground_truth(args.ground_truth)
     predictions = read_predictions(args.predictions)
     result = evaluate(predictions, truth, args.tolerance, args.threshold, strict=args.strict)
-    figures = result.as_dict()
+    data = together(map(read_provenance, (args.ground_truth, args.predictions)))
+    figures = result.as_dict() | {"provenance": plain(data)}
     if result.missing_halves:
         fate = "counted as all missed" if args.strict else "left out"
         print(f"no predictions for {', '.join(result.missing_halves)}: {fate}", file=sys.stderr)
@@ -70,10 +73,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         with atomic_write(args.json) as stream:
             json.dump(figures, stream, indent=2)
 
-    print(
-        f"{counted(len(halves_of(result.truth)), 'half')}, tolerance {args.tolerance} frames, "
-        f"scores from {args.threshold}"
-    )
+    halves = counted(len(halves_of(result.truth)), "half") + (f", {data}" if data.simulated else "")
+    print(f"{halves}, tolerance {args.tolerance} frames, scores from {args.threshold}")
     print(f"{'class':10}{'gt':>7}{'tp':>7}{'fp':>7}{'P':>8}{'R':>8}{'F1':>8}{'AP':>8}")
     for name in ACTION_LABELS:
         row = figures["per_class"][name]
@@ -92,11 +93,15 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _submit(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import read_provenance
     from footpass.events import halves_of, read_predictions, write_submission
 
     predictions = read_predictions(args.predictions)
     if args.data:
         predictions = _checked(predictions, args)
+    data = read_provenance(args.predictions)
+    if data.simulated:
+        print(f"{args.predictions}: no entry to a challenge: events of matches {data}", file=sys.stderr)
     write_submission(predictions, args.out, args.layout)
     if not args.data:
         print("halves and frames are not checked: --data DATA_DIR does", file=sys.stderr)

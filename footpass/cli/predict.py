@@ -18,8 +18,15 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _predict_dst(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import write_provenance
     from footpass.events import predictions_path, write_events
-    from footpass.sequence.decode import load_dst, open_recorded, predict_events
+    from footpass.sequence.decode import (
+        check_logits,
+        load_dst,
+        open_recorded,
+        predict_events,
+        written_by,
+    )
     from footpass.training.distributed import join_processes
 
     if not args.logits:
@@ -29,15 +36,19 @@ def _predict_dst(args: argparse.Namespace) -> None:
     model, windows = load_dst(args.checkpoint, args.public)
     make_folder(args.out)  # what cannot be made is found before decoding
     halves = open_recorded(args.data, args.split, args.logits)
+    if not args.public:
+        check_logits(args.checkpoint, halves)
     events = predict_events(model.to(join_processes()), halves, windows)
     write_events(events, predictions_path(args.out, args.split))
+    made = written_by(model, args.checkpoint, halves)
+    write_provenance(predictions_path(args.out, args.split), made)
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 
 def _predict_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.data.halves import events_of
-    from footpass.data.logits import logits_path, read_logits
+    from footpass.data.logits import logits_path, made_by, read_logits
     from footpass.detectors.predict import load_detector, predict
     from footpass.detectors.spotting import (
         UNADJUSTED,
@@ -72,7 +83,7 @@ def _predict_detector(args: argparse.Namespace) -> None:
             store = logits_path(args.out, args.split)
             logits = {name: read_logits(store, half) for name, half in halves.items()}
             fitted = fit_adjustment(logits, halves, truth, model.without_box)
-            write_adjustment(fitted, args.fit_adjustment)
+            write_adjustment(fitted, args.fit_adjustment, made_by(store))
             print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
         print(f"{logits_path(args.out, args.split)}: logits of {counted(len(footage), 'half')}")
         print(f"{predictions_path(args.out, args.split)}: {len(events)} events")

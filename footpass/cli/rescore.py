@@ -1,12 +1,13 @@
 """``rescore``: learned re-scoring, fitted, saved, applied, or leave one match out."""
 
 import argparse
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
 from footpass.cli.options import add_settings
 from footpass.configs import override
-from footpass.files import DataError, make_folder
+from footpass.files import DataError, fingerprint, make_folder
 
 _RESCORE_NEEDS = {
     "lomo": ("ground_truth",),
@@ -49,6 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _rescore(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import read_provenance, together, write_provenance
     from footpass.ensemble import rescore
     from footpass.events import read_ground_truth, read_predictions, write_events
     from footpass.experiments.profile import load_profile
@@ -67,18 +69,25 @@ def _rescore(args: argparse.Namespace) -> None:
         raise DataError("a prediction file is given twice")
     make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
     tables = {path: read_predictions(path) for path in args.predictions}
+    sources = [read_provenance(path) for path in tables]
+    data, models = together(sources), [next(iter(source.models), "") for source in sources]
     if action == "apply":
-        events = rescore.apply(rescore.load(args.model), list(tables.values()))
+        fitted = rescore.load(args.model)
+        rescore.check_order(fitted, list(tables.values()), models)
+        events = rescore.apply(fitted, list(tables.values()))
         write_events(events, args.out)
+        write_provenance(args.out, data.by(f"rescore {fingerprint(Path(args.model))}"))
         print(f"{args.out}: {len(events)} events")
         return
     truth = read_ground_truth(args.ground_truth)
     train = read_ground_truth(args.train_truth or find_train_truth(args.ground_truth))
     config = reduce(override, args.set, load_profile(args.profile).rescore)
     if action == "fit":
-        rescore.save(rescore.fit(list(tables.values()), truth, train, config, args.seed), args.out)
+        fitted = rescore.fit(list(tables.values()), truth, train, config, args.seed)
+        rescore.save(replace(fitted, made_by=tuple(models)), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
     events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
     write_events(events, args.out)
+    write_provenance(args.out, data.by("rescore lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")

@@ -4,16 +4,18 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from footpass.configs import build
 from footpass.data.halves import SLACK, HalfMatch, _cells, _half
 from footpass.data.hdf5 import names_in
 from footpass.data.paths import find, tactical_path, video_path
+from footpass.data.provenance import Provenance, read_provenance
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
@@ -171,6 +173,7 @@ def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None
     for row, fault in mended:
         log.warning("%s", DataError(fault, path, name, row))
     meta = {"source": source, "first_frame": first, "labelled": labelled, "faults": mended}
+    meta["provenance"] = asdict(read_provenance(path))
     _store(cells, meta, _folder(path, name, cache))
     return _prepared(path, name, cache)
 
@@ -195,7 +198,8 @@ def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | Non
         if meta["source"] != _source(path):
             return None
         cells = np.asarray(np.load(folder / "cells.npy", mmap_mode="r"))
-        return _half(name, meta["first_frame"], cells, meta["labelled"])
+        provenance = build(Provenance, meta["provenance"])
+        return _half(name, meta["first_frame"], cells, meta["labelled"], provenance)
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is made again
         return None
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from footpass.data.hdf5 import names_in, opened, plain_table
 from footpass.data.mending import BOX, mend, suspicions
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
+from footpass.data.provenance import read_provenance
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoInfo, probe
 from footpass.events import halves_of, match_of, read_with_notes, restarts
@@ -109,9 +110,9 @@ class _Split:
             self._add(self.tactical, name, reason)
         if self.tactical:
             name = self._relative(self.tactical)
-            self.items.insert(
-                0, Item(name, True, f"{counted(len(names), 'half')}, {counted(n_rows, 'row')}")
-            )
+            note = f"{counted(len(names), 'half')}, {counted(n_rows, 'row')}"
+            data = read_provenance(self.tactical)
+            self.items.insert(0, Item(name, True, f"{note}, {data}"))
 
     # -- files
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.mending import Fault, mend
+from footpass.data.provenance import REAL, Provenance
 from footpass.files import DataError
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE, N_ROLES, N_SLOTS, PITCH, State, Tactical, slot
 
@@ -45,6 +46,7 @@ class HalfMatch:
     boxes: np.ndarray
     jersey: np.ndarray
     labels: np.ndarray | None
+    provenance: Provenance = REAL
 
     @property
     def n_frames(self) -> int:
@@ -72,6 +74,7 @@ class HalfMatch:
             self.boxes[:, part],
             self.jersey[:, part],
             None if self.labels is None else self.labels[:, part],
+            self.provenance,
         )
 
     def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
@@ -190,7 +193,9 @@ def _model_boxes(rows: np.ndarray) -> np.ndarray:
     return np.hstack([corner * scale, (corner + size) * scale]).astype(np.float32)
 
 
-def _half(name: str, first: int, cells: np.ndarray, labelled: bool) -> HalfMatch:
+def _half(
+    name: str, first: int, cells: np.ndarray, labelled: bool, provenance: Provenance = REAL
+) -> HalfMatch:
     return HalfMatch(
         name,
         first,
@@ -198,4 +203,5 @@ def _half(name: str, first: int, cells: np.ndarray, labelled: bool) -> HalfMatch
         boxes=cells["boxes"].transpose(1, 0, 2),  # (26, T, 4)
         jersey=cells["jersey"].T,  # (26, T)
         labels=cells["label"].T if labelled else None,  # (26, T)
+        provenance=provenance,
     )

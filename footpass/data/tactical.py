@@ -8,6 +8,7 @@ import numpy as np
 
 from footpass.data.hdf5 import names_in, opened, plain_table
 from footpass.data.mending import LONGEST
+from footpass.data.provenance import REAL, Provenance, mark_file
 from footpass.events import HALF_NAME
 from footpass.files import DataError, atomic_write
 from footpass.schema import N_SLOTS, Tactical
@@ -45,7 +46,9 @@ def read_rows(path: str | Path, half: str) -> np.ndarray:
 
 
 def write_tactical(
-    path: str | Path, halves: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]
+    path: str | Path,
+    halves: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    provenance: Provenance = REAL,
 ) -> None:
     """Write a tactical file in the official format, atomically.
 
@@ -57,6 +60,7 @@ def write_tactical(
     """
     pairs = halves.items() if isinstance(halves, Mapping) else halves
     with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as file:
+        mark_file(file, provenance)
         for name, rows in pairs:
             rows = np.asarray(rows, np.float32)
             if rows.ndim != 2 or rows.shape[1] not in (len(Tactical), len(Tactical) - 1):

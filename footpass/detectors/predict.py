@@ -21,10 +21,11 @@ from tqdm.auto import tqdm
 from footpass.data.cache import Footage
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
+from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_provenance
 from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
 from footpass.detectors.inputs import window_inputs
-from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, events_from_store
+from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, check_model, events_from_store
 from footpass.events import predictions_path, write_events
 from footpass.files import DataError, atomic_write, fingerprint, make_folder
 from footpass.models.gnn import TAADGNN, GNNConfig
@@ -77,12 +78,15 @@ def predict(
     for half in halves.values():
         asked_about(half, model.without_box)  # before hours of inference
     path = logits_path(run_dir, split)
-    made_by = fingerprint(Path(checkpoint))
+    made_by = f"{type(model).__name__} {fingerprint(Path(checkpoint))}"
+    check_model(adjustment, made_by)
     with locked_by_first(run_dir):  # of two that write the same, the second finds it done
         write_logits(model.to(device), footage, path, clips, made_by, precision=precision)
         events = events_from_store(path, halves, model.without_box, adjustment)
         if rank_and_world()[0] == 0:
-            write_events(events, predictions_path(run_dir, split))
+            out = predictions_path(run_dir, split)
+            write_events(events, out)
+            write_provenance(out, read_provenance(path))
     return events
 
 
@@ -188,8 +192,8 @@ def write_logits(
     Parameters
     ----------
     made_by
-        Fingerprint of the checkpoint. Parts and stores by another one, or of another video or other
-        boxes, are made anew.
+        Kind and fingerprint of the checkpoint. Parts and stores by another one, or of another video or
+        other boxes, are made anew.
     """
     path = Path(path)
     how = (config.frames, config.size, config.grow, stride, precision)
@@ -220,14 +224,16 @@ def write_logits(
                 stored.attrs["seconds"] = time.monotonic() - began
     wait_for_all()
     if rank == 0:
-        _put_together(path, parts, list(footage))
+        data = together(entry.half.provenance for entry in footage.values())
+        _put_together(path, parts, list(footage), data.by(made_by))
     wait_for_all()
     return path
 
 
-def _put_together(path: Path, parts: Path, names: list[str]) -> None:
+def _put_together(path: Path, parts: Path, names: list[str], provenance: Provenance) -> None:
     """One store of the halves' parts, which are removed."""
     with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
+        mark_file(store, provenance)
         for name in names:
             with h5py.File(parts / f"{name}.h5") as file:
                 file.copy(name, store)

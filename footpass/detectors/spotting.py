@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 from footpass.configs import config_dataclass, plain, read_config
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch, event_table, events_of
-from footpass.data.logits import read_logits
+from footpass.data.logits import made_by, read_logits
 from footpass.detectors.clips import asked_about
 from footpass.events import class_counts, concat
 from footpass.files import DataError, atomic_write
@@ -36,6 +37,8 @@ class LogitAdjustment:
         Standard deviation, in frames, of the Gaussian by which logits are averaged over time.
     offsets
         Added to the logits of the classes, background first.
+    model
+        What it was fitted on (`Provenance.models`): it means nothing for another.
     """
 
     smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -43,6 +46,7 @@ class LogitAdjustment:
         tuple[Annotated[float, Field(ge=-1000, le=1000)], ...],
         Field(min_length=N_CLASSES, max_length=N_CLASSES),
     ] = (0.0,) * N_CLASSES
+    model: str | None = None
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """The logits ``(9, M, T)``, adjusted."""
@@ -130,6 +134,7 @@ def events_from_store(
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events of some halves of a logit store, see `events_from_logits`."""
+    check_model(adjustment, made_by(path))
     return concat(
         events_from_logits(read_logits(path, half), half, without_box=without_box, adjustment=adjustment)
         for half in halves.values()
@@ -184,10 +189,18 @@ def fit_adjustment(
     return chosen
 
 
-def write_adjustment(adjustment: LogitAdjustment, path: str | Path) -> None:
-    """Write an adjustment as JSON, atomically."""
+def check_model(adjustment: LogitAdjustment, model: str | None) -> None:
+    """An adjustment is for the model that it was fitted on, where both are known."""
+    if adjustment.model and model and adjustment.model != model:
+        raise DataError(
+            f"an adjustment fitted on {adjustment.model} and logits of {model}: fit it on those"
+        )
+
+
+def write_adjustment(adjustment: LogitAdjustment, path: str | Path, model: str | None = None) -> None:
+    """Write an adjustment as JSON, atomically, with the model that it was fitted on."""
     with atomic_write(path) as stream:
-        json.dump(plain(adjustment), stream)
+        json.dump(plain(replace(adjustment, model=model)), stream)
 
 
 def read_adjustment(path: str | Path) -> LogitAdjustment:

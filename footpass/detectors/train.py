@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from footpass.configs import plain
 from footpass.data.cache import Footage
+from footpass.data.provenance import together
 from footpass.detectors.clips import Clip, ClipDataset, learnable_events
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
@@ -58,7 +59,7 @@ def train_taad(
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
     clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
-    about = {"kinetics": str(kinetics) if kinetics else None}
+    about = _about(train_footage) | {"kinetics": str(kinetics) if kinetics else None}
     if start:
         about["start"] = fingerprint(Path(start))
     return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
@@ -91,7 +92,10 @@ def train_gnn(
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
     clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
-    about = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
+    about = _about(train_footage) | {
+        "gammas": recipe.gammas,
+        "start": fingerprint(Path(start)) if start else None,
+    }
     ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
     for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
         # A run with more epochs is the same run, going on; so the loss may change in between.
@@ -99,6 +103,10 @@ def train_gnn(
         loss = ClipLoss(recipe.background, gamma, model.without_box)
         rows = _train(model.to(device), part, *clips, loss, run_dir, about)
     return rows
+
+
+def _about(footage: Mapping[str, Footage]) -> dict[str, object]:
+    return {"provenance": plain(together(entry.half.provenance for entry in footage.values()))}
 
 
 def _clips(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from footpass.data.paths import data_dir, find, play_by_play_path, release_dir
+from footpass.data.provenance import Provenance, write_provenance
 from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.simulate.detections import released_detectors, simulate_detections
@@ -53,6 +54,13 @@ class Release:
             return self.made[0]
         return "simulated play-by-play" if self.simulated else "public FOOTPASS release"
 
+    @property
+    def systems(self) -> str:
+        """Where its predictions come from, in words."""
+        if self.made:
+            return "trained here"
+        return "made up by a generator" if self.simulated else "as released"
+
 
 def read_release(folder: str | Path) -> Release:
     """Read a clone of the public repository, or what `write_release` wrote."""
@@ -96,6 +104,7 @@ def write_release(
     for file, table in tables.items():
         make_folder((folder / file).parent)
         write_events(table, folder / file)
+        write_provenance(folder / file, Provenance(simulated))
     with atomic_write(folder / _SOURCE) as stream:
         json.dump({"what": what, "simulated": simulated}, stream)
     return folder

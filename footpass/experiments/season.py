@@ -8,6 +8,7 @@ from pathlib import Path
 from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import data_dir, tactical_path
+from footpass.data.provenance import MARK, Provenance, season_provenance
 from footpass.events import load_json
 from footpass.experiments.profile import Profile, SeasonSize
 from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
@@ -28,8 +29,12 @@ class Season:
     """
 
     folder: Path
-    simulated: bool
+    provenance: Provenance
     size: SeasonSize | None
+
+    @property
+    def simulated(self) -> bool:
+        return self.provenance.simulated
 
     @property
     def source(self) -> str:
@@ -40,6 +45,11 @@ class Season:
     def block_minutes(self) -> float:
         """Length of the blocks of play that intervals are drawn from: a synthetic season is short."""
         return 0.5 if self.simulated else 5.0
+
+    @property
+    def systems(self) -> str:
+        """Where the systems that are scored on it come from, in words."""
+        return "trained here"
 
     @property
     def files(self) -> list[Path]:
@@ -53,7 +63,9 @@ class Season:
 
     @property
     def _has_highlights(self) -> bool:
-        return self.simulated and self.size is not None and self.size.highlights > 0
+        if not self.simulated or self.size is None or self.size.highlights == 0:
+            return False
+        return (_highlights_of(self.folder) / tactical_path("train")).is_file()
 
     def footage(self, split: str) -> dict[str, Footage]:
         """Halves of a split by name, each with its video."""
@@ -79,8 +91,9 @@ def find_season(profile: Profile, data: str | Path | None = None) -> Season:
     """
     found = Path(data) if data else data_dir() if profile.find_data else None
     if found:
-        return Season(found, simulated=False, size=profile.season)
-    return Season(default_season(profile), simulated=True, size=profile.season)
+        return Season(found, season_provenance(found), profile.season)
+    folder = default_season(profile)
+    return Season(folder, season_provenance(folder), profile.season)
 
 
 def _highlights_of(folder: Path) -> Path:
@@ -94,9 +107,10 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
         raise DataError(f"profile {profile.name} needs real data: set FOOTPASS_DATA to their folder")
     folder = Path(runs, f"season-{profile.name}")
     made = folder / "season.json"  # written last
+    wanted = {**asdict(size), "marked": MARK.name}  # a season from before there were marks is made anew
 
     def finished() -> bool:
-        return made.is_file() and load_json(made) == asdict(size)
+        return made.is_file() and load_json(made) == wanted
 
     if finished():
         return folder
@@ -111,5 +125,5 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
         if size.highlights:
             write_season(_highlights_of(folder), size.highlights, seed=size.seed, highlights=True)
         with atomic_write(made) as stream:
-            json.dump(asdict(size), stream)
+            json.dump(wanted, stream)
     return folder

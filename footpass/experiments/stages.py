@@ -8,7 +8,7 @@ and what was broken off goes on where it stopped.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 
 from footpass.data.cache import Footage
 from footpass.data.halves import events_of
-from footpass.data.logits import logits_path, read_logits
+from footpass.data.logits import logits_path, made_by, read_logits
+from footpass.data.provenance import write_provenance
 from footpass.detectors.clips import ClipDataset, learnable_events
 from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.recipes import GNNRecipe
@@ -51,7 +52,7 @@ from footpass.files import fingerprint
 from footpass.metrics import evaluate
 from footpass.models.transformer import FUSIONS
 from footpass.schema import FPS
-from footpass.sequence.decode import load_dst, predict_events
+from footpass.sequence.decode import load_dst, predict_events, with_logits, written_by
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
 from footpass.sequence.train import sequence_loss, train_dst
@@ -97,18 +98,22 @@ class Stage:
         """What its training took, validation included."""
         return sum(row["seconds"] for row in self.rows)
 
+    @property
+    def revisions(self) -> list[str | None]:
+        """Of the code that its epochs were trained with, in order; those from earlier do not say."""
+        return list(dict.fromkeys(row.get("revision") for row in self.rows))
+
 
 def _once(method: Callable[..., Any]) -> Callable[..., Any]:
     """A study asks often for what it has: look at the files of a stage once a process."""
 
     @wraps(method)
     def remembered(self: "Study", *args: Any, **kwargs: Any) -> Any:
-        known = self.__dict__.setdefault("_known", {})
         key = (method.__name__, *(arg.dir if isinstance(arg, Stage) else arg for arg in args))
         key += tuple(sorted(kwargs.items()))
-        if key not in known:
-            known[key] = method(self, *args, **kwargs)
-        return known[key]
+        if key not in self.known:
+            self.known[key] = method(self, *args, **kwargs)
+        return self.known[key]
 
     return remembered
 
@@ -127,6 +132,8 @@ class Study:
         File with weights for the video backbone; random ones without.
     waits
         Whether to wait for a stage that another process is at; else it raises `Busy`.
+    known
+        What it has been asked for and answered so far.
     """
 
     folder: Path
@@ -135,6 +142,7 @@ class Study:
     device: torch.device | str = "cpu"
     kinetics: str | Path | None = None
     waits: bool = True
+    known: dict[tuple, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def footage(self) -> dict[str, dict[str, Footage]]:
@@ -183,8 +191,17 @@ class Study:
                 half, some = entry.half, np.s_[..., :: 10 * FPS]
                 events = events_of(half)[["frame", "team", "jersey", "cls"]]
                 parts += [name, half.first_frame, half.end_frame, events, entry.video.stat().st_size]
-                parts += [half.state[some], half.boxes[:, :: 10 * FPS]]
+                parts += [half.state[some], half.boxes[:, :: 10 * FPS], half.provenance]
         return fingerprint(*parts)
+
+    @property
+    def trained(self) -> list[dict[str, Any]]:
+        """The stages so far, for ``metrics.json``: how long each took, and at which revision."""
+        stages = [one for one in self.known.values() if isinstance(one, Stage)]
+        return [
+            {"stage": one.dir.name, "seconds": one.train_seconds, "revisions": one.revisions}
+            for one in stages
+        ]
 
     @_once
     def taad(self, seed: int = 0) -> Stage:
@@ -252,10 +269,7 @@ class Study:
         for stage in stages:
             self.predict(stage, split)
         halves = {name: entry.half for name, entry in self.watched(split).items()}
-        return {
-            name: Recorded(half, *(read_logits(logits_path(stage.dir, split), half) for stage in stages))
-            for name, half in halves.items()
-        }
+        return with_logits(halves, [logits_path(stage.dir, split) for stage in stages])
 
     def _detectors(self, fusion: str) -> list[Stage]:
         return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
@@ -296,7 +310,7 @@ class Study:
             logits = {name: read_logits(store, half) for name, half in halves.items()}
             fitted = fit_adjustment(logits, halves, truth, stage.without_box, smoothings)
             with self.locked(stage.dir):
-                write_adjustment(fitted, path)
+                write_adjustment(fitted, path, made_by(store))
         return read_adjustment(path)
 
     def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
@@ -327,6 +341,7 @@ class Study:
                 model, windows = load_dst(stage.checkpoint)
                 halves = self.recorded(split, model.config.fusion)
                 write_events(predict_events(model.to(self.device), halves, windows, batch=64), path)
+                write_provenance(path, written_by(model, stage.checkpoint, halves))
         return read_predictions(path)
 
     def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:

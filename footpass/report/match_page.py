@@ -19,6 +19,7 @@ from footpass.data.cache import load_half, prepared_dir
 from footpass.data.halves import HalfMatch, events_of
 from footpass.data.logits import read_logits
 from footpass.data.paths import find, play_by_play_path, tactical_path
+from footpass.data.provenance import REAL, Provenance, read_provenance, together
 from footpass.data.tactical import half_names
 from footpass.events import halves_of, read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError
@@ -76,6 +77,7 @@ class MatchData:
     predictions: Mapping[str, pd.DataFrame]
     positions: HalfMatch | None = None
     logits: np.ndarray | None = None
+    provenance: Provenance = REAL
 
 
 def read_match(
@@ -118,7 +120,9 @@ def read_match(
             raise DataError("given twice, or cannot be told from another: rename one", path)
         tables[name] = select_halves(table, [half])
     volume = read_logits(logits, positions) if logits and positions is not None else None
-    return MatchData(half, truth, tables, positions, volume)
+    marked = [file for file in (tactical, play_by_play, *predictions) if file]
+    data = together(map(read_provenance, marked))
+    return MatchData(half, truth, tables, positions, volume, data)
 
 
 def verdicts(result: Evaluation) -> pd.DataFrame:
@@ -200,6 +204,7 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
         positions = _pack(sampled, rows, match.positions.first_frame)
     content = {
         "half": match.half,
+        "simulated": str(match.provenance) if match.provenance.simulated else None,
         "fps": FPS,
         "tolerance": TOLERANCE,
         "first": min(frames, default=0),

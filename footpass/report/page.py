@@ -5,6 +5,7 @@ network, and every string that comes from data is escaped.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,6 +58,11 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
         answers=answers,
         shown=shown,
         failures=failures,
+        trained=list(
+            dict.fromkeys(
+                each or "unknown" for run in runs for one in run["trained"] for each in one["revisions"]
+            )
+        ),
         simulated=[source for run in runs for source in run["data"] if source["simulated"]],
     )
     return folder / "index.html"
@@ -113,7 +119,12 @@ def _tables(runs: Sequence[dict]) -> list[dict]:
         for source in run["data"]
     ]
     cost = [[run["title"], run["seconds"] / 60] for run in runs]
-    return [
+    stages = {one["stage"]: one for run in runs for one in run["trained"]}
+    trained = [
+        [name, ", ".join(each or "unknown" for each in one["revisions"]), one["seconds"] / 60]
+        for name, one in stages.items()
+    ]
+    tables = [
         {
             "name": "data",
             "caption": "What each notebook read.",
@@ -128,7 +139,15 @@ def _tables(runs: Sequence[dict]) -> list[dict]:
             "rows": cost,
             "digits": 1,
         },
+        {
+            "name": "trained",
+            "caption": "Models, with the revision of the code that trained each, and how long it took.",
+            "columns": ["model", "revision", "minutes"],
+            "rows": trained,
+            "digits": 1,
+        },
     ]
+    return [table for table in tables if table["rows"]]
 
 
 def _load_run(path: Path) -> dict:
@@ -139,6 +158,18 @@ def _load_run(path: Path) -> dict:
     run.setdefault("answer", None)  # runs from before there were answers
     run["id"] = name = path.parent.name
     run["link"] = f"{name}/notebook.html"
+    run.setdefault("trained", [])  # a run from before these were told
+    for source in run["data"]:
+        source.setdefault("systems", None)
+    run["of"] = "; ".join(dict.fromkeys(map(_words, run["data"])))
     executed = path.parent / f"{name}.ipynb"
     run["title"], run["question"] = headline(executed) if executed.is_file() else (name, "")
     return run
+
+
+def _words(source: dict) -> str:
+    """Data, and where the systems on them come from: no name may stand for two things on a page."""
+    what = source["what"]
+    if source["simulated"] and not re.search("simulated|synthetic", what):
+        what += ", simulated"
+    return f"systems {source['systems']}, on: {what}" if source["systems"] else what

@@ -63,11 +63,20 @@ class Run:
         if self.handle:
             self.handle.update(Markdown(f"**{text}**"))
 
-    def uses(self, what: str, paths: Iterable[str | Path] = (), simulated: bool = False) -> None:
-        """Record a source of data, with the fingerprint of its files."""
+    def uses(
+        self,
+        what: str,
+        paths: Iterable[str | Path] = (),
+        simulated: bool = False,
+        systems: str | None = None,
+    ) -> None:
+        """Record a source of data, with the fingerprint of its files.
+
+        ``systems`` says where those come from that are scored on it: trained here, as released, made up.
+        """
         files = [Path(path) for path in paths]
-        content = fingerprint(*files) if files else None
-        self.data.append({"what": what, "simulated": simulated, "fingerprint": content})
+        told = {"what": what, "simulated": simulated, "systems": systems}
+        self.data.append({**told, "fingerprint": fingerprint(*files) if files else None})
 
     def metric(self, name: str, value: float | Interval, label: str) -> None:
         """Record a headline figure, with its 90 % interval where there is one."""
@@ -105,8 +114,11 @@ class Run:
         display(HTML(text.to_html(index=False, border=0)))
         _show_caption(caption)
 
-    def finish(self) -> None:
-        """Write ``metrics.json``; only a finished run has one."""
+    def finish(self, trained: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Write ``metrics.json``; only a finished run has one.
+
+        ``trained`` are the models behind it (`Study.trained`), which may be older than the run.
+        """
         content = {
             "notebook": self.name,
             "answer": self.text,
@@ -117,6 +129,7 @@ class Run:
             "metrics": self.metrics,
             "figures": self.figures,
             "tables": self.tables,
+            "trained": list(trained),
             "seconds": round(time.monotonic() - self.started, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "git": revision(),
@@ -194,7 +207,7 @@ def start_experiment(
     asked = {"config": settings, "kinetics": kinetics, **extra}
     run = start_run(name, profile=profile, run_dir=run_dir, seed=seed, **asked)
     season = find_season(settings, data)
-    run.uses(season.source, season.files, simulated=season.simulated)
+    run.uses(season.source, season.files, season.simulated, season.systems)
     return run, Study(run.dir.parent / "stages", settings, season, join_processes(), kinetics)
 
 

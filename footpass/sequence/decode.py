@@ -1,5 +1,6 @@
 """From windows to events: decode a half window by window and write what a DST says."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from footpass.data.cache import open_halves
-from footpass.data.logits import logits_path, read_logits
-from footpass.files import DataError
+from footpass.data.halves import HalfMatch
+from footpass.data.logits import logits_path, made_by, read_logits
+from footpass.data.provenance import Provenance, together
+from footpass.files import DataError, fingerprint
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.public import load_reference, read_public
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, TOLERANCE, State
@@ -18,7 +21,9 @@ from footpass.sequence.recipes import _MODELS, AnyDST
 from footpass.sequence.sources import Recorded, Source
 from footpass.sequence.tokens import decode
 from footpass.sequence.windows import FixedWindows, WindowConfig, collate
-from footpass.training.checkpoints import load_model
+from footpass.training.checkpoints import load_checkpoint, load_model
+
+log = logging.getLogger(__name__)
 
 
 def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConfig]:
@@ -39,11 +44,36 @@ def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConf
 
 def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
     """Halves of a split with the logits of one or two runs (`recipes.logits_path`)."""
-    halves = open_halves(data_dir, split)
+    return with_logits(open_halves(data_dir, split), [logits_path(run, split) for run in runs])
+
+
+def with_logits(halves: Mapping[str, HalfMatch], stores: Sequence[Path]) -> dict[str, Recorded]:
+    """Halves with their logits of one or two stores."""
+    models = [made_by(store) for store in stores]
     return {
-        name: Recorded(half, *(read_logits(logits_path(run, split), half) for run in runs))
+        name: Recorded(half, *(read_logits(store, half) for store in stores), models=models)
         for name, half in halves.items()
     }
+
+
+def written_by(model: AnyDST, checkpoint: str | Path, halves: Mapping[str, Source]) -> Provenance:
+    """Of the events that a DST, read from a checkpoint, writes of halves."""
+    data = together(half.provenance for half in halves.values())
+    return data.by(f"{type(model).__name__} {fingerprint(Path(checkpoint))}")
+
+
+def check_logits(checkpoint: str | Path, halves: Mapping[str, Source]) -> None:
+    """Logits must come in the order in which a DST learned to read them; of other models, it is said."""
+    about = load_checkpoint(checkpoint)["config"]["about"]
+    learned = about.get("provenance", {}).get("models", [])
+    given = list(together(half.provenance for half in halves.values()).models)
+    if given == learned or not learned or "unknown" in [*given, *learned]:
+        return
+    kinds, learned_kinds = ([model.split()[0] for model in models] for models in (given, learned))
+    if kinds != learned_kinds or sorted(given) == sorted(learned):
+        order = ", then ".join(learned)
+        raise DataError(f"it learned from logits of {order}, not of {', then '.join(given)}", checkpoint)
+    log.warning("%s: it learned from logits of %s, these are of %s", checkpoint, learned, given)
 
 
 def predict_events(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.halves import HalfMatch
+from footpass.data.provenance import REAL, Provenance
 from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, Mirror, State, slot
@@ -36,6 +37,7 @@ class Source(Protocol):
     name: str
     first_frame: int
     end_frame: int
+    provenance: Provenance  # of its data, and of what made its logits in their order
 
     def cut(self, start: int, stop: int) -> Excerpt:
         """The frames ``start`` to ``stop - 1``, absolute."""
@@ -66,10 +68,13 @@ class Recorded:
     ----------
     logits
         ``(9, 26, T)`` each, on the frames of the half.
+    models
+        What made each of them, as far as it is known (`Provenance.models`).
     """
 
-    def __init__(self, half: HalfMatch, *logits: np.ndarray) -> None:
+    def __init__(self, half: HalfMatch, *logits: np.ndarray, models: Sequence[str | None] = ()) -> None:
         self.half, self.logits = half, logits
+        self.provenance = half.provenance.by(*(model or "unknown" for model in models))
         self.name, self.first_frame, self.end_frame = half.name, half.first_frame, half.end_frame
         for number, volume in enumerate(logits, 1):
             if volume.shape != (N_CLASSES, N_SLOTS, half.n_frames):
@@ -130,7 +135,7 @@ class Detected:
     def __init__(
         self, name: str, detections: Sequence[pd.DataFrame], truth: pd.DataFrame | None = None
     ) -> None:
-        self.name = name
+        self.name, self.provenance = name, REAL
         known = [*detections, *([] if truth is None else [truth])]
         frames = np.concatenate([table["frame"].to_numpy() for table in known] or [[]])
         if not len(frames):

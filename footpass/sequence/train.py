@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from footpass.configs import plain
+from footpass.data.provenance import together
 from footpass.files import fingerprint
 from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
@@ -49,11 +51,12 @@ def train_dst(
     if start:
         _begin_with(model, start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
-    first = _epoch(recipe, halves, 0)
+    begin = halves(0)
+    first = _epoch(recipe, begin, 0)
     return train(
         model,
         recipe.train,
-        lambda epoch: _epoch(recipe, halves, epoch) if epoch else first,
+        lambda epoch: _epoch(recipe, halves(epoch), epoch) if epoch else first,
         lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
         run_dir,
         validate,
@@ -64,6 +67,7 @@ def train_dst(
             "smoothing": recipe.smoothing,
             "start": fingerprint(Path(start)) if start else None,
             "data": _seen(first, counts),  # a run must not go on with other halves or logits
+            "provenance": plain(together(half.provenance for half in begin.values())),
         },
     )
 
@@ -79,11 +83,9 @@ def _begin_with(model: AnyDST, path: str | Path) -> None:
     load_weights(model, load_checkpoint(path, {"kind": type(model).__name__}), path)
 
 
-def _epoch(
-    recipe: DSTRecipe, halves: Callable[[int], Mapping[str, Source]], epoch: int
-) -> WindowDataset | list[Sample]:
+def _epoch(recipe: DSTRecipe, halves: Mapping[str, Source], epoch: int) -> WindowDataset | list[Sample]:
     seed = recipe.train.seed
-    data = WindowDataset(halves(epoch), recipe.windows, seed, epoch)
+    data = WindowDataset(halves, recipe.windows, seed, epoch)
     if not recipe.windows.sparse:  # all are equally long
         return data
     return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))

@@ -14,10 +14,11 @@ from tqdm.auto import tqdm
 
 from footpass.configs import check_seed
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
+from footpass.data.provenance import Provenance, mark_season
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
-from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder
+from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder, package_version
 from footpass.processes import in_parallel
 from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
@@ -117,15 +118,23 @@ def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
         raise DataError(f"{matches} matches: not within 1..999")
 
 
+def _provenance(jobs: Sequence[_Job]) -> Provenance:
+    matches, job = len({job.game for job in jobs}), jobs[0]
+    settings = {"minutes": job.minutes, "video": job.video, "highlights": job.highlights}
+    return Provenance(True, package_version(), job.seed, {"matches": matches, **settings})
+
+
 def _put_together(out: Path, split: str, jobs: Sequence[_Job], truth: pd.DataFrame) -> None:
     """The official files of a split from the parts of its halves."""
+    provenance = _provenance(jobs)
+    mark_season(out, split, provenance)
     if jobs[0].video:
         for game, played in itertools.groupby(jobs, lambda job: job.game):
             _join(out / video_path(f"game_{game}"), [job.part(".mp4") for job in played])
     labelled = split != "challenge"
     columns = len(Tactical) if labelled else Tactical.LABEL
     rows = ((job.name, np.load(job.part(".npy"))[:, :columns]) for job in jobs)
-    write_tactical(out / tactical_path(split), rows)
+    write_tactical(out / tactical_path(split), rows, provenance)
     write_events(truth, out / (play_by_play_path(split) if labelled else HIDDEN_TRUTH))
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from footpass.configs import plain
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, revision
 from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig
 from footpass.training.distributed import (
@@ -87,7 +87,7 @@ def train(
     -------
     list[dict]
         A row per epoch, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate`` and
-        the seconds it took (of an epoch that was broken off, those since).
+        the seconds it took (of an epoch that was broken off, those since), and the revision that ran it.
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
@@ -116,7 +116,7 @@ def train(
                     mean = run_epoch(net, batches, loss, config.precision, run, after_step)
                 row = {"epoch": epoch, "step": run.step, "loss": mean, "lr": run.lr}
                 row |= _figures(run.averaged, validate, row)
-                row["seconds"] = round(time.monotonic() - began, 2)
+                row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
                 _close_epoch(run, row, run_dir, settings)
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows

@@ -101,10 +101,10 @@ def test_a_sound_season_is_fine(sound):
     result = check(sound)
     assert result.problems == () and result.fine
     assert {item.name: item.note for item in result.items if item.found} == {
-        TACTICAL: "2 halves, 1,760 rows",
+        TACTICAL: "2 halves, 1,760 rows, real",
         EVENTS: "2 halves, 6 events",
         "videos of val": "1 of 1 matches",
-        "challenge_tactical_data.h5": "1 half, 880 rows",
+        "challenge_tactical_data.h5": "1 half, 880 rows, real",
         "videos of challenge": "1 of 1 matches",
     }
 

@@ -415,6 +415,23 @@ def test_command_fit_then_apply(files, season):
     pd.testing.assert_frame_equal(read_predictions("out.json"), expected)
 
 
+def test_swapped_files_are_refused(files, fitted, season, capsys, caplog):
+    """By what made them; where they do not say, by how many events they have: here 1 to 2."""
+    swapped = ["--predictions", "TAAD.json", "DST.json"]
+    apply = ["rescore", "apply", "--model", "model.json", "--out", "out.json"]
+    rescore.save(fitted, "model.json")
+    assert main([*apply, *swapped]) == 2
+    assert "--predictions in another order than the re-scoring was fitted in" in capsys.readouterr().err
+    tables, alike = list(season[0].values()), replace(fitted, rates=(100.0, 101.0))
+    rescore.check_order(alike, tables[::-1], ["", ""])  # cannot be told
+    known = replace(alike, made_by=("DST 1", "TAAD 2"))
+    rescore.check_order(known, tables, ["DST 1", "TAAD 2"])
+    with pytest.raises(DataError, match="another order"):
+        rescore.check_order(known, tables[::-1], ["TAAD 2", "DST 1"])
+    rescore.check_order(known, tables, ["DST 3", "TAAD 2"])
+    assert "given those of ['DST 3', 'TAAD 2']" in caplog.text
+
+
 def test_command_with_nowhere_to_write_fails_before_it_fits(files, monkeypatch, capsys):
     monkeypatch.setattr(rescore, "fit", lambda *_: pytest.fail("hours for nothing"))
     known = ["--ground-truth", "val.json", "--profile", "smoke", "--out", "val.json/model.json"]

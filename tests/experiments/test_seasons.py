@@ -14,6 +14,7 @@ import pytest
 
 from footpass.data.halves import events_of
 from footpass.data.logits import logits_path
+from footpass.data.provenance import Provenance, mark_season
 from footpass.detectors.spotting import SMOOTHINGS, LogitAdjustment, events_from_store
 from footpass.events import halves_of
 from footpass.experiments import season as seasons
@@ -21,7 +22,7 @@ from footpass.experiments import stages
 from footpass.experiments.profile import SeasonSize, load_profile
 from footpass.experiments.season import Season, default_season, find_season
 from footpass.experiments.stages import Study
-from footpass.files import DataError, locked
+from footpass.files import DataError, fingerprint, locked, revision
 from tests import seasons as handmade
 
 DEMO, SMOKE = load_profile("demo"), load_profile("smoke")
@@ -55,6 +56,9 @@ def test_the_paper_profile_uses_everything(real):
 def test_data_are_found_by_their_variable_but_not_for_the_tests(real, monkeypatch):
     monkeypatch.setenv("FOOTPASS_DATA", str(real))
     monkeypatch.setattr(seasons, "default_season", lambda profile: real / "made")
+    (real / "made").mkdir()
+    handmade.write(real / "made", {H1: {(10, 0): 1}}, "train")
+    mark_season(real / "made", "train", Provenance(True))
     assert find_season(DEMO).folder == real
     assert find_season(SMOKE).folder == real / "made" and find_season(SMOKE).simulated
 
@@ -125,7 +129,7 @@ def drawn(tmp_path_factory):
 def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
     """Two matches, of which the second is kept from them; highlights join the first."""
     size = SeasonSize(2, 1, 0.4, held_out=1, highlights=1)
-    study = Study(tmp_path / "stages", DEMO, Season(drawn, True, size))
+    study = Study(tmp_path / "stages", DEMO, Season(drawn, Provenance(True), size))
     assert list(study.training_footage) == ["game_1001_H1", "game_1001_H2", "game_4001_H1"]
     assert list(study.watched("train")) == ["game_1002_H1", "game_1002_H2"]
     assert list(study.watched("val")) == ["game_2001_H1", "game_2001_H2"]
@@ -135,7 +139,7 @@ def test_detectors_watch_what_they_have_not_learned_from(tmp_path, drawn, real):
 
 
 def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn, monkeypatch):
-    season = Season(drawn, True, SeasonSize(2, 1, 0.4, held_out=1))
+    season = Season(drawn, Provenance(True), SeasonSize(2, 1, 0.4, held_out=1))
     held_out, chosen = ["game_1002_H1", "game_1002_H2"], LogitAdjustment(1.0, (-1.0, *[0.5] * 8))
     asked = []
 
@@ -155,13 +159,17 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
     assert table.index.tolist() == ["none", "offsets", "offsets and smoothing"]
     assert asked == [(held_out, held_out, False, SMOOTHINGS), (held_out, held_out, False, (0.0,))]
     # It is kept with the detector; a season without a match to spare has none.
-    assert Study(tmp_path / "stages", SMOKE, season).adjustment(taad) == chosen
-    study = Study(tmp_path / "stages", SMOKE, Season(drawn, True, None))
+    kept = Study(tmp_path / "stages", SMOKE, season).adjustment(taad)
+    assert kept == replace(chosen, model=f"TAAD {fingerprint(taad.checkpoint)}")
+    assert study.trained == [
+        {"stage": taad.dir.name, "seconds": taad.train_seconds, "revisions": [revision()]}
+    ]
+    study = Study(tmp_path / "stages", SMOKE, Season(drawn, Provenance(True), None))
     assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2
 
 
 def test_of_workers_who_start_together_one_announces_a_stage(tmp_path, drawn, caplog):
-    study = Study(tmp_path / "stages", SMOKE, Season(drawn, True, None))
+    study = Study(tmp_path / "stages", SMOKE, Season(drawn, Provenance(True), None))
     workers, names = 4, [f"stage{i}" for i in range(200)]
     start = threading.Barrier(workers)
 
@@ -188,12 +196,14 @@ import sys
 from pathlib import Path
 from footpass.training.distributed import join_processes, rank_and_world
 from footpass.experiments.profile import load_profile
+from footpass.data.provenance import Provenance
 from footpass.experiments.season import Season
 from footpass.experiments.stages import Study
 from footpass.files import Busy
 
 folder = Path(sys.argv[1])
-study = Study(folder, load_profile("smoke"), Season(folder, True, None), join_processes(), waits=False)
+season = Season(folder, Provenance(True), None)
+study = Study(folder, load_profile("smoke"), season, join_processes(), waits=False)
 for name in ("held", "free"):
     try:
         with study.locked(folder / name):

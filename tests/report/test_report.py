@@ -227,7 +227,7 @@ def test_questions_are_answered_with_what_there_is_and_all_else_is_below(tmp_pat
     answers, notebooks = page.split('<h2 id="notebooks">')
     titles = re.findall(r"<h2>(.*?)</h2>", answers)
     assert titles == [q.title for q in QUESTIONS if q.title != "Where does it still fail?"]
-    order = ["C class_counts", "L DST_macro_f1", "C effects", "C ablations", "some data", "1.5"]
+    order = ["C class_counts", "L DST_macro_f1", "C effects", "C ablations", "What each notebook", "1.5"]
     places = [answers.partition("</nav>")[2].index(text) for text in order]
     assert places == sorted(places)
     assert "C gaps" not in answers and "C else" not in answers
@@ -236,8 +236,28 @@ def test_questions_are_answered_with_what_there_is_and_all_else_is_below(tmp_pat
     assert notebooks.count(">Above</a>") == 3
     for target in re.findall(r'href="#([^"]+)"', page):
         assert f'id="{target}"' in page
-    assert "C effects <a" in answers and answers.count("· synthetic data") == 2
+    assert "C effects <a" in answers and answers.count("· some data, simulated.") == 2
     assert all(f'alt="A {name}"' in page for name in ("class_counts", "gaps", "effects"))
+
+
+def test_no_name_stands_for_two_things_and_both_revisions_are_told(tmp_path):
+    """The released DST and one that was trained here, with a model that is older than the report."""
+    for name, told in (
+        ("01_class_imbalance", {"what": "public FOOTPASS release", "systems": "as released"}),
+        ("04_train_dst_gnn", {"what": "season 3", "systems": "trained here", "simulated": True}),
+    ):
+        metric = "DST_macro_f1" if name[1] == "1" else "fusion_gain"
+        write_run(tmp_path, name, metrics=[metric])
+        path = tmp_path / name / "metrics.json"
+        content = json.loads(path.read_text())
+        content["data"][0] |= told
+        content["trained"] = [{"stage": "dst-1", "seconds": 3600.0, "revisions": ["old1", "old2"]}]
+        path.write_text(json.dumps(content))
+    page = " ".join(build_page(tmp_path).read_text().split())
+    assert "· systems as released, on: public FOOTPASS release." in page
+    assert "· systems trained here, on: season 3, simulated." in page
+    assert "revision abc, models trained at old1, old2" in page
+    assert '<th scope="row" data-value="dst-1">dst-1</th><td data-value="old1, old2"' in page
 
 
 def recorded(path):

@@ -16,7 +16,7 @@ def test_a_run_directory_tells_its_story(tmp_path):
     source.write_text("{}")
     plt.close("all")  # what other tests have left open
     run = start_run("x", profile="smoke", run_dir=tmp_path / "run", seed=3, config={"rate": 0.1})
-    run.uses("a file", [source])
+    run.uses("a file", [source], systems="trained here")
     run.metric("f1", Interval(0.5, 0.4, 0.6), "F1")
     run.figure(plt.figure(), "plot", caption="c", alt="a")
     run.answer("Half of it.")
@@ -27,7 +27,9 @@ def test_a_run_directory_tells_its_story(tmp_path):
     run.finish()
     told = json.loads((run.dir / "metrics.json").read_text())
     assert (told["profile"], told["seed"], told["config"]) == ("smoke", 3, {"rate": 0.1})
-    assert told["data"] == [{"what": "a file", "simulated": False, "fingerprint": fingerprint(source)}]
+    data = {"what": "a file", "simulated": False, "systems": "trained here"}
+    assert told["data"] == [data | {"fingerprint": fingerprint(source)}]
+    assert told["trained"] == []
     assert told["answer"] == "Half of it."
     assert told["metrics"] == [{"name": "f1", "value": 0.5, "label": "F1", "interval": [0.4, 0.6]}]
     assert told["tables"][0]["columns"] == ["k", "n", "share"]

@@ -11,6 +11,7 @@ import pytest
 from footpass.__main__ import main
 from footpass.data.logits import logits_path
 from footpass.data.paths import tactical_path
+from footpass.data.provenance import read_provenance
 from footpass.data.tactical import write_tactical
 from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
 from footpass.experiments.play_by_play import leave_one_match_out
@@ -85,6 +86,26 @@ def test_a_fused_dst_trains_and_predicts(data, tmp_path, capsys):
     assert code == 2 and "a DST reads logits: name the runs that made them with --logits" in err
     code, _, err = run(capsys, "predict", *again, "--logits", *runs, "--adjustment", "some.json")
     assert code == 2 and "a DST has no logits to adjust: --adjustment is for detectors" in err
+
+
+def test_logits_come_in_the_order_that_was_learned(data, tmp_path, capsys):
+    for name, model in (("taad", "TAAD 1"), ("gnn", "TAADGNN 2"), ("other", "TAADGNN 3")):
+        for split in EVENTS:
+            logits(tmp_path / name, split)
+            with h5py.File(logits_path(tmp_path / name, split), "r+") as store:
+                for half in store.values():
+                    half.attrs["made_by"] = model
+    taad, gnn, other = tmp_path / "taad", tmp_path / "gnn", tmp_path / "other"
+    what = ["--data", data, "--out", tmp_path, "--profile", "smoke", "--epochs", 1]
+    assert run(capsys, "train", "dst", *what, "--logits", taad, gnn)[0] == 0
+    predict = ["predict", "--checkpoint", checkpoint_path(tmp_path), "--data", data, "--out", tmp_path]
+    code, _, err = run(capsys, *predict, "--logits", gnn, taad)
+    assert code == 2
+    assert "it learned from logits of TAAD 1, then TAADGNN 2, not of TAADGNN 2, then TAAD 1" in err
+    assert run(capsys, *predict, "--logits", taad, gnn)[0] == 0
+    written = read_provenance(predictions_path(tmp_path, "val")).models
+    assert written[0].startswith("PlayerDST ") and written[1:] == ("TAAD 1", "TAADGNN 2")
+    assert run(capsys, *predict, "--logits", taad, other)[0] == 0  # said, for it may be meant
 
 
 def test_gnn_logits_of_a_half_that_are_missing_are_named(data, tmp_path, capsys):

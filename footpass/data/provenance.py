@@ -1,0 +1,127 @@
+"""Provenance: whether data are simulated, and which models made what is made of them.
+
+The simulator marks what it writes: `MARK`, a file in the season's folder, and an attribute of its HDF5
+files. What is made of the data keeps the mark: prepared halves, logits, checkpoints, predictions (in a
+file beside theirs) and metrics. Official files have none, so what has none is real.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from footpass.configs import build
+from footpass.data.paths import find, play_by_play_path, tactical_path
+from footpass.events import load_json
+from footpass.files import DataError, atomic_write
+from footpass.schema import SPLITS
+
+MARK = Path("simulated.json")  # in the folder of a season, by split
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where something comes from.
+
+    Attributes
+    ----------
+    simulated
+        Whether the matches are.
+    version, seed, settings
+        Of the simulation: version of this library, and what `write_season` was asked for.
+    models
+        What made it of the data, the last step first: kind and fingerprint, ``TAAD 1f2e3d4c5b6a``.
+    """
+
+    simulated: bool = False
+    version: str | None = None
+    seed: int | None = None
+    settings: Mapping[str, bool | float] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.simulated:
+            return "real"
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return f"simulated (seed {self.seed}, version {self.version}, {settings})"
+
+    def by(self, *models: str) -> "Provenance":
+        """Of what models make of it."""
+        return replace(self, models=(*models, *self.models))
+
+
+REAL = Provenance()
+
+
+def together(parts: Iterable[Provenance]) -> Provenance:
+    """Of what is made of several: that of the first, or of the first that is simulated."""
+    found = list(parts)
+    return next((part for part in found if part.simulated), found[0] if found else REAL)
+
+
+def mark_file(file: h5py.File, provenance: Provenance) -> None:
+    """Mark an open HDF5 file."""
+    if provenance != REAL:
+        file.attrs["provenance"] = json.dumps(asdict(provenance))
+
+
+def mark_season(folder: str | Path, split: str, provenance: Provenance) -> None:
+    """Mark a split of a season; other splits of the folder keep theirs."""
+    path = Path(folder, MARK)
+    marks = load_json(path) if path.is_file() else {}
+    marks = {split: asdict(provenance)} | (marks if isinstance(marks, dict) else {})
+    with atomic_write(path) as stream:
+        json.dump(marks | {split: asdict(provenance)}, stream, indent=1)
+
+
+def write_provenance(path: str | Path, provenance: Provenance) -> None:
+    """Mark a file of events: in a file beside it, since the official layout has no place for it."""
+    beside = _beside(path)
+    if provenance == REAL:
+        beside.unlink(missing_ok=True)  # of what was there before
+        return
+    with atomic_write(beside) as stream:
+        json.dump(asdict(provenance), stream, indent=1)
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """Of an HDF5 file, a file of events, or the tactical data and play-by-play of a season."""
+    path = Path(path)
+    if path.suffix == ".h5":
+        try:
+            with h5py.File(path) as file:
+                mark: Any = file.attrs.get("provenance")
+        except (OSError, RuntimeError):  # whoever reads its content says what is wrong
+            mark = None
+        if isinstance(mark, str):
+            return _parsed(mark, path)
+    if _beside(path).is_file():
+        return _parsed(load_json(_beside(path)), _beside(path))
+    for split in SPLITS:
+        if path.name in (tactical_path(split).name, play_by_play_path(split).name):
+            for folder in path.parents[:2]:
+                if (folder / MARK).is_file():
+                    marks = load_json(folder / MARK)
+                    mark = marks.get(split, {}) if isinstance(marks, dict) else marks
+                    return _parsed(mark, folder / MARK)
+    return REAL
+
+
+def season_provenance(folder: str | Path) -> Provenance:
+    """Of a data folder: simulated if any of its splits is."""
+    files = [find(folder, tactical_path(split)) for split in SPLITS]
+    return together(read_provenance(file) for file in files if file)
+
+
+def _beside(path: str | Path) -> Path:
+    return Path(path).with_suffix(".provenance.json")
+
+
+def _parsed(mark: Any, path: Path) -> Provenance:
+    try:
+        return build(Provenance, json.loads(mark) if isinstance(mark, str) else mark)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"no provenance: {error}", path) from error
