@@ -13,12 +13,7 @@ from tqdm.auto import tqdm
 from footpass.events import concat, halves_of, match_of, select_halves
 from footpass.files import DataError
 
-LABELS = {
-    "box_visible",
-    "replay",
-    "truth",
-    "found",
-}  # columns that only somebody who knows the truth has
+LABELS = {"box_visible", "replay", "truth", "found"}  # columns that come from ground truth
 
 
 class Cuttable(Protocol):

@@ -1,4 +1,4 @@
-"""The markings of a football pitch, for whoever draws one."""
+"""The markings of a football pitch."""
 
 import itertools
 

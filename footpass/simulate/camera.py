@@ -103,7 +103,7 @@ def _main_camera(ball: np.ndarray, rng: np.random.Generator):
     # The operator sees the ball a little late and moves smoothly.
     late = ball[np.maximum(np.arange(length) - FPS // 4, 0), :2]
     follow = gaussian_filter1d(late, 0.6 * FPS, axis=0)
-    # He keeps near the middle of the pitch and leads the play towards the goals.
+    # The camera keeps near the middle of the pitch and leads the play towards the goals.
     centre = np.array(PITCH) / 2
     target = np.column_stack([follow, np.zeros(length)])
     target[:, :2] = centre + (follow - centre) * [0.92, 0.75]
@@ -169,7 +169,7 @@ def _boxes(motion: Motion, shots: Shots, rng: np.random.Generator) -> np.ndarray
     boxes = np.stack([sides[0], sides[1], sides[2] - sides[0], sides[3] - sides[1]], axis=-1)
     in_view = boxes[..., 2] * boxes[..., 3] > 0.6 * wide * tall
     seen = in_view & ~_crowded(boxes, in_view)
-    # A tracker loses somebody now and then, for about a second.
+    # A tracker loses a player now and then, for about a second.
     lost = rng.random((figures, length // FPS + 2)) < 0.08
     seen &= ~lost[:, (np.arange(length) + rng.integers(FPS)) // FPS]
 

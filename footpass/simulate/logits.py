@@ -77,7 +77,7 @@ def _volume(half: HalfMatch, rng: np.random.Generator, better: int) -> np.ndarra
 
 
 def _nearest(half: HalfMatch, visible: np.ndarray, slot: int, frame: int) -> int:
-    """The visible player nearest to one, or he himself where there is no other."""
+    """The visible player nearest to one, or the player where there is no other."""
     place = half.state[State.X : State.Y + 1, :, frame] * np.array(PITCH)[:, None]
     distance = np.hypot(*(place - place[:, [slot]]))
     distance = np.where(visible[:, frame], distance, np.inf)

@@ -3,8 +3,8 @@
 1. *Plan*: every event gets a point on the pitch. Its class says where (crosses from wide, shots near
    goal, throw-ins on the line), the actor's role and the play pull it; then points are moved until
    nobody has to run, and no ball to fly, faster than it can.
-2. *Move*: each player's path is the smoothest one that follows his home position (formation, shifted
-   with ball and possession) and passes through his points. One banded linear system a player.
+2. *Move*: each player's path is the smoothest one that follows a home position (formation, shifted
+   with ball and possession) and passes through the player's points. One banded linear system a player.
 
 The ball then goes from actor to actor, so it is at the actor at every anchor frame by construction.
 Metres, x along the touchline from the left goal, y from the far touchline to the one at the camera.
@@ -31,13 +31,13 @@ _STATIONS = {
     Role.CF: (0.80, 0.50),
 }  # fmt: skip
 
-RUN = 5.0  # m/s a player may average between two of his own points; his peak is higher
-TOP_SPEED = 9.0  # m/s that paths are corrected to; in 40 half matches one man still reached 9.4
+RUN = 5.0  # m/s a player may average between two own points; the peak is higher
+TOP_SPEED = 9.0  # m/s that paths are corrected to; in 40 halves one player still reached 9.4
 
 # m/s the ball may average from an event of a class to the next one; 0 is the background
 _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
-_SETTLE = 30  # frames that the taker of a restart stands at the ball before he plays it
+_SETTLE = 30  # frames that the taker of a restart stands at the ball before playing it
 _STEP = 5  # frames between two home positions
 _SHORTEST = 10  # frames of a half
 
@@ -99,7 +99,7 @@ def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -
 
 
 def _places(lineup: pd.DataFrame, first: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Jersey and role (22, T) of every figure; a player stays the same figure in all his roles."""
+    """Jersey and role (22, T) of every figure; a player stays the same figure in all roles."""
     jersey, role = np.zeros((2, N_TEAMS * N_PLACES, length), np.int64)
     for team in range(N_TEAMS):
         place_of: dict[int, int] = {}
@@ -171,7 +171,7 @@ def _vias(script: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     # The taker of a restart stands there a moment before.
     restart = (wait > DEAD) | ((cls == Action.THROW_IN) & (wait > 2 * _SETTLE))
     restart &= step >= _SETTLE
-    # Whoever drove the ball is there when another player takes it from him.
+    # Who drove the ball is there when another player takes it.
     lost = np.flatnonzero(_driven(script)[:-1] & (figure[1:] != figure[:-1])) if len(node) else node
     vias = pd.DataFrame(
         {
@@ -187,7 +187,7 @@ def _vias(script: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _driven(script: pd.DataFrame) -> np.ndarray:
-    """Whether the actor of each event keeps the ball at his feet until the next event."""
+    """Whether the actor of each event keeps the ball until the next event."""
     wait = np.diff(script["step"], append=script["step"].max() + 2 * DEAD)
     again = script["figure"].to_numpy() == script["figure"].shift(-1).to_numpy()
     return (wait <= DEAD) & (again | script["cls"].isin([Action.DRIVE, Action.TACKLE]).to_numpy())
@@ -330,10 +330,11 @@ def _homes(script, points, base, length: int, rng: np.random.Generator) -> np.nd
 def _paths(home: np.ndarray, vias: pd.DataFrame, points: np.ndarray) -> np.ndarray:
     """Smoothest paths (22, T, 2) near the homes and through the points, none too fast.
 
-    Minimises w |x - home|^2 + W |x - point|^2 (at his steps) + tau^4 |x''|^2 over a path. Where that
-    is too fast, he leaves home earlier (smaller w), and in the end misses the point by a little.
+    Minimises w |x - home|^2 + W |x - point|^2 (at the points' steps) + tau^4 |x''|^2 over a path. Where
+    that is too fast, the player leaves home earlier (smaller w) and, in the end, misses the point by a
+    little.
     """
-    tau = 25.0  # frames he needs to leave or find his home
+    tau = 25.0  # frames to leave or find home
     bend = tau**4
     length = home.shape[1]
     xy = np.empty_like(home)
@@ -376,7 +377,7 @@ def _ball(script: pd.DataFrame, xy: np.ndarray, rng: np.random.Generator) -> np.
     length = xy.shape[1]
     velocity = np.gradient(xy, axis=1)
     lead = velocity / np.maximum(np.linalg.norm(velocity, axis=2, keepdims=True), 0.02)
-    feet = xy + 0.6 * lead  # (22, T, 2), half a step ahead; shorter when he stands
+    feet = xy + 0.6 * lead  # (22, T, 2), half a step ahead; less of a player who stands
     step, figure, cls, team = (script[c].to_numpy() for c in ("step", "figure", "cls", "team"))
     ball = np.zeros((length, 3))
     if not len(script):

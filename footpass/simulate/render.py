@@ -269,7 +269,7 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
     side, along, swing, phase, kick, arms, jump, lean = (
         poses[name][:, shown] for name in ("side", "along", "swing", "phase", *_CHANNELS)
     )
-    # In the plane of the picture: u metres towards where he faces, v metres up.
+    # In the plane of the picture: u metres ahead of the figure, v metres up.
     u, v = np.zeros((2, 12, *side.shape))
     v[1], v[2], v[3] = 0.92, 1.48, 1.66
     u[2], u[3] = 0.08 * swing, 0.12 * swing

@@ -174,7 +174,7 @@ def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.n
 
 
 def unread_jerseys(motion: Motion) -> np.ndarray:
-    """(22, T) whether a shirt number is not known: of a substitute, until he acts, at most 5 s."""
+    """(22, T) whether a shirt number is not known: of a substitute, until the first act, at most 5 s."""
     unread = np.zeros(motion.jersey.shape, bool)
     for figure, step in np.argwhere(np.diff(motion.jersey, axis=1) != 0):
         acts = motion.script["step"][
@@ -244,7 +244,7 @@ def survey(
     halves
         One row per half: mean number of boxes outside replays, shares of all rows with a box and of
         frames in replays, speeds in m/s (from positions), and how far the farthest actor was from
-        the ball at his anchor, in metres.
+        the ball at the anchor, in metres.
     """
     games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
     jobs = [_Job(game, half, minutes, seed, False, Path(), False) for game in games for half in (0, 1)]

@@ -1,8 +1,8 @@
 """A simulated half as a tracker would see it.
 
 In the official files every player has one name and one place at every frame. A tracker sees who is in
-the picture, loses him, finds him again under another number and misreads his shirt. `TrackerErrors`
-says how badly.
+the picture, loses a player and finds the same one again under another number, and misreads shirts.
+`TrackerErrors` says how badly.
 """
 
 from dataclasses import dataclass

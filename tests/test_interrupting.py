@@ -1,0 +1,125 @@
+"""Commands ended by signals at ten moments: an exit code that says so, and nothing left behind."""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from footpass.files import PROJECT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's list of processes"),
+]
+FOOTPASS = (sys.executable, "-m", "footpass")
+MARK = "FOOTPASS_INTERRUPTED"  # in the environment of a command and all that it starts
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen:
+    """A command, as soon as it heeds signals, in a session of its own, which none but ours reach."""
+    environment = os.environ | {MARK: str(folder), "OMP_NUM_THREADS": "1"}
+    with open(folder / "stderr", "wb") as stderr:
+        process = subprocess.Popen(
+            [*FOOTPASS, *command],
+            cwd=PROJECT,
+            env=environment,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    caught = 0
+    while process.poll() is None and not caught >> signal.SIGTERM - 1 & 1:
+        time.sleep(0.01)
+        with suppress(OSError):  # it may have just ended
+            status = Path("/proc", str(process.pid), "status").read_text()
+            caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    return process
+
+
+def left(folder: Path) -> list[str]:
+    """Processes that were started by the command in this folder, and go on."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={folder}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
+    return found
+
+
+def interrupted(process: subprocess.Popen, number: int, folder: Path, terminal: bool = False) -> str:
+    """Send a signal; "" if all is right, else what is wrong. A terminal sends it to the children too."""
+    (os.killpg if terminal else os.kill)(process.pid, number)
+    code = process.wait(60)
+    said = (folder / "stderr").read_text(errors="replace")
+    until = time.monotonic() + 5
+    while left(folder) and time.monotonic() < until:
+        time.sleep(0.1)
+    wrong = [] if code in (0, 128 + number) else [f"exit code {code}"]
+    if code and said.replace("\r", "\n").rstrip().rpartition("\n")[2] != "interrupted":
+        wrong.append(f"last line {said[-80:]!r}")
+    wrong += [word for word in ("Traceback", "Exception ignored", "leaked") if word in said]
+    wrong += [f"goes on: {name}" for name in left(folder)]
+    wrong += [f"left: {path}" for path in folder.rglob(".*.tmp")]
+    return "; ".join(wrong)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with a season and a detector that was trained on it."""
+    work = tmp_path_factory.mktemp("work")
+    season, detector = work / "season", work / "taad"
+    for split in ("train", "val"):
+        plan = ("--out", season, "--split", split, "--matches", "1", "--minutes", "0.8")
+        subprocess.run([*FOOTPASS, "simulate", *map(str, plan)], check=True)
+    train = ("train", "taad", "--data", season, "--out", detector, "--profile", "smoke", "--epochs", "1")
+    subprocess.run([*FOOTPASS, *map(str, train)], check=True)
+    return work
+
+
+# Commands that run for a while, with processes of their own; FOLDER is a new folder each time.
+DATA = ("--data", "WORK/season", "--out", "FOLDER")
+COMMANDS = (
+    ("simulate", "--out", "FOLDER", "--matches", "1", "--minutes", "2", "--workers", "2"),
+    ("train", "taad", *DATA, "--profile", "smoke", "--epochs", "3", "--workers", "1"),
+    ("predict", *DATA, "--checkpoint", "WORK/taad/best.pt"),
+    ("report", "notebooks/02_train_taad.ipynb", "--profile", "smoke", "--name", "NAME"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_signal_at_any_moment_ends_a_command_cleanly(command, work):
+    """Right is: 128 and the signal's number (or 0, if the command was faster), "interrupted" as the last
+    line, no traceback, no process and no temporary file left.
+    """
+
+    def begin(name: str) -> tuple[subprocess.Popen, Path]:
+        folder = work / f"{command[0]}-{name}"
+        folder.mkdir()
+        places = {"WORK": str(work), "FOLDER": str(folder), "NAME": folder.name}
+        pattern = re.compile("|".join(places))
+        told = [pattern.sub(lambda found: places[found[0]], part) for part in command]
+        return start(told, folder), folder
+
+    process, folder = begin("whole")
+    began = time.monotonic()
+    assert process.wait() == 0, (folder / "stderr").read_text()
+    seconds = time.monotonic() - began
+    faults = {}
+    for moment, number in zip(range(10), itertools.cycle(SIGNALS), strict=False):
+        process, folder = begin(str(moment))
+        time.sleep((moment + 0.5) / 10 * seconds)
+        wrong = interrupted(process, number, folder, terminal=number == signal.SIGINT)
+        if wrong:
+            faults[moment, signal.Signals(number).name] = wrong
+        shutil.rmtree(PROJECT / "runs" / folder.name, ignore_errors=True)
+    shutil.rmtree(PROJECT / "runs" / f"{command[0]}-whole", ignore_errors=True)
+    assert not faults
