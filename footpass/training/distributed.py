@@ -53,26 +53,20 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return values
 
 
-def first_says(value: Item) -> Item:
-    """What the first process says, whatever the others do, when it has said so."""
-    said = [value]
-    if dist.is_initialized():
-        dist.broadcast_object_list(said)
-    return said[0]
-
-
 @contextmanager
 def locked_by_first(folder: str | Path, waits: bool = True) -> Iterator[None]:
     """Lock a folder for all processes that compute together, as `footpass.files.locked` does for one."""
     with ExitStack() as stack:
-        error = None
+        refused: list[DataError | None] = [None]
         if rank_and_world()[0] == 0:
             try:
                 stack.enter_context(locked(folder, waits))
-            except DataError as caught:
-                error = caught
-        if error := first_says(error):
-            raise error
+            except DataError as error:
+                refused = [error]
+        if dist.is_initialized():
+            dist.broadcast_object_list(refused)
+        if refused[0]:
+            raise refused[0]
         yield
 
 
