@@ -58,7 +58,12 @@ def left(folder: Path) -> list[str]:
 def interrupted(process: subprocess.Popen, number: int, folder: Path, terminal: bool = False) -> str:
     """Send a signal; "" if all is right, else what is wrong. A terminal sends it to the children too."""
     (os.killpg if terminal else os.kill)(process.pid, number)
-    code = process.wait(60)
+    try:
+        code = process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return "goes on for a minute"
     said = (folder / "stderr").read_text(errors="replace")
     until = time.monotonic() + 5
     while left(folder) and time.monotonic() < until:
