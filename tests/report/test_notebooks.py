@@ -29,6 +29,10 @@ def test_starts_with_a_title_and_a_question(notebook):
     assert first.cell_type == "markdown" and first.source.startswith("# ") and "?" in first.source
 
 
+def test_its_question_is_answered(notebook):
+    assert sum("run.answer(" in cell.source for cell in code_cells(notebook)) == 1
+
+
 def test_outputs_are_stripped(notebook):
     assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(notebook))
 
