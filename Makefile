@@ -7,7 +7,7 @@ NAME ?= $(PROFILE)
 # threads than that would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbmake -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: report test test-slow test-all lint bench
+.PHONY: report test test-slow test-all test-floor lint bench
 report: .venv/.installed
 	.venv/bin/python -m footpass report --profile $(PROFILE) --name $(NAME)
 
@@ -20,6 +20,11 @@ test-slow: .venv/.installed
 test-all: .venv/.installed
 	$(PYTEST)
 
+# The lowest versions of all that is required, on what touches most of them.
+FLOOR = tests/test_*.py tests/data tests/models tests/plots tests/postprocess tests/report
+test-floor: .venv-floor/.installed
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" $(FLOOR)
+
 lint: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -31,4 +36,9 @@ bench: .venv/.installed
 .venv/.installed: requirements.txt pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -r requirements.txt
+	touch $@
+
+.venv-floor/.installed: tests/floor.txt pyproject.toml
+	test -d .venv-floor || $(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/python -m pip install -e .[notebooks,dev] -c tests/floor.txt
 	touch $@

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from footpass.files import DataError
+from footpass.files import INSTALLED, DataError
 
 _LONGEST = 500  # characters that anyone would read
 _GPU = "the GPU's memory is full: take a smaller --batch with more --accumulate, or --precision bf16"
@@ -49,7 +49,8 @@ def _line(error: BaseException) -> Iterator[str]:
     if isinstance(error, MemoryError):
         yield _MEMORY
     elif isinstance(error, ModuleNotFoundError):
-        yield f"{error.name} is not installed: pip install -r requirements.txt"
+        what = "'footpass[notebooks]'" if INSTALLED else "-r requirements.txt"
+        yield f"{error.name} is not installed: pip install {what}"
         yield f" (with {sys.executable}), or activate the environment that has it"
     elif isinstance(error, UnicodeError):
         yield f"a name or text that cannot be written in this encoding: {message}"

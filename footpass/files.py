@@ -23,7 +23,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).parents[1]  # where notebooks, reports and, by default, data and runs lie
+INSTALLED = not Path(__file__).parents[1].joinpath("pyproject.toml").is_file()  # elsewhere: a checkout
+# Where notebooks and reports lie and, by default, data and runs.
+PROJECT = Path.cwd() if INSTALLED else Path(__file__).parents[1]
 
 
 class DataError(ValueError):
@@ -332,6 +334,8 @@ def revision() -> str | None:
 
     That of the code at work: it is asked once.
     """
+    if INSTALLED:
+        return None  # the folder's repository, if it is one, is another
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -82,6 +82,14 @@ def test_a_wing_does_not_know_what_it_must_not(name):
         assert not {wing(other) for other in reached(module)} & FORBIDDEN[name], module
 
 
+def test_asserts_only_tell_types_so_that_python_O_checks_the_same():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assert):
+                told = ast.unparse(node.test)
+                assert told.endswith(" is not None") or told.startswith("isinstance("), (path, told)
+
+
 def test_nouns_know_no_wing():
     for module in (module for module in IMPORTS if wing(module) in NOUNS - {"__main__", "__init__"}):
         known = {wing(other) for other in reached(module) if other.startswith("footpass.")}

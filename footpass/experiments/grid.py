@@ -157,7 +157,9 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     if row.postprocess or row.ensemble:
         made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
     recipe = replace(row, name="", against=None)  # another name is no other row
-    with study.stage("row", recipe, *made_of) as folder:
+    parts = [part for part in ("postprocess", "ensemble", "rescore") if getattr(row, part)]
+    of = "-".join([row.model, row.fusion, row.weighting, *parts, f"seed{seed}"])
+    with study.stage("row", recipe, *made_of, of=of) as folder:
         path = predictions_path(folder, "val")
         if not path.is_file():
             write_events(_events(study, row, stages, seed), path)

@@ -210,7 +210,7 @@ class Study:
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, kinetics = self._chosen_on, self.kinetics
         start = Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics  # or its address
-        with self.stage("taad", recipe, start, *val) as run:
+        with self.stage("taad", recipe, start, *val, of=f"seed{seed}") as run:
             rows = train_taad(recipe, self.training_footage, val, run, self.device, kinetics)
         return Stage("taad", run, rows)
 
@@ -220,7 +220,7 @@ class Study:
         recipe = self.profile.gnn
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val, start = self._chosen_on, self.taad(seed)
-        with self.stage("gnn", recipe, start.dir.name, *val) as run:
+        with self.stage("gnn", recipe, start.dir.name, *val, of=f"seed{seed}") as run:
             rows = train_gnn(recipe, self.training_footage, val, run, self.device, start.checkpoint)
         return Stage("gnn", run, rows, start)
 
@@ -245,7 +245,8 @@ class Study:
         depends += self.watched("train")  # the halves whose logits it learns from
         pretraining = self.pretraining(fusion) if recipe.pretraining else None
         start = pretraining.checkpoint if pretraining else None
-        with self.stage("dst", recipe, *depends) as run:
+        of = f"{fusion}-{weighting}-seed{seed}{'' if pretrained else '-alone'}"
+        with self.stage("dst", recipe, *depends, of=of) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
@@ -255,7 +256,7 @@ class Study:
     def pretraining(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = pretraining_recipe(self._dst_recipe(fusion))
-        with self.stage("pretraining", recipe) as run:
+        with self.stage("pretraining", recipe, of=fusion) as run:
             rows = pretrain_dst(recipe, run, self.device)
         return Stage("pretraining", run, rows)
 
@@ -363,7 +364,7 @@ class Study:
         return detector.to(self.device), loss, batch, recipe.train.precision
 
     @contextmanager
-    def stage(self, name: str, recipe: object, *depends: Any) -> Iterator[Path]:
+    def stage(self, name: str, recipe: object, *depends: Any, of: str = "") -> Iterator[Path]:
         """The folder of a stage, for this process alone as long as it trains there.
 
         Parameters
@@ -372,9 +373,11 @@ class Study:
             A dataclass.
         depends
             What else its result depends on (`fingerprint`), such as the names of other stages' folders.
+        of
+            For the folder's name, what sets it apart from its like: ``concat-sqrt-seed1``.
         """
         made_of = fingerprint(recipe, self._season_fingerprint, *depends)
-        folder = self.folder / f"{name}-{made_of[:8]}"
+        folder = self.folder / "-".join(filter(None, (name, of, made_of[:8])))
         with suppress(OSError):  # another worker has made it, or `locked` will say why it cannot be
             folder.mkdir(parents=True)
             log.warning("%s: not there yet, so it is made now", folder)
