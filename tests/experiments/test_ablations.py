@@ -61,7 +61,7 @@ def test_short_profiles_take_the_first_seed_alone():
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = "b"', "compared with 'b', which is no row"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Row.model"),
-        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Row has no steps"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Row.steps: no such field"),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, text, reason):
