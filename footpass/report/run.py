@@ -101,6 +101,7 @@ class Run:
     def table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 3) -> None:
         """Record a table, its index too where that has a name, and show it with ``digits`` decimals."""
         plain = table.reset_index() if any(table.index.names) else table
+        plain = plain.rename_axis(columns=None)  # it would be shown as a column of its own
         self.tables.append(
             {
                 "name": name,

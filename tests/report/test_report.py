@@ -10,12 +10,14 @@ from fnmatch import fnmatch
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from footpass.files import DataError
 from footpass.report.notebooks import NOTEBOOKS, _inputs, run_notebooks
 from footpass.report.page import QUESTIONS, build_page, publish
+from footpass.report.run import start_run
 
 OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
 PICTURE = re.compile(r"data:image/(\w+);base64,([\w+/=]+)")
@@ -86,6 +88,15 @@ def test_the_answer_is_under_the_question_and_captions_under_what_they_describe(
     assert [text.index(place) for place in places] == sorted(text.index(place) for place in places)
     assert "<img alt='\" onerror=\"alert(1)'" in text
     assert "An &lt;answer&gt;." in page.partition('id="in-short"')[2]
+
+
+def test_a_table_has_no_column_for_the_name_of_its_columns(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("footpass.report.run.display", lambda thing, **_: shown.append(thing.data))
+    counts = pd.crosstab(pd.Series([1, 2], name="step"), pd.Series(["a", "b"], name="verdict"))
+    start_run("x", run_dir=tmp_path).table(counts, "t", "A caption.")
+    assert re.findall("<th>(.*?)</th>", shown[0]) == ["step", "a", "b"]
+    assert "A caption." in shown[1]
 
 
 def test_what_is_logged_is_not_in_red(report):
