@@ -38,14 +38,9 @@ def _dataset(file: h5py.File, half: HalfMatch, made_by: str, made_of: str) -> h5
 def made_by(path: str | Path) -> str | None:
     """The model that made the logits of a store (`Provenance.models`); None if they do not say."""
     try:
-        with h5py.File(path) as file:
-            makers = {half.attrs.get("made_by") for half in file.values()}
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        AttributeError,
-    ):  # whoever reads its content says what is wrong
+        with opened(path) as file:
+            makers = {plain_table(file, half).attrs.get("made_by") for half in file}
+    except DataError:  # whoever reads its content says what is wrong
         return None
     return makers.pop() if len(makers) == 1 else None
 

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 
 from footpass.configs import build
+from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path
 from footpass.events import load_json
 from footpass.files import DataError, atomic_write
@@ -92,9 +93,9 @@ def read_provenance(path: str | Path) -> Provenance:
     path = Path(path)
     if path.suffix == ".h5":
         try:
-            with h5py.File(path) as file:
+            with opened(path) as file:
                 mark: Any = file.attrs.get("provenance")
-        except (OSError, RuntimeError):  # whoever reads its content says what is wrong
+        except DataError:  # whoever reads its content says what is wrong
             mark = None
         if isinstance(mark, str):
             return _parsed(mark, path)
