@@ -36,6 +36,7 @@ _FASTEST = 11.0  # m/s
 _TURNS = 4  # over the chains that have no player yet, each with those of the one before
 _RESTART = 5.0  # metres of error of a position
 _AWAY = 30.0  # metres a chain without positions is off
+_LONG = 60.0  # seconds before or after which he is not on
 _OFF = 0.1  # metres added for every second before a player is first seen, or after he is last seen
 _NEAR, _NEARER = 9.0, 4.0  # metres off where a missing player is expected; and nearer than to the next
 
@@ -329,9 +330,12 @@ def _by_number(
     if rare:
         notes.append(f"team {team.team}: numbers read too seldom to be true: {sorted(rare)}")
     player_of = {jersey: team.add(jersey) for jersey in support.index if jersey not in rare}
+    # A goalkeeper is seldom seen: his number, misread once on a player, would move him far.
+    weighed = votes * keepers.loc[votes.index.get_level_values(0)].to_numpy()
+    keeping = weighed.groupby(level="jersey").sum() > 0.5 * support.sort_index()
     twice: dict[int, int] = {}
     for (chain, jersey), _ in votes.sort_values(ascending=False, kind="stable").items():
-        if chain in team.given or jersey not in player_of:
+        if chain in team.given or jersey not in player_of or keepers[chain] != keeping[jersey]:
             continue
         if team.fits(player_of[jersey], parts[chain]):
             team.take(player_of[jersey], chain, parts[chain], True, "number")
@@ -343,14 +347,13 @@ def _by_number(
             f"{count} times: the better read has it"
         )
     for jersey, player in player_of.items():
+        team.keeper[player] = bool(keeping[jersey])
         strays = _strays(team, player, parts)
         if strays:
             notes.append(
                 f"team {team.team}: number {jersey} read {len(strays)} times long before or after"
             )
         team.release(player, strays, parts)
-        own = [chain for chain, (given, *_) in team.given.items() if given == player]
-        team.keeper[player] = bool(own) and keepers[own].mean() > 0.5
 
 
 def _strays(team: _Team, player: int, parts: dict[int, _Chain]) -> list[int]:
@@ -396,9 +399,12 @@ def _by_place(team: _Team, left: list[int], keepers: pd.Series, parts: dict[int,
             continue
         last = turn == _TURNS - 1
         expected, stints = team.expected(), team.stints()
-        ranked = sorted((_candidates(parts[one], expected, stints), one) for one in left)
+        keeps = np.array(team.keeper)
+        ranked = sorted(
+            (_candidates(parts[one], expected, stints, keeps != keepers[one]), one) for one in left
+        )
         for candidates, one in ranked:
-            free = [(away, p) for away, p in candidates if team.fits(p, parts[one])]
+            free = [(away, p) for away, p in candidates if away < np.inf and team.fits(p, parts[one])]
             if not free:
                 continue
             away, player = free[0]
@@ -432,11 +438,16 @@ def _seed(team: _Team, left: list[int], parts: dict[int, _Chain]) -> None:
         team.take(team.add(), one, parts[one], True, "seed")
 
 
-def _candidates(part: _Chain, expected: np.ndarray, stints: np.ndarray) -> list[tuple[float, int]]:
-    """Players by how many metres from their expected place a chain is; who is not on is further off."""
+def _candidates(
+    part: _Chain, expected: np.ndarray, stints: np.ndarray, other: np.ndarray
+) -> list[tuple[float, int]]:
+    """Players by how many metres from their expected place a chain is; infinitely far who cannot be it.
+
+    Further off is who is not on at the time; out of the question is ``other``, (P,) bool.
+    """
     some = np.linspace(0, len(part.frames) - 1, min(len(part.frames), 50)).astype(int)
     away = np.linalg.norm(expected[:, part.frames[some]] - part.xy[some], axis=-1)
     away = np.nan_to_num(away, nan=_AWAY).mean(axis=1)
     off = np.maximum(part.frames[0] - stints[:, 1], stints[:, 0] - part.frames[-1]) / FPS
-    ranked = away + np.clip(off * _OFF, 0, _AWAY)
+    ranked = np.where(other | (off > _LONG), np.inf, away + np.maximum(off, 0) * _OFF)
     return sorted(zip(ranked.tolist(), range(len(ranked)), strict=True))
