@@ -96,16 +96,18 @@ def _detector(args: argparse.Namespace) -> str:
     """Kind of the detector; says whose weights are used, and what that means."""
     from footpass.detectors.predict import load_detector
     from footpass.sequence.decode import load_dst
+    from footpass.training.checkpoints import load_checkpoint
 
     model, _ = load_detector(args.checkpoint, args.public)
     kind = type(model).__name__
     print(f"weights: {kind} of {args.checkpoint}")
     if args.dst:
         print(f"weights: {type(load_dst(args.dst, args.public)[0]).__name__} of {args.dst}")
-    if not args.public:
+    about = {} if args.public else load_checkpoint(args.checkpoint)["config"].get("about", {})
+    if about.get("provenance", {}).get("simulated"):
         print(
-            "Weights trained on simulated matches only have never seen a real player: in real video, "
-            "expect them to find little and to be wrong often; fine-tune them on corrected events."
+            "They were trained on simulated matches only and have never seen a real player: in real "
+            "video they find little and are wrong often, until they are fine-tuned on corrected events."
         )
     return kind
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.paths import play_by_play_path, tactical_path
+from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
 from footpass.events import concat, halves_of, read_ground_truth, write_events
 from footpass.files import DataError, make_folder
@@ -102,9 +103,20 @@ def import_match(
             imported = replace(imported, rows=rows)
             notes = (*notes, *more)
         done[name] = imported, table, notes
+    origin = _origin(parts)
+    if origin.simulated:
+        make_folder(out)
+        mark_season(out, config.split, origin)
     moved = add_video(out, f"game_{config.game}", video) if video else None
     _write(out, config, there, done)
     return {name: (*notes, *([moved] if moved else [])) for name, (_, _, notes) in done.items()}
+
+
+def _origin(parts: Sequence[TrackedHalf]) -> Provenance:
+    """Simulated if tracks are from a simulated season's folder."""
+    folders = {folder for part in parts for folder in Path(part.source).resolve().parents[:4]}
+    marked = [folder for folder in folders if (folder / MARK).is_file()]
+    return together(read_provenance(folder / tactical_path(s)) for folder in marked for s in SPLITS)
 
 
 def _there(out: Path, config: ImportConfig) -> list[str]:

@@ -1,8 +1,11 @@
 """Simulated match -> what a tracker makes of it -> import: who, as what, and where the others are."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from footpass.data.check import check
+from footpass.data.provenance import Provenance, mark_season, season_provenance
 from footpass.data.tactical import half_names, read_rows
 from footpass.importers.gsr import read_gsr
 from footpass.importers.match import ImportConfig, import_match
@@ -92,6 +95,17 @@ def test_a_tracker_with_all_its_faults_is_mostly_understood(half, gsr, tmp_path)
     assert len(table.read_text().splitlines()) == players.nunique() + 1
     assert table.with_suffix(".png").stat().st_size > 10_000
     assert table.with_suffix(".txt").read_text().splitlines() == list(notes)
+
+
+def test_what_comes_from_a_simulated_season_stays_marked_as_simulated(gsr, tmp_path):
+    path, _ = gsr()
+    folder = tmp_path / "season" / "as_gsr"
+    folder.mkdir(parents=True)
+    simulated = Provenance(simulated=True, seed=3)
+    mark_season(folder.parent, "val", simulated)
+    half = replace(read_gsr(path), source=str(folder / "half.json"))
+    import_match(tmp_path / "mine", [half], ImportConfig())
+    assert season_provenance(tmp_path / "mine") == simulated
 
 
 def test_players_without_a_number_are_kept_without_one(half, gsr, tmp_path):

@@ -32,7 +32,11 @@ def weights(tmp_path_factory):
     graph = GNNConfig(width=8, visual=8, graph=8, head=16, x3d=SMALL)
     for model in (TAAD(TAADConfig(width=8, head=16, x3d=SMALL)), TAADGNN(graph)):
         kind = type(model).__name__
-        config = {"kind": kind, "model": asdict(model.config), "about": {"clips": clips}}
+        config = {
+            "kind": kind,
+            "model": asdict(model.config),
+            "about": {"clips": clips, "provenance": {"simulated": True}},
+        }
         save_checkpoint(folder / f"{kind}.pt", config, {"model": model.state_dict(), "row": {}})
     return folder
 
