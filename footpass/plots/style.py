@@ -120,8 +120,8 @@ def label_points(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[s
 
     Called last: the axes must have their limits.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # a constrained layout moves the axes
     points = axes.transData.transform(np.column_stack([x, y]))  # pixels
     taken: list[Bbox] = []
