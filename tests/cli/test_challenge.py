@@ -52,7 +52,10 @@ def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
     footpass(capsys, "postprocess", "apply", *unknown, "--out", final)
     known_places = ("--data", data, "--out", entry / "entry.zip")
     footpass(capsys, "submit", "--predictions", final, *known_places)
-    for wrong, reason in (("predictions_val", "missing in challenge"), ("late", "is not within")):
+    for wrong, reason in (
+        ("predictions_val", "they are of val"),
+        ("late", "is not within"),
+    ):
         events = read_predictions(final)
         write_events(events.assign(frame=events["frame"] + 10**6), run / "late.json")
         arguments = ("submit", "--predictions", run / f"{wrong}.json", *known_places)

@@ -20,6 +20,7 @@ from footpass.experiments.profile import load_profile
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
+from footpass.models.player_dst import PlayerDSTConfig
 from footpass.sequence.decode import load_dst, open_recorded, predict_events
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.train import train_dst
@@ -145,8 +146,21 @@ def test_training_goes_on_from_a_pretraining(data, tmp_path):
     for name, weight in before.state_dict().items():
         np.testing.assert_allclose(after.state_dict()[name], weight, atol=1e-6)
     other = replace(recipe, model=replace(recipe.model, width=32))
-    with pytest.raises(DataError, match="last.pt: weights of other sizes to begin with"):
+    with pytest.raises(DataError, match="last.pt: its weights are not of this PlayerDST"):
         train_dst(other, lambda epoch: halves, np.ones(8), tmp_path / "other", start=start)
+
+
+def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monkeypatch):
+    """It begins with the weights that its pre-training ended with, whose matches are simulated."""
+    begun = []
+    monkeypatch.setattr("footpass.sequence.train._begin_with", lambda model, start: begun.append(start))
+    what = ["--data", data, "--logits", data / "taad", "--out", tmp_path / "run", "--profile", "smoke"]
+    code, _, err = run(capsys, "train", "dst", *what, "--pretrain", "--set", "pretraining.minutes=0.2")
+    assert code == 0, err
+    first = tmp_path / "run" / "pretraining" / LAST
+    assert begun == [first] and load_dst(first)[0].config.forget == PlayerDSTConfig().forget
+    code, _, err = run(capsys, "train", "dst", *what, "--pretrain", "--set", "pretraining=none")
+    assert code == 2 and "no pre-training in this profile's DST" in err
 
 
 def test_pretraining_is_of_the_recipe_alone(tmp_path):
