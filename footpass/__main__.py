@@ -11,12 +11,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
 from footpass.faults import explain
-from footpass.files import DataError
+from footpass.files import DataError, package_version
 from footpass.processes import Interrupted, end_children, interruptible
 
 _OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a file are inputs
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Who did what, when, in a broadcast.",
         example="simulate --out data --split val --minutes 4",
     )
-    parser.add_argument("--version", action="version", version=f"footpass {version('footpass')}")
+    parser.add_argument("--version", action="version", version=f"footpass {package_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     themes = (data, importing, spot, training, postprocess, scoring, rescore, export, ablate, reporting)
     for theme in themes:

@@ -38,7 +38,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     spot.add_argument("--checkpoint", required=True, metavar="DETECTOR.pt", help="a TAAD, or with GNN")
     spot.add_argument("--dst", metavar="DST.pt", help="writes the events, from the detector's logits")
     spot.add_argument("--public", action="store_true", help="checkpoints are the public repository's")
-    spot.add_argument("--device", default="cpu", help="%(default)s")
     spot.add_argument(
         "--seconds", type=float, default=120.0, help="of each half in the overlay video (%(default)s)"
     )
@@ -47,7 +46,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _spot(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
-    from footpass.events import predictions_path, write_events
     from footpass.importers.match import ImportConfig, import_match
 
     data = args.out / "data"
@@ -62,7 +60,6 @@ def _spot(args: argparse.Namespace) -> None:
     _suit(args, model, footage)
     with _timed("logits and events"):
         events = _events(args, footage)
-        write_events(events, predictions_path(args.out, _SPLIT))
     with _timed("pages, pictures, table"):
         for name, entry in footage.items():
             _show(args, name, entry, events[events["half"] == name])
@@ -103,8 +100,9 @@ def _detector(args: argparse.Namespace) -> str:
     print(f"weights: {kind} of {args.checkpoint}")
     if args.dst:
         print(f"weights: {type(load_dst(args.dst, args.public)[0]).__name__} of {args.dst}")
-    about = {} if args.public else load_checkpoint(args.checkpoint)["config"].get("about", {})
-    if about.get("provenance", {}).get("simulated"):
+    known = [] if args.public else [path for path in (args.checkpoint, args.dst) if path]
+    abouts = [load_checkpoint(path)["config"].get("about", {}) for path in known]
+    if any(about.get("provenance", {}).get("simulated") for about in abouts):
         print(
             "They were trained on simulated matches only and have never seen a real player: in real "
             "video they find little and are wrong often, until they are fine-tuned on corrected events."
@@ -126,18 +124,26 @@ def _suit(args: argparse.Namespace, kind: str, footage: "dict[str, Footage]") ->
 
 
 def _events(args: argparse.Namespace, footage: "dict[str, Footage]") -> "pd.DataFrame":
+    """Events of all halves, written with what they were made of."""
+    from footpass.data.provenance import read_provenance, write_provenance
     from footpass.detectors.predict import predict
+    from footpass.events import predictions_path, write_events
+    from footpass.training.distributed import join_processes
 
-    run = args.out / "logits"
-    events = predict(args.checkpoint, footage, run, _SPLIT, args.device, public=args.public)
-    if not args.dst:
-        events["slot"] = _slots(args, footage)
+    run, device = args.out / "logits", join_processes()
+    events = predict(args.checkpoint, footage, run, _SPLIT, device, public=args.public)
+    made = read_provenance(predictions_path(run, _SPLIT))
     if args.dst:
-        from footpass.sequence.decode import load_dst, open_recorded, predict_events
+        from footpass.sequence.decode import load_dst, open_recorded, predict_events, written_by
 
         model, windows = load_dst(args.dst, args.public)
         halves = open_recorded(args.out / "data", _SPLIT, [run])
-        events = predict_events(model.to(args.device), halves, windows)
+        events = predict_events(model.to(device), halves, windows)
+        made = written_by(model, args.dst, halves)
+    write_events(events, predictions_path(args.out, _SPLIT))
+    write_provenance(predictions_path(args.out, _SPLIT), made)
+    if not args.dst:
+        events["slot"] = _slots(args, footage)
     return events
 
 

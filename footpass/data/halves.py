@@ -1,4 +1,4 @@
-"""Halves: the rows of the tactical data as dense arrays, and a cache that is read in windows."""
+"""Halves: the rows of the tactical data as dense arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path

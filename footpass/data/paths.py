@@ -10,8 +10,9 @@ from footpass.schema import SPLITS
 def release_dir() -> Path | None:
     """Folder of the public FOOTPASS release, or None where there is none.
 
-    It is ``$FOOTPASS_RELEASE``, by default ``data/FOOTPASS`` beside the package: a clone of the
-    public repository, with ``playbyplay_GT`` and ``playbyplay_PRED`` inside.
+    It is ``$FOOTPASS_RELEASE``, by default ``data/FOOTPASS`` in the project (of an installed package: in
+    the current folder): a clone of the public repository, with ``playbyplay_GT`` and
+    ``playbyplay_PRED`` inside.
     """
     named = os.environ.get("FOOTPASS_RELEASE")
     folder = Path(named) if named else PROJECT / "data" / "FOOTPASS"
@@ -25,7 +26,8 @@ def release_dir() -> Path | None:
 def data_dir() -> Path | None:
     """Folder of tactical data and videos, or None where there is none.
 
-    It is ``$FOOTPASS_DATA``, by default ``data`` beside the package. `find` says what it holds.
+    It is ``$FOOTPASS_DATA``, by default ``data`` in the project (of an installed package: in the
+    current folder). `find` says what it holds.
     """
     named = os.environ.get("FOOTPASS_DATA")
     folder = Path(named) if named else PROJECT / "data"

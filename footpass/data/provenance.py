@@ -50,7 +50,7 @@ class Provenance:
         return f"simulated (seed {self.seed}, version {self.version}, {settings})"
 
     def by(self, *models: str) -> "Provenance":
-        """Of what models make of it."""
+        """Provenance of what models make of these data."""
         return replace(self, models=(*models, *self.models))
 
 
@@ -58,7 +58,7 @@ REAL = Provenance()
 
 
 def together(parts: Iterable[Provenance]) -> Provenance:
-    """Of what is made of several: that of the first, or of the first that is simulated."""
+    """Provenance of what is made of several: the first's, or that of the first simulated one."""
     found = list(parts)
     return next((part for part in found if part.simulated), found[0] if found else REAL)
 
@@ -89,7 +89,7 @@ def write_provenance(path: str | Path, provenance: Provenance) -> None:
 
 
 def read_provenance(path: str | Path) -> Provenance:
-    """Of an HDF5 file, a file of events, or the tactical data and play-by-play of a season."""
+    """Provenance of an HDF5 file, a file of events, or a season's tactical data and play-by-play."""
     path = Path(path)
     if path.suffix == ".h5":
         try:

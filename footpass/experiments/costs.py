@@ -1,4 +1,4 @@
-"""Bytes alive: what a computation holds, now and at most."""
+"""What a system costs: parameters, training time, memory of a step, speed."""
 
 import time
 import weakref

@@ -44,7 +44,7 @@ class Row:
     model
         Whose events: ``taad``, ``gnn`` or ``dst``.
     fusion, weighting
-        Of the DST (`models.dst.FUSIONS`, `losses.WEIGHTINGS`).
+        Of the DST (`models.transformer.FUSIONS`, `losses.WEIGHTINGS`).
     postprocess
         The steps of `footpass.postprocess`, held out by match.
     ensemble

@@ -25,7 +25,7 @@ from footpass.sequence.train import train_dst
 from footpass.simulate.copy_paste import Snippets, cut_snippets, paste
 from footpass.training.checkpoints import LAST
 
-BEAMS = 3  # of decoding, where every event counts
+BEAMS = 3  # sequences that decoding keeps open
 
 
 def pasted(truth: pd.DataFrame, snippets: Snippets, seed: Sequence[int]) -> dict[str, Detected]:

@@ -27,7 +27,9 @@ def pretraining_recipe(recipe: DSTRecipe) -> DSTRecipe:
     real ones.
     """
     if recipe.pretraining is None:
-        raise DataError("no pre-training in this profile's DST: pretraining.matches and .minutes")
+        raise DataError(
+            "this profile's DST has no pre-training: set pretraining.matches and pretraining.minutes"
+        )
     model = recipe.model
     if isinstance(model, PlayerDSTConfig):
         model = replace(model, forget=PlayerDSTConfig().forget)

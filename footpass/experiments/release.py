@@ -122,7 +122,7 @@ def simulate_release(matches: int, seed: int = 0) -> Release:
 
 
 def load_release(folder: str | Path | None = None, matches: int = 48, seed: int = 0) -> Release:
-    """The release in ``folder``, else where `footpass.files.release_dir` finds it, else a simulated one.
+    """The release in ``folder``, else where `data.paths.release_dir` finds it, else a simulated one.
 
     ``matches`` and ``seed`` are those of the simulated one.
     """

@@ -127,7 +127,7 @@ class Study:
     folder
         Of the stages' folders.
     device
-        Where to compute (`processes.join_processes`).
+        Where to compute (`training.distributed.join_processes`).
     kinetics
         File with weights for the video backbone; random ones without.
     waits

@@ -34,11 +34,6 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     ----------
     homography
         CSV ``frame, h11, ..., h33`` from pixels to metres; frames as in the folder.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or wrong, or boxes have no track.
     """
     folder = Path(folder)
     places = [folder / "gt" / "gt.txt", folder / "gt.txt", folder / "det" / "det.txt", folder]

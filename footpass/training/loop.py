@@ -184,7 +184,7 @@ def _figures(model: nn.Module, validate: Validate | None, row: dict) -> dict[str
 
 @contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """On the CPU, add up gradients in one order: of ``table[indices]``, its threads add in any."""
+    """On the CPU, add up gradients in one order; the threads behind ``table[indices]`` take any."""
     before = torch.get_deterministic_debug_mode()
     if device.type == "cpu":
         torch.set_deterministic_debug_mode("warn")
