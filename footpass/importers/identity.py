@@ -9,25 +9,18 @@
    player without a jersey.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from footpass.importers.chains import chained
 from footpass.importers.tracks import GOALKEEPER, UNKNOWN
 from footpass.importers.unseen import filled
 from footpass.schema import FPS, N_TEAMS, PITCH
 
 N_PLACES = 11  # players of a team at a time
-_GAP = 2 * FPS  # frames between the end of a track and the start of the one that goes on with it
-_SPREAD, _RUN = 1.2, 4.0  # metres of error of a track's end; m/s a player may change by unseen
-_CERTAIN = 3.0  # cost beyond which tracks are not joined
-_MARGIN = 1.5  # how much dearer the next best partner must be
-_DISAGREE = 1.0  # what different numbers add to the cost
-_END = FPS // 2  # frames of a track that say where it ends
 _VOTE = 10.0  # seconds of one track that count: long tracks are one reading, too
-_CLEARLY = 20 * FPS  # two tracks as long as this with different numbers are of two players
 _RARE = 0.04  # a number with less support, of what a usual player has, was misread
 _SHARED = 0.1  # part of a chain that may be on at the same time as its player
 _BIN = 10 * FPS  # frames in which it is counted how much a player is seen
@@ -82,7 +75,7 @@ def identified(table: pd.DataFrame, trusted: bool = False) -> Players:
         tracks["how"], sure = "given", np.ones(len(tracks), bool)
         return _players(table, tracks, sure, [])
     notes = _lone_teams(tracks)
-    tracks["chain"] = _chains(table, tracks)
+    tracks["chain"] = chained(table, tracks)
     n_chains = tracks["chain"].nunique()
     notes.append(f"{len(tracks):,} tracks joined to {n_chains:,} chains where one goes on with another")
     sure = _assign(table, tracks, notes)
@@ -142,78 +135,6 @@ def _lone_teams(tracks: pd.DataFrame) -> list[str]:
         count = [(on["team"] == team).sum() for team in range(N_TEAMS)]
         tracks.loc[one, "team"] = int(np.argmin(count))
     return [f"{len(lone):,} tracks without a team given to the one with fewer on"] if len(lone) else []
-
-
-# ---------------------------------------------------------------------------------------------------
-# Chains
-
-
-def _ends(table: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Where tracks start and end, (N, 2) in metres, and their velocity there in m/s."""
-    xy = table[["x", "y"]].to_numpy(np.float64) * PITCH
-    frame = table["frame"].to_numpy()
-    bounds = np.flatnonzero(np.diff(table["track"].to_numpy(), prepend=-(2**62)) != 0)
-    bounds = np.append(bounds, len(table))
-    found = {key: np.full((len(tracks), 2), np.nan) for key in ("first", "last", "first_v", "last_v")}
-    for one, (low, high) in enumerate(itertools.pairwise(bounds)):
-        for key, part in (
-            ("first", slice(low, low + _END)),
-            ("last", slice(max(high - _END, low), high)),
-        ):
-            part = slice(part.start, min(part.stop, high))
-            here, when = xy[part], frame[part]
-            known = np.isfinite(here[:, 0])
-            if not known.any():
-                continue
-            here, when = here[known], when[known]
-            middle = when.mean()
-            away = when - middle
-            # Velocity shrunk to 0: a few noisy frames must not send anybody far.
-            slope = (away[:, None] * (here - here.mean(axis=0))).sum(axis=0) / ((away**2).sum() + 150)
-            at = frame[low] if key == "first" else frame[high - 1]
-            found[key][one] = here.mean(axis=0) + slope * (at - middle)
-            found[key + "_v"][one] = slope * FPS
-    return found
-
-
-def _chains(table: pd.DataFrame, tracks: pd.DataFrame) -> np.ndarray:
-    """Number of the chain each track belongs to."""
-    ends = _ends(table, tracks)
-    start, stop = tracks["start"].to_numpy(), tracks["stop"].to_numpy()
-    team, jersey = tracks["team"].to_numpy(), tracks["jersey"].to_numpy()
-    rows = tracks["rows"].to_numpy()
-    order = np.argsort(start, kind="stable")
-    pairs = []
-    for one in range(len(tracks)):
-        low, high = np.searchsorted(start[order], [stop[one] + 1, stop[one] + _GAP + 1])
-        others = order[low:high]
-        others = others[team[others] == team[one]]
-        if not len(others):
-            continue
-        seconds = (start[others] - stop[one]) / FPS
-        # Halfway between them, as each expects it.
-        ahead = ends["last"][one] + ends["last_v"][one] * np.minimum(seconds, 0.6)[:, None] / 2
-        back = ends["first"][others] - ends["first_v"][others] * np.minimum(seconds, 0.6)[:, None] / 2
-        cost = np.linalg.norm(ahead - back, axis=1) / (_SPREAD + _RUN * seconds)
-        differ = (jersey[others] != jersey[one]) & (jersey[others] != UNKNOWN) & (jersey[one] != UNKNOWN)
-        agree = (jersey[others] == jersey[one]) & (jersey[one] != UNKNOWN)
-        cost += _DISAGREE * differ - _DISAGREE * agree
-        cost[differ & (np.minimum(rows[others], rows[one]) >= _CLEARLY)] = np.inf
-        pairs += [(c, one, int(o)) for c, o in zip(cost, others, strict=True) if c < _CERTAIN + _MARGIN]
-    chain = np.arange(len(tracks))
-    by_end: dict[int, list[float]] = {}
-    by_start: dict[int, list[float]] = {}
-    for cost, one, other in sorted(pairs):
-        by_end.setdefault(one, []).append(cost)
-        by_start.setdefault(other, []).append(cost)
-    for cost, one, other in sorted(pairs):
-        rivals = [costs[1] for costs in (by_end[one], by_start[other]) if len(costs) > 1]
-        best = by_end[one][0] == cost == by_start[other][0]
-        if cost < _CERTAIN and best and cost + _MARGIN <= min(rivals, default=np.inf):
-            chain[other] = one
-    for one in order:  # a partner starts later, so its chain's first is known by then
-        chain[one] = chain[chain[one]]
-    return chain
 
 
 # ---------------------------------------------------------------------------------------------------

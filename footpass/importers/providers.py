@@ -52,51 +52,49 @@ def read_tracking(provider: str, meta: Sequence[str], raw: Sequence[str]) -> lis
         f"{provider}: {' '.join([*meta, *raw])}", getattr(module, function), arranged, meta, raw
     )
     source = raw[0]
-    teams = {team.team_id: number for number, team in enumerate(_teams(dataset, source))}
-    players = [player for team in dataset.metadata.teams for player in team.players]
-    track_of = {player.player_id: track for track, player in enumerate(players)}
+    home, away = _teams(dataset, source)
+    players = [player for team in (home, away) for player in team.players]
+    tracks = {player.player_id: track for track, player in enumerate(players)}
+    positions = {tracks[p.player_id]: code for p in players if (code := _code(p)) in ROLES_OF}
     fps = float(dataset.metadata.frame_rate or 25)
+    note = f"kloppy: {provider}, {fps:g} frames a second, {len(positions)} positions in the line-up"
+    halves = []
+    for period, part in sorted(_rows(dataset, home, tracks, fps).items()):
+        table = part.table()
+        nobody = int((table["track"] >= len(players)).sum())
+        more = f"{nobody:,} positions of nobody in the line-up: given to whom they fit"
+        halves.append(
+            TrackedHalf(
+                str(source), table, fps, half=period, trusted=not nobody, positions=positions,
+                teams=(str(home.name or home.team_id), str(away.name or away.team_id)),
+                notes=(note, more) if nobody else (note,),
+            )
+        )  # fmt: skip
+    if not halves:
+        raise DataError(f"{source}: no frame with players in it")
+    return halves
+
+
+def _rows(dataset: Any, home: Any, tracks: dict[str, int], fps: float) -> dict[int, Rows]:
+    """Rows of each half; players that are not in the line-up get track numbers of their own."""
     rows: dict[int, Rows] = {}
-    others: dict[int, int] = {}
     for frame in dataset.frames:
-        period = frame.period.id
-        part = rows.setdefault(period, Rows())
         at = round(frame.timestamp.total_seconds() * fps, 3)
         for player, data in frame.players_data.items():
             point = data.coordinates
-            if point is None or player.player_id not in track_of or at < 0:
-                others[period] = others.get(period, 0) + 1
+            if point is None or at < 0 or player.team is None:
                 continue
-            part.add(
+            rows.setdefault(int(frame.period.id), Rows()).add(
                 at,
-                track_of[player.player_id],
-                teams.get(player.team.team_id if player.team else None, UNKNOWN),
+                tracks.setdefault(player.player_id, len(tracks)),
+                int(player.team != home),
                 UNKNOWN if player.jersey_no is None else player.jersey_no,
                 GOALKEEPER if _code(player) == "GK" else PLAYER,
                 NAN if point.x is None else point.x,
                 NAN if point.y is None else point.y,
                 *[NAN] * 4,
             )
-    positions = {track_of[p.player_id]: code for p in players if (code := _code(p)) in ROLES_OF}
-    names = tuple(team.name or team.team_id for team in _teams(dataset, source))
-    halves = []
-    for period, part in sorted(rows.items()):
-        if not len(part):
-            continue
-        notes = [
-            f"kloppy: {provider}, {fps:g} frames a second, {len(positions)} positions in the line-up"
-        ]
-        if others.get(period):
-            notes.append(f"{others[period]:,} positions of nobody in the line-up left out")
-        halves.append(
-            TrackedHalf(
-                str(source), part.table(), fps, half=int(period), trusted=True, positions=positions,
-                teams=(str(names[0]), str(names[1])), notes=tuple(notes),
-            )
-        )  # fmt: skip
-    if not halves:
-        raise DataError(f"{source}: no frame with players in it")
-    return halves
+    return rows
 
 
 def _kloppy(name: str) -> ModuleType:

@@ -57,25 +57,8 @@ def read_table(
     DataError
         If it cannot be read, columns are missing, or a value is none.
     """
-    path, columns = Path(path), dict(columns or {})
-    given = _read(path)
-    unknown = [ours for ours in columns if ours not in _NAMES]
-    absent = [theirs for theirs in columns.values() if theirs not in given]
-    if unknown or absent:
-        wrong = f"no such name {', '.join(unknown)}" if unknown else f"no column {', '.join(absent)}"
-        raise DataError(f"{path}: --columns: {wrong}; it has {', '.join(map(str, given.columns))}")
-    names = {
-        ours: columns.get(ours) or next((name for name in usual if name in given), None)
-        for ours, usual in _NAMES.items()
-    }
-    table = given.rename(columns={theirs: ours for ours, theirs in names.items() if theirs})
-    boxed = {"x", "y", "w", "h"} <= set(table) or {"x", "y", "x2", "y2"} <= set(table)
-    placed = {"px", "py"} <= set(table)
-    if not {"frame", "track"} <= set(table) or not (boxed or placed):
-        raise DataError(
-            f"{path}: needs frame, track and a box (x, y, w, h or x2, y2) or a position (px, py); has "
-            f"{', '.join(map(str, given.columns))}: say which is which with --columns"
-        )
+    path = Path(path)
+    table = _named(_read(path), dict(columns or {}), path)
     if not 0 < fps < 1000:
         raise DataError(f"--fps {fps:g}: not a number of frames a second")
     found, notes = pd.DataFrame(index=table.index), []
@@ -84,14 +67,14 @@ def read_table(
     if not tracked.any():
         raise DataError(f"{path}: no row has a track: run a tracker first")
     box = pd.DataFrame(np.nan, table.index, BOX)
-    if boxed:
+    if "x" in table and ("w" in table or "x2" in table):
         box["box_x"], box["box_y"] = _numbers(table, "x", path), _numbers(table, "y", path)
         for size, far, near in (("w", "x2", "box_x"), ("h", "y2", "box_y")):
             given_size = size in table
             value = _numbers(table, size if given_size else far, path)
             box[f"box_{size}"] = value if given_size else value - box[near]
     found[["x", "y"]] = np.nan
-    if placed:
+    if "px" in table:
         metres = np.column_stack([_numbers(table, "px", path), _numbers(table, "py", path)])
         found[["x", "y"]], origin = pitch_fractions(metres)
         notes.append(origin)
@@ -112,6 +95,27 @@ def read_table(
     found = found[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
     known = teams == ("left", "right")
     return TrackedHalf(str(path), found, fps, sides_known=known, teams=teams, notes=tuple(notes))
+
+
+def _named(given: pd.DataFrame, columns: dict[str, str], path: Path) -> pd.DataFrame:
+    """The table with our names, and all that is needed in it."""
+    unknown = [ours for ours in columns if ours not in _NAMES]
+    absent = [theirs for theirs in columns.values() if theirs not in given]
+    if unknown or absent:
+        wrong = f"no such name {', '.join(unknown)}" if unknown else f"no column {', '.join(absent)}"
+        raise DataError(f"{path}: --columns: {wrong}; it has {', '.join(map(str, given.columns))}")
+    names = {
+        ours: columns.get(ours) or next((name for name in usual if name in given), None)
+        for ours, usual in _NAMES.items()
+    }
+    table = given.rename(columns={theirs: ours for ours, theirs in names.items() if theirs})
+    sides = any({"x", "y", *sizes} <= set(table) for sizes in (("w", "h"), ("x2", "y2")))
+    if not {"frame", "track"} <= set(table) or not (sides or {"px", "py"} <= set(table)):
+        raise DataError(
+            f"{path}: needs frame, track and a box (x, y, w, h or x2, y2) or a position (px, py); has "
+            f"{', '.join(map(str, given.columns))}: say which is which with --columns"
+        )
+    return table
 
 
 def _read(path: Path) -> pd.DataFrame:

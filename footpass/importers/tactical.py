@@ -102,19 +102,24 @@ def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -
     shown = present & (role > 0) & somebody
     rows = _rows(shown, team, role, np.where(known, jersey, UNKNOWN), xy, velocity, boxes, number)
     rows[:, Tactical.FRAME] += start + first
-    tracks = players.tracks.assign(
-        start=players.tracks["start"] + start, stop=players.tracks["stop"] + start
-    )
-    middle = ((players.tracks["start"] + players.tracks["stop"]) // 2 - first).to_numpy()
-    here = place[tracks["player"]]
-    found = role[np.maximum(here, 0), middle]
-    tracks["slot"] = np.where((here >= 0) & (found > 0), slot(tracks["team"].to_numpy(), found), -1)
+    tracks = _with_slots(players.tracks, place, role, start, first)
     lacking = int((shown.sum(axis=0) < N_TEAMS * N_PLACES).sum())
     if positioned and lacking:
         notes.append(f"{lacking / FPS:.0f} of {length / FPS:.0f} seconds without 22 players")
     return Imported(
         rows, tracks, team, xy, np.where(shown, role, 0), seen, known, start + first, tuple(notes)
     )
+
+
+def _with_slots(
+    tracks: pd.DataFrame, place: np.ndarray, role: np.ndarray, start: int, first: int
+) -> pd.DataFrame:
+    """The tracks with frames of the video, and the slot each has in its middle (-1: none)."""
+    middle = (tracks["start"] + tracks["stop"]) // 2 - first
+    here = place[tracks["player"]]
+    found = role[np.maximum(here, 0), middle]
+    slots = np.where((here >= 0) & (found > 0), slot(tracks["team"].to_numpy(), found), -1)
+    return tracks.assign(start=tracks["start"] + start, stop=tracks["stop"] + start, slot=slots)
 
 
 # ---------------------------------------------------------------------------------------------------

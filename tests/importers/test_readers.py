@@ -18,7 +18,7 @@ from footpass.importers.sides import sided
 from footpass.importers.table import read_table
 from footpass.importers.tracks import GOALKEEPER, UNKNOWN
 from footpass.schema import N_ROLES, Action, Role, Tactical
-from footpass.simulate.tracker_files import picture_to_pitch, write_mot
+from footpass.simulate.tracker_files import picture_to_pitch, write_mot, write_skillcorner
 
 # ---------------------------------------------------------------------------------------------------
 # MOT
@@ -130,6 +130,18 @@ def test_a_provider_that_does_not_say_who_attacks_where_must_be_told(kloppy_file
     with pytest.raises(DataError, match="--left"):
         sided(part)
     assert sided(part, left=1).table["team"].tolist() == (1 - part.table["team"]).tolist()
+
+
+def test_players_whom_a_provider_does_not_know_are_kept(half, gsr, tmp_path):
+    motion = half[0]
+    tracks = gsr()[1].query("frame < 14500")
+    tracks = tracks.assign(jersey=tracks["jersey"].where(tracks["track"] % 4 > 0, -1))
+    write_skillcorner([(motion, tracks)], 1, tmp_path)
+    files = [[str(tmp_path / f"game_1_{name}.json")] for name in ("match", "tracking")]
+    (part,) = read_tracking("skillcorner", *files)
+    shown = tracks[tracks["role"] != "ball"]
+    assert part.table["track"].nunique() == shown["track"].nunique() and not part.trusted
+    assert (part.table["jersey"] < 0).mean() == pytest.approx((shown["jersey"] < 0).mean(), abs=0.02)
 
 
 @pytest.mark.filterwarnings("ignore")
