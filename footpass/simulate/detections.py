@@ -1,9 +1,9 @@
 """Detections of models that do not exist: ground truth, perturbed the way real predictions are wrong.
 
-`measure` reduces predictions to aggregate rates; `simulate_detections` applies such rates to any
-ground truth. The rates of the two released baselines on the validation matches come with the package
-(``detections.json``), so that post-processing can be tried out where the release is not at hand. What is
-drawn here is a caricature: errors are independent in time and between players.
+Rates of errors are applied to any ground truth. Those of the two released baselines on the validation
+matches come with the package (``detections.json``), so that post-processing can be tried out where the
+release is not at hand. What is drawn here is a caricature: errors are independent in time and between
+players.
 """
 
 import json
@@ -15,11 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from footpass.metrics import match_events
-from footpass.schema import ACTIONS, TOLERANCE
+from footpass.schema import ACTIONS
 
-QUANTILES = np.linspace(0, 1, 11)  # of all quantiles below
-OUTCOMES = ("hit", "wrong class", "wrong player", "missed")
 FALSE_ALARM_SPREAD = 50  # frames around some event: nothing is detected where play has stopped
 _RATES = Path(__file__).with_name("detections.json")
 
@@ -38,7 +35,7 @@ class Detector:
     false_alarms
         ``(8,)``: predictions that belong to no event, per event of the truth.
     jitter
-        ``(11,)``: quantiles of predicted minus true frame.
+        ``(11,)``: quantiles, in steps of a tenth, of predicted minus true frame.
     score
         ``(2, 8, 11)``: quantiles of the score of false and true predictions, by predicted class.
     """
@@ -53,56 +50,6 @@ class Detector:
 def released_detectors() -> dict[str, Detector]:
     """Rates of the released TAAD and DST predictions of the validation matches."""
     return {name: Detector(**rates) for name, rates in json.loads(_RATES.read_text()).items()}
-
-
-def measure(predictions: pd.DataFrame, truth: pd.DataFrame) -> Detector:
-    """Reduce a model's predictions to the rates of its errors.
-
-    Each prediction is explained by the first that fits: the event itself; the same player's event of
-    another class; a team-mate's event of this class; nothing.
-    """
-    n = len(ACTIONS)
-    outcome, explains = np.full(len(truth), 3), np.full(len(predictions), -1)
-    for kind, ignored in enumerate(({}, {"cls": 1}, {"jersey": 0})):
-        free, left = np.flatnonzero(outcome == 3), np.flatnonzero(explains < 0)
-        taken = match_events(
-            predictions.iloc[left].assign(**ignored), truth.iloc[free].assign(**ignored), TOLERANCE
-        )
-        explains[left[taken >= 0]] = free[taken[taken >= 0]]
-        outcome[free[taken[taken >= 0]]] = kind
-    cls, said = truth["cls"].to_numpy() - 1, predictions["cls"].to_numpy() - 1
-    known = explains >= 0
-    right = known & (outcome[explains] == 0)
-    confused = known & (outcome[explains] == 1)
-
-    rates = np.zeros((2, n, len(OUTCOMES)))
-    np.add.at(rates, (truth["box_visible"].to_numpy(dtype=int), cls, outcome), 1)
-    confusion = np.zeros((n, n))
-    np.add.at(confusion, (cls[explains[confused]], said[confused]), 1)
-    offset = predictions["frame"].to_numpy()[known] - truth["frame"].to_numpy()[explains[known]]
-    score = predictions["score"].to_numpy()
-    scores = [
-        [
-            np.quantile(score[part & (said == c)] if (part & (said == c)).any() else score, QUANTILES)
-            for c in range(n)
-        ]
-        for part in (~right, right)
-    ]
-    return Detector(
-        outcome=_rounded(_normal(rates)[..., :3]),
-        confusion=_rounded(_normal(confusion)),
-        false_alarms=_rounded(np.bincount(said[~known], minlength=n) / max(len(truth), 1)),
-        jitter=_rounded(np.quantile(offset, QUANTILES) if known.any() else 0 * QUANTILES),
-        score=_rounded(np.array(scores)),
-    )
-
-
-def _normal(counts: np.ndarray) -> np.ndarray:
-    return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-
-
-def _rounded(values: np.ndarray) -> list:
-    return np.round(values, 4).tolist()
 
 
 def simulate_detections(
@@ -172,7 +119,7 @@ def _simulate(
 
 def _draw(quantiles: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
     """One value for each of n rows of quantiles ``(n or 1, 11)``, linear between the levels."""
-    place = rng.random(n) * (len(QUANTILES) - 1)
+    place = rng.random(n) * (quantiles.shape[1] - 1)
     rows = np.arange(n) if len(quantiles) == n else np.zeros(n, dtype=int)
     low = place.astype(int)
     return quantiles[rows, low] + (place - low) * (quantiles[rows, low + 1] - quantiles[rows, low])

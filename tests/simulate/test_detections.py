@@ -8,7 +8,8 @@ import pytest
 
 from footpass.events import halves_of, read_ground_truth, read_predictions, write_events
 from footpass.metrics import evaluate
-from footpass.simulate.detections import measure, released_detectors, simulate_detections
+from footpass.simulate.detections import released_detectors, simulate_detections
+from tests.simulate.rates import measure
 
 
 def truth_of(n: int = 4000, seed: int = 0) -> pd.DataFrame:
