@@ -1,4 +1,4 @@
-"""Rates of a detector's errors, as `simulate.detections` applies them: detections.json is made of these."""
+"""Rates of a detector's errors, as they are applied: how detections.json was made."""
 
 import numpy as np
 import pandas as pd
