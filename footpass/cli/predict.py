@@ -27,21 +27,21 @@ def _predict_dst(args: argparse.Namespace) -> None:
         predict_events,
         written_by,
     )
-    from footpass.training.distributed import join_processes
+    from footpass.training.distributed import join_processes, locked_by_first
 
     if not args.logits:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
     model, windows = load_dst(args.checkpoint, args.public)
-    make_folder(args.out)  # what cannot be made is found before decoding
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
         check_logits(args.checkpoint, halves)
-    events = predict_events(model.to(join_processes()), halves, windows)
-    write_events(events, predictions_path(args.out, args.split))
-    made = written_by(model, args.checkpoint, halves)
-    write_provenance(predictions_path(args.out, args.split), made)
+    with locked_by_first(args.out):  # what cannot be made is found before decoding
+        events = predict_events(model.to(join_processes()), halves, windows)
+        write_events(events, predictions_path(args.out, args.split))
+        made = written_by(model, args.checkpoint, halves)
+        write_provenance(predictions_path(args.out, args.split), made)
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 

@@ -1,0 +1,122 @@
+"""Processes end when they are asked to: children with them, temporary files removed, nothing said."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from footpass.files import DataError
+from footpass.processes import Interrupted, in_parallel, interruptible
+from tests.test_interrupting import interrupted, left, start
+
+WRITERS = """
+import sys, time
+from pathlib import Path
+from footpass.files import atomic_write
+from footpass.processes import in_parallel
+
+def write(path):
+    with atomic_write(path) as stream:
+        stream.write("half of it")
+        time.sleep(60)
+
+if __name__ == "__main__":
+    import footpass.__main__ as cli
+
+    class Parser:
+        def parse_args(self, argv):
+            return self
+
+        def run(self, args):
+            list(in_parallel(write, [Path(argv, "a"), Path(argv, "b")], workers=2))
+
+    argv = sys.argv[1]
+    cli._parser = Parser
+    sys.exit(cli.main())
+"""
+
+
+@pytest.fixture
+def writers(tmp_path):
+    """A program of which two workers are amid a file."""
+    (tmp_path / "writers.py").write_text(WRITERS)
+    process = start((str(tmp_path / "writers.py"), str(tmp_path)), tmp_path, (sys.executable,))
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob(".*.tmp"))) < 2:
+        assert process.poll() is None and time.monotonic() < until, (tmp_path / "stderr").read_text()
+        time.sleep(0.05)
+    yield process
+    process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_signal_ends_workers_and_leaves_nothing(writers, tmp_path, number, terminal):
+    """Of ``kill PID`` the workers hear from their parent; a terminal tells them itself."""
+    if terminal and number == signal.SIGTERM:
+        pytest.skip("terminals do not send it")
+    assert interrupted(writers, number, tmp_path, terminal) == ""
+    assert writers.returncode == 128 + number
+
+
+def test_workers_end_with_a_parent_that_is_killed(writers, tmp_path):
+    writers.kill()
+    until = time.monotonic() + 20
+    while left(tmp_path) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left(tmp_path)
+
+
+def fails(job: int) -> int:
+    if job == 1:
+        raise DataError("no events", "p.json", row=job)
+    return job
+
+
+def test_the_error_of_a_worker_comes_with_its_parts():
+    with pytest.raises(DataError) as error:
+        list(in_parallel(fails, [0, 1], workers=2))
+    assert error.value.row == 1 and error.value.file == "p.json"
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    assert list(in_parallel(abs, [-3, 2, -1], workers=2)) == [3, 2, 1]
+    assert list(in_parallel(abs, [-3, 2, -1], workers=1)) == [3, 2, 1]
+
+
+def test_a_second_signal_does_not_disturb_the_first():
+    cleaned = False
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as error, interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            cleaned = True
+    assert cleaned and error.value.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_python_drops_is_sent_again():
+    class Dropping:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(Interrupted), interruptible():
+        Dropping()
+        time.sleep(20)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    code = (
+        "import os, signal; from footpass.processes import interruptible\n"
+        "with interruptible(): os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
+    )
+    command = ["nohup", sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert run.stdout == "goes on\n"
