@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache, partial
@@ -91,7 +91,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
         if text:
             stream = open(temporary, "x", encoding="utf-8", opener=opener)  # noqa: SIM115
         else:
-            stream = BinaryFile(temporary, "x+", opener=opener)
+            stream = BinaryFile(temporary, opener)
         with stream:
             try:
                 yield stream
@@ -112,25 +112,36 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
             temporary.unlink(missing_ok=True)
 
 
-class BinaryFile(io.FileIO):
-    """A file whose writes never fail: the first error is kept until `raise_error`.
+class BinaryFile(io.RawIOBase):
+    """A new file whose writes never fail: the first error is kept until `raise_error`.
 
     HDF5 and FFmpeg, when a write of theirs fails, fail again as they are closed, or crash. So a full
     disk is hidden from them: what cannot be written stays in memory, for HDF5 may read it again.
     Whoever writes for long asks now and then with `raise_error`.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, path: Path, opener: Callable[[str, int], int]) -> None:
+        self._file = io.FileIO(path, "x+", opener=opener)
         self.error: OSError | None = None
         self._unwritten: dict[int, bytes] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    writable = seekable = readable
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
 
     def write(self, data: Any) -> int:
         rest, start = memoryview(data).cast("B"), self.tell()
         size = len(rest)
         try:
             while rest and self.error is None:
-                rest = rest[super().write(rest) :]
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             self.error = error
         if self.error:
@@ -141,7 +152,7 @@ class BinaryFile(io.FileIO):
     def readinto(self, buffer: Any) -> int:
         start = self.tell()
         if start not in self._unwritten:
-            return super().readinto(buffer) or 0
+            return self._file.readinto(buffer) or 0
         part = self._unwritten[start][: len(buffer)]
         memoryview(buffer).cast("B")[: len(part)] = part
         self.seek(start + len(part))
@@ -149,10 +160,14 @@ class BinaryFile(io.FileIO):
 
     def truncate(self, size: int | None = None) -> int:
         try:
-            return super().truncate(size)
+            return self._file.truncate(size)
         except OSError as error:
             self.error = self.error or error
             return size or 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
     def raise_error(self) -> None:
         """Raise what went wrong so far, if anything did."""

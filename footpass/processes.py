@@ -5,16 +5,20 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 # Windows has no hang-up.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PATIENCE = 10.0  # seconds that a child has to clean up
+_ONCE = 5.0  # seconds in which signals are one
 
 
 class Interrupted(KeyboardInterrupt):
@@ -27,30 +31,35 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted`; the first ends the body, more are ignored.
+    """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted` in the body.
 
-    So temporary files are removed whichever signal comes, and a second one does not disturb that. What
-    the caller ignores (SIGHUP under ``nohup``) stays ignored.
+    So temporary files are removed whichever signal comes. Those that follow in the next seconds are
+    ignored, for a terminal and a launcher may both pass one on; a later one is meant. What the caller
+    ignores (SIGHUP under ``nohup``) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what signals do
         return
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     unraisable = sys.unraisablehook
+    last = -inf
 
-    def interrupt(number: int, frame: object) -> NoReturn:
-        for each in heeded:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        if _amid_import(frame):  # where some libraries catch whatever is raised
+            _send_again(number)
+        elif time.monotonic() - last > _ONCE:
+            last = time.monotonic()
+            raise Interrupted(number)
 
     def once_more(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in a callback from C: send it again."""
+        """Python drops what is raised in a destructor or in a callback from C."""
+        nonlocal last
         if not isinstance(lost.exc_value, Interrupted):
             return unraisable(lost)
-        number = lost.exc_value.number
-        signal.signal(number, interrupt)
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+        last = -inf
+        _send_again(lost.exc_value.number)
 
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}
     sys.unraisablehook = once_more
     try:
@@ -59,6 +68,18 @@ def interruptible() -> Iterator[None]:
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _amid_import(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _send_again(number: int) -> None:
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def end_children(children: Iterable[BaseProcess] | None = None) -> None:

@@ -164,13 +164,18 @@ def write_zip(path):
         archive.writestr("a", os.urandom(50_000))
 
 
+def write_array(path):
+    with atomic_write(path, "wb") as stream:
+        np.save(stream, np.zeros((4000, 3)))
+
+
 def write_checkpoint(path):
     save_checkpoint(path, {}, {"model": torch.zeros(20_000)})
 
 
 @pytest.mark.usefixtures("capsys")  # whose stderr is no file
 @pytest.mark.parametrize("size", [0, 1, 600, 3000, 30_000])
-@pytest.mark.parametrize("write", [write_hdf5, write_mp4, write_zip, write_checkpoint])
+@pytest.mark.parametrize("write", [write_hdf5, write_mp4, write_zip, write_array, write_checkpoint])
 def test_a_full_disk_is_one_error_and_leaves_the_earlier_file(tmp_path, write, size):
     unraisable = []
     hook, sys.unraisablehook = sys.unraisablehook, unraisable.append

@@ -1,5 +1,6 @@
 """Processes end when they are asked to: children with them, temporary files removed, nothing said."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -110,6 +111,19 @@ def test_a_signal_that_python_drops_is_sent_again():
     with pytest.raises(Interrupted), interruptible():
         Dropping()
         time.sleep(20)
+
+
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
+    """Some libraries catch whatever is raised while they look for others."""
+    swallowing = (
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\n"
+    )
+    (tmp_path / "swallowing.py").write_text(f"{swallowing}except BaseException:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted), interruptible():
+        importlib.import_module("swallowing")
+        time.sleep(20)
+    assert "swallowing" in sys.modules
 
 
 def test_what_nohup_ignores_stays_ignored():
