@@ -107,7 +107,8 @@ def in_parallel(
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _end_with_parent)
+    with _children_ignore_the_terminal():  # Python's tracker of semaphores is one too, and the first
+        pool = ProcessPoolExecutor(workers, context, _end_with_parent)
     try:
         with _children_ignore_the_terminal():
             futures = [pool.submit(partial(_do, work), job) for job in jobs]
