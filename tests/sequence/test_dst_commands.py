@@ -146,7 +146,11 @@ def test_training_goes_on_from_a_pretraining(data, tmp_path):
     for name, weight in before.state_dict().items():
         np.testing.assert_allclose(after.state_dict()[name], weight, atol=1e-6)
     other = replace(recipe, model=replace(recipe.model, width=32))
+<<<<<<< HEAD
     with pytest.raises(DataError, match="last.pt: its weights are not of this PlayerDST"):
+=======
+    with pytest.raises(DataError, match="last.pt: its weights are not of this PlayerDST: size mismatch"):
+>>>>>>> f5f57cf (Signals are tried from a job in the background too)
         train_dst(other, lambda epoch: halves, np.ones(8), tmp_path / "other", start=start)
 
 
