@@ -24,12 +24,15 @@ MARK = "FOOTPASS_INTERRUPTED"  # in the environment of a command and all that it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def start(command: list[str], folder: Path) -> subprocess.Popen:
+def start(command: list[str], folder: Path, program: tuple[str, ...] = FOOTPASS) -> subprocess.Popen:
     """A command, as soon as it heeds signals, in a session of its own, which none but ours reach."""
+    for number in SIGNALS:  # a job in the background ignores some, and so would what it starts
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     environment = os.environ | {MARK: str(folder), "OMP_NUM_THREADS": "1"}
     with open(folder / "stderr", "wb") as stderr:
         process = subprocess.Popen(
-            [*FOOTPASS, *command],
+            [*program, *command],
             cwd=PROJECT,
             env=environment,
             stdout=stderr,

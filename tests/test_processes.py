@@ -44,7 +44,7 @@ if __name__ == "__main__":
 def writers(tmp_path):
     """A program of which two workers are amid a file."""
     (tmp_path / "writers.py").write_text(WRITERS)
-    process = start((str(tmp_path / "writers.py"), str(tmp_path)), tmp_path, (sys.executable,))
+    process = start([str(tmp_path / "writers.py"), str(tmp_path)], tmp_path, (sys.executable,))
     until = time.monotonic() + 120
     while len(list(tmp_path.glob(".*.tmp"))) < 2:
         assert process.poll() is None and time.monotonic() < until, (tmp_path / "stderr").read_text()

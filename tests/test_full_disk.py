@@ -1,4 +1,4 @@
-"""Outputs of all commands on a full disk, as root: ``python -m tests.full_disk [NAME ...]``.
+"""Outputs of all commands on a full disk.
 
 An output is first made whole, then again on a small disk (tmpfs) that holds it already and has no
 room for it twice. Right is: exit code 2, one line that begins with "error:" and speaks of space, the
@@ -8,14 +8,19 @@ earlier file intact, no temporary file left.
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from footpass.files import PROJECT
-from tests.interrupting import FOOTPASS, season_and_detector
+from tests.test_interrupting import FOOTPASS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: it mounts disks"),
+]
 
 _HALF = "game_2001_H1"
 _PAGE = 4096  # bytes: what a tmpfs counts in
@@ -56,7 +61,7 @@ def commands(season: Path, detector: Path, out: Path) -> dict[str, tuple[list, l
     predict = ["predict", "--checkpoint", detector / "best.pt", *data]
     view = ["view", season, _HALF, "--out"]
     steps = ["postprocess", "fit", *apply, "--ground-truth", truth, "--out", out / "steps.json"]
-    export = ["export", "--predictions", events, *data]
+    export = ["export", "--predictions", events, *data, "--threshold", 0]
     return {
         "check": (["check", season, "--json", out / "o.json"], []),
         "simulate": (plan, ["train_tactical_data.h5"]),
@@ -66,10 +71,7 @@ def commands(season: Path, detector: Path, out: Path) -> dict[str, tuple[list, l
         "evaluate": (["evaluate", *both, "--json", out / "o.json"], []),
         "submit": (["submit", "--predictions", events, "--out", out / "o.zip"], []),
         "postprocess fit": (steps, []),
-        "train": (
-            ["train", "taad", *data, *smoke, "--epochs", 1, "--out", out],
-            ["last.pt", "log.jsonl"],
-        ),
+        "train": (["train", "taad", *data, *smoke, "--epochs", 1, "--out", out], []),
         "predict": ([*predict, "--out", out], ["logits_val.h5"]),
         "adjustment": ([*predict, "--out", detector, "--fit-adjustment", out / "a.json"], []),
         "match page": (["report-match", *data, "--half", _HALF, "--out", out / "o.html"], []),
@@ -81,54 +83,35 @@ def commands(season: Path, detector: Path, out: Path) -> dict[str, tuple[list, l
     }
 
 
-def tried(name: str, command: list, deleted: list[str], out: Path, room: int) -> str:
-    """ "" if all is right with a command on a disk with some room, else what is wrong."""
-    with disk(out, room):
-        for file in deleted:
-            (out / file).unlink()
-        before = {
-            path: path.read_bytes()
-            for path in out.rglob("*")
-            if path.is_file() and path.name != "filler"
-        }
-        # A training goes on: anew, it would replace its own checkpoints.
-        done = run([*command, "--epochs", 2] if name == "train" else command)
-        lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
-        wrong = [] if done.returncode == 2 else [f"exit code {done.returncode}"]
-        errors = [line for line in lines if line.startswith("error: ")]
-        if len(errors) != 1 or errors[0] != lines[-1] or "space" not in errors[0]:
-            wrong.append(f"said {lines[-1:]}")
-        wrong += [word for word in ("Traceback", "Exception ignored") if word in done.stderr]
-        wrong += [f"changed: {path}" for path, old in before.items() if path.read_bytes() != old]
-        wrong += [f"left: {path}" for path in out.rglob(".*.tmp")]
-    return "; ".join(wrong)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    """A season, and the run of a detector with its predictions."""
+    season, detector = (tmp_path_factory.mktemp(name) for name in ("season", "taad"))
+    data = ["--data", season, "--out", detector]
+    for split in ("train", "val"):
+        run(["simulate", "--out", season, "--split", split, "--matches", 1, "--minutes", 0.8])
+    run(["train", "taad", *data, "--profile", "smoke", "--epochs", 1])
+    assert run(["predict", "--checkpoint", detector / "best.pt", *data]).returncode == 0
+    return season, detector
 
 
-def main(names: list[str]) -> None:
-    work = Path(tempfile.mkdtemp())
-    season, detector = season_and_detector(work)
-    assert (
-        run(
-            ["predict", "--checkpoint", detector / "best.pt", "--data", season, "--out", detector]
-        ).returncode
-        == 0
-    )
-    out = work / "disk"
-    for name, (command, deleted) in commands(season, detector, out).items():
-        if names and name not in names:
-            continue
-        out.mkdir()
-        whole = run(command)
-        assert whole.returncode in (0, 1), whole.stderr
-        largest = max(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        for room in sorted({0, largest // 2 // _PAGE * _PAGE}):
-            wrong = tried(name, command, deleted, out, room)
-            print(f"{name:24} {room:6} bytes  {wrong or 'ok'}", flush=True)
-        shutil.rmtree(out)
-    shutil.rmtree(work)
-
-
-if __name__ == "__main__":
-    if os.geteuid():
-        sys.exit("needs root: it mounts disks")
-    main(sys.argv[1:])
+@pytest.mark.parametrize("name", commands(Path(), Path(), Path()))
+def test_a_full_disk_is_one_line_and_the_earlier_file_stays(name, made, tmp_path):
+    out = tmp_path / "disk"
+    out.mkdir()
+    command, deleted = commands(*made, out)[name]
+    assert run(command).returncode in (0, 1)
+    largest = max(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    for room in {0, largest // 2 // _PAGE * _PAGE}:
+        with disk(out, room):
+            for file in deleted:
+                (out / file).unlink()
+            files = [path for path in out.rglob("*") if path.is_file() and path.name != "filler"]
+            before = {path: path.read_bytes() for path in files}
+            # A training goes on: anew, it would replace its own checkpoints.
+            done = run([*command, "--epochs", 2] if name == "train" else command)
+            *_, last = done.stderr.replace("\r", "\n").splitlines()
+            assert done.returncode == 2 and last.startswith("error: ") and "space" in last, done.stderr
+            assert done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+            assert "Exception ignored" not in done.stderr and not list(out.rglob(".*.tmp"))
+            assert {path: path.read_bytes() for path in files} == before
