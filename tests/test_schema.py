@@ -27,5 +27,7 @@ def test_the_tactical_columns_are_in_file_order():
 
 
 def test_nouns_are_counted():
-    told = [counted(n, noun) for n, noun in ((1, "half"), (2, "half"), (0, "event"), (1200, "match"))]
-    assert told == ["1 half", "2 halves", "0 events", "1,200 matches"]
+    told = [
+        counted(n, noun) for n, noun in ((1, "half"), (2, "half"), (0, "event"), (1200, "real match"))
+    ]
+    assert told == ["1 half", "2 halves", "0 events", "1,200 real matches"]
