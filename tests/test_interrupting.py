@@ -96,7 +96,7 @@ def work(tmp_path_factory) -> Path:
 # Commands that run for a while, with processes of their own; FOLDER is a new folder each time.
 DATA = ("--data", "WORK/season", "--out", "FOLDER")
 COMMANDS = (
-    ("simulate", "--out", "FOLDER", "--matches", "1", "--minutes", "2", "--workers", "2"),
+    ("simulate", "--out", "FOLDER", "--matches", "1", "--minutes", "1", "--workers", "2"),
     ("train", "taad", *DATA, "--profile", "smoke", "--epochs", "3", "--workers", "1"),
     ("predict", *DATA, "--checkpoint", "WORK/taad/best.pt"),
     ("report", "notebooks/02_train_taad.ipynb", "--profile", "smoke", "--name", "NAME"),
