@@ -52,6 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _rescore(args: argparse.Namespace) -> None:
     from footpass.data.provenance import read_provenance, together, write_provenance
     from footpass.ensemble import rescore
+    from footpass.ensemble.candidates import check_order
     from footpass.events import read_ground_truth, read_predictions, write_events
     from footpass.experiments.profile import load_profile
     from footpass.experiments.release import find_train_truth
@@ -73,7 +74,7 @@ def _rescore(args: argparse.Namespace) -> None:
     data, models = together(sources), [next(iter(source.models), "") for source in sources]
     if action == "apply":
         fitted = rescore.load(args.model)
-        rescore.check_order(fitted, list(tables.values()), models)
+        check_order(list(tables.values()), models, fitted.rates, fitted.made_by)
         events = rescore.apply(fitted, list(tables.values()))
         write_events(events, args.out)
         write_provenance(args.out, data.by(f"rescore {fingerprint(Path(args.model))}"))

@@ -5,15 +5,19 @@ candidates are event tables sorted by half and frame with a column ``score_0, sc
 0 where that model has no such event.
 """
 
+import logging
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
-from footpass.events import concat
+from footpass.events import concat, halves_of
 from footpass.files import DataError
 from footpass.metrics import match_events
 from footpass.schema import TOLERANCE
+
+log = logging.getLogger(__name__)
 
 
 def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.DataFrame:
@@ -81,3 +85,41 @@ def label(candidates: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
         labels[left[hit]] = truth["cls"].to_numpy()[wanted[taken[hit]]]
         open_truth[wanted[taken[hit]]] = False
     return labels
+
+
+def rate(table: pd.DataFrame) -> float:
+    """Events a half."""
+    return len(table) / max(1, len(halves_of(table)))
+
+
+def check_order(
+    tables: Sequence[pd.DataFrame],
+    made_by: Sequence[str],
+    rates: Sequence[float],
+    fitted_by: Sequence[str],
+) -> None:
+    """Prediction files that are swapped are refused, and those of other models than in fitting named.
+
+    Where files do not say what made them, they are taken for swapped if their numbers of events, which
+    tell a detector from a sequence model, fit another order e times better.
+
+    Parameters
+    ----------
+    made_by, fitted_by
+        What made the tables, and what made those that were fitted on; empty where it is not known.
+    rates
+        Events a half of the tables that were fitted on.
+    """
+    if all([*made_by, *fitted_by]) and len(made_by) == len(fitted_by):
+        swapped = list(made_by) != list(fitted_by) and sorted(made_by) == sorted(fitted_by)
+        if not swapped and list(made_by) != list(fitted_by):
+            log.warning("fitted on events of %s, given those of %s", fitted_by, made_by)
+    elif len(tables) == len(rates):
+        given = np.log1p([rate(table) for table in tables])
+        orders = list(permutations(range(len(tables))))  # the given one is the first
+        off = [np.abs(given[list(order)] - np.log1p(rates)).sum() for order in orders]
+        swapped = off[0] - min(off) > 1
+    else:
+        swapped = False
+    if swapped:
+        raise DataError("--predictions in another order than the re-scoring was fitted in")

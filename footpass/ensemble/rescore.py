@@ -13,11 +13,9 @@
 """
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
-from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -29,7 +27,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import Positive, build, check_seed, config_dataclass, plain, read_config
 from footpass.crossfit import cross_fit
-from footpass.ensemble.candidates import delay_of, label, merge, on_time
+from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import (
     FOLDS,
     P_NAMES,
@@ -51,8 +49,6 @@ from footpass.events import halves_of, match_of, select_halves
 from footpass.files import DataError, atomic_write, fingerprint, make_folder, sources
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
-
-log = logging.getLogger(__name__)
 
 RESCORE_FORMAT = "footpass rescore 3"
 
@@ -127,10 +123,8 @@ class Rescorer:
         ``(9,)``: added to the logit of each class's probability.
     recall
         ``(9,)``: share of the true events that have a candidate.
-    rates
-        Events a half of each model.
-    made_by
-        What made each model's events (`Provenance.models`); empty where it is not known.
+    rates, made_by
+        Of each model's events: how many a half, and what made them, empty where it is not known.
     """
 
     format: Literal["footpass rescore 3"]
@@ -214,7 +208,7 @@ def fit(
         raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
     folds, rng = _folds(truth), np.random.default_rng(seed)
     delays = tuple(delay_of(table, truth) for table in tables)
-    rates = tuple(len(table) / len(halves_of(table)) for table in tables)
+    rates = tuple(map(rate, tables))
     tables = on_time(tables, delays)
     ratios = transitions(train_truth)
     fitted = [
@@ -235,28 +229,6 @@ def fit(
         "rates": rates,
     }
     return build(Rescorer, values)
-
-
-def check_order(rescorer: Rescorer, tables: Sequence[pd.DataFrame], made_by: Sequence[str]) -> None:
-    """Prediction files that are swapped are refused, those of other models than in fitting are named.
-
-    Where files do not say what made them, they are taken for swapped if their numbers of events, which
-    tell a detector from a sequence model, fit another order e times better.
-    """
-    known = len(made_by) == len(rescorer.made_by) and all([*made_by, *rescorer.made_by])
-    swapped = sorted(made_by) == sorted(rescorer.made_by) if known else False
-    if known and tuple(made_by) != rescorer.made_by and not swapped:
-        log.warning("fitted on events of %s, given those of %s", rescorer.made_by, made_by)
-    elif not known and len(tables) == len(rescorer.rates):
-        given = np.log1p([len(table) / len(halves_of(table)) for table in tables])
-        off = {
-            order: np.abs(given[list(order)] - np.log1p(rescorer.rates)).sum()
-            for order in permutations(range(len(tables)))
-        }
-        order = min(off, key=lambda order: off[order])
-        swapped = off[tuple(range(len(tables)))] - off[order] > 1
-    if swapped and tuple(made_by) != rescorer.made_by:
-        raise DataError("--predictions in another order than the re-scoring was fitted in")
 
 
 def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:

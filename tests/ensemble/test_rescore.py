@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from footpass.__main__ import main
 from footpass.ensemble import rescore
-from footpass.ensemble.candidates import delay_of, label, merge, on_time, scores_of
+from footpass.ensemble.candidates import check_order, delay_of, label, merge, on_time, scores_of
 from footpass.ensemble.classifiers import (
     PARTS,
     Boosting,
@@ -422,13 +422,12 @@ def test_swapped_files_are_refused(files, fitted, season, capsys, caplog):
     rescore.save(fitted, "model.json")
     assert main([*apply, *swapped]) == 2
     assert "--predictions in another order than the re-scoring was fitted in" in capsys.readouterr().err
-    tables, alike = list(season[0].values()), replace(fitted, rates=(100.0, 101.0))
-    rescore.check_order(alike, tables[::-1], ["", ""])  # cannot be told
-    known = replace(alike, made_by=("DST 1", "TAAD 2"))
-    rescore.check_order(known, tables, ["DST 1", "TAAD 2"])
+    tables, known = list(season[0].values()), ["DST 1", "TAAD 2"]
+    check_order(tables[::-1], ["", ""], (100.0, 101.0), ())  # cannot be told
+    check_order(tables, known, (), known)
     with pytest.raises(DataError, match="another order"):
-        rescore.check_order(known, tables[::-1], ["TAAD 2", "DST 1"])
-    rescore.check_order(known, tables, ["DST 3", "TAAD 2"])
+        check_order(tables[::-1], known[::-1], (), known)
+    check_order(tables, ["DST 3", "TAAD 2"], (), known)
     assert "given those of ['DST 3', 'TAAD 2']" in caplog.text
 
 
