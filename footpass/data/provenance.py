@@ -40,7 +40,7 @@ class Provenance:
     simulated: bool = False
     version: str | None = None
     seed: int | None = None
-    settings: Mapping[str, bool | float] = field(default_factory=dict)
+    settings: Mapping[str, bool | int | float] = field(default_factory=dict)
     models: tuple[str, ...] = ()
 
     def __str__(self) -> str:
