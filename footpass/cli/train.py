@@ -9,7 +9,7 @@ from pathlib import Path
 from footpass.cli.options import add_setting, add_settings
 from footpass.cli.predict import _predict
 from footpass.configs import override
-from footpass.files import DataError
+from footpass.files import DataError, fingerprint
 from footpass.schema import SPLITS
 from footpass.training.config import TrainConfig
 
@@ -174,6 +174,7 @@ def _train_dst(args: argparse.Namespace) -> None:
 
 
 def _train_play_by_play(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import Provenance, write_provenance
     from footpass.events import predictions_path, write_events
     from footpass.experiments.play_by_play import leave_one_match_out
     from footpass.experiments.profile import load_profile
@@ -192,6 +193,8 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     if rank_and_world()[0] > 0:
         return
     write_events(events, predictions_path(args.out, "val"))
+    made = Provenance(release.simulated).by(f"play-by-play {fingerprint(recipe)}")
+    write_provenance(predictions_path(args.out, "val"), made)
     figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
     print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
     print(f"{predictions_path(args.out, 'val')}: {figures[1]:.4f}, leaving one match out")

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from footpass.configs import build, config_dataclass
 from footpass.crossfit import cross_fit
 from footpass.data.logits import logits_path
+from footpass.data.provenance import read_provenance, write_provenance
 from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions, write_events
@@ -163,6 +164,8 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
         path = predictions_path(folder, "val")
         if not path.is_file():
             write_events(_events(study, row, stages, seed), path)
+            made = read_provenance(predictions_path(stages[row.model].dir, "val"))
+            write_provenance(path, made.by(*(f"{part} {folder.name}" for part in parts[::-1])))
     return Outcome(read_predictions(path), stages)
 
 
