@@ -1,4 +1,4 @@
-"""Commands as one types them: what is there is found, what is zipped is named, a wrong split is refused."""
+"""Commands as one types them: halves are listed, a submission is named, a wrong split is refused."""
 
 import json
 import zipfile
@@ -8,7 +8,7 @@ import pytest
 from footpass.__main__ import main
 from footpass.data.paths import tactical_path
 from footpass.data.tactical import write_tactical
-from footpass.experiments.release import find_train_truth
+from footpass.experiments.release import TRUTH_FILES, find_train_truth
 from footpass.files import DataError
 from tests import seasons
 
@@ -59,7 +59,7 @@ def test_no_events_at_all_are_an_entry_with_a_warning(data, tmp_path, capsys, ha
     [
         ({"game_1_H1": [[10, 0, 30, 1, 0.9]]}, "challenge", "they are of val: --split val"),
         ({"game_1_H1": [[10, 0, 30, 1, 0.9]]}, "val", "missing in val: game_1_H2"),
-        ({"game_9_H2": [[10, 0, 30, 1, 0.9]]}, "challenge", "unknown in challenge: game_9_H2 "),
+        ({"game_9_H2": [[10, 0, 30, 1, 0.9]]}, "challenge", "unknown in challenge: game_9_H2"),
         ({"game_9_H1": [[999, 0, 30, 1, 0.9]]}, "challenge", "frame 999 is not within 3..182"),
         ({"game_9_H1": []}, "train", "no tactical data of train, but of val, challenge"),
     ],
@@ -72,18 +72,15 @@ def test_predictions_of_another_split_are_refused(data, tmp_path, capsys, halves
 
 
 def test_train_truth_is_beside_the_truth_else_in_the_data_else_in_the_release(tmp_path, monkeypatch):
-    for folder in ("release", "data", "own"):
-        (tmp_path / folder / "playbyplay_GT").mkdir(parents=True)
-    files = {
-        f: tmp_path / f / "playbyplay_GT" / "playbyplay_train.json" for f in ("release", "data", "own")
-    }
+    places = ("release", "data", "own")
+    files = {place: tmp_path / place / TRUTH_FILES["train"] for place in places}
+    for file in files.values():
+        file.parent.mkdir(parents=True)
     truth = files["own"].with_name("playbyplay_val.json")
     monkeypatch.setenv("FOOTPASS_RELEASE", str(tmp_path / "release"))
     monkeypatch.setenv("FOOTPASS_DATA", str(tmp_path / "data"))
-    with pytest.raises(
-        DataError, match="no playbyplay_train.json beside it: name one with --train-truth"
-    ):
+    with pytest.raises(DataError, match="no playbyplay_train.json beside it: name one"):
         find_train_truth(truth)
-    for folder in ("release", "data", "own"):
-        files[folder].touch()
-        assert find_train_truth(truth).samefile(files[folder])
+    for place in places:
+        files[place].touch()
+        assert find_train_truth(truth).samefile(files[place])
