@@ -38,3 +38,34 @@ def _fill(name: str, shape: list[int]) -> torch.Tensor:
 def wave(shape: tuple[int, ...], frequency: float) -> torch.Tensor:
     values = np.sin(frequency * np.arange(math.prod(shape)))
     return torch.tensor(values.reshape(shape), dtype=torch.float32)
+
+
+def calibrated(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    """Weights with which a model's outputs follow its input, and the cases of `case_inputs`."""
+    content = read(folder, f"{name}_calibrated")
+    weights = filled(read(folder, f"{name}_state_dict")["state_dict"])
+    for tensor, values in content["tensors"].items():
+        weights[tensor] = torch.tensor(values, dtype=torch.float32).view_as(weights[tensor])
+    return weights, content["cases"]
+
+
+def case_inputs(
+    case: dict, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Clip, boxes, visible and wanted output of a calibrated case."""
+    clips, _, slots, frames = case["shape"]
+    b, c, t, y, x = np.ogrid[:clips, :3, :frames, :height, :width]
+    clip = np.sin(0.21 * x + 0.13 * y + 0.35 * t + 2 * c + b)
+    clip = clip * np.cos(0.11 * x - 0.29 * y + 0.5 * t)
+    far = (x - 20 - 5 * t) ** 2 + (y - 15 - 3 * t) ** 2
+    clip = clip + 1.5 * np.cos(c + b) * np.exp(-far / 72)
+    b, m, t = np.ogrid[:clips, :slots, :frames]
+    x1 = (37 * m + 11 * b + 1.75 * t) % (width - 12) - 4.25
+    y1 = (23 * m + 7 * b + 1.25 * t) % (height - 16) - 5.5
+    x2 = np.minimum(x1 + 6 + 5 * (m % 5) + t / 4, width + 1.25)
+    y2 = np.minimum(y1 + 9 + 7 * (m % 4) + t / 2, height + 1.5)
+    boxes = np.stack((x1, y1, x2, y2), axis=-1)
+    visible = torch.from_numpy((t + 3 * m + 5 * b) % 11 >= 3)
+    wanted = torch.tensor(case["output"]).view(case["shape"])
+    # The published values were computed from float32 inputs.
+    return torch.from_numpy(clip).float(), torch.from_numpy(boxes).float(), visible, wanted

@@ -90,7 +90,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
     predict.add_argument(
-        "--public", action="store_true", help="of the public repository; with --logits, its DST"
+        "--public",
+        nargs="?",
+        const="conventions",
+        choices=("conventions", "weights"),
+        help="of the public repository, computing as the code there does, or its weights alone; with "
+        "--logits, its DST",
     )
     predict.add_argument("--data", required=True, metavar="DATA_DIR")
     predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")

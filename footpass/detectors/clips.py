@@ -20,7 +20,7 @@ from footpass.data.halves import HalfMatch
 from footpass.data.video import video_reader
 from footpass.detectors.augment import Augmentation, random_colour, random_warp
 from footpass.files import DataError
-from footpass.schema import ACTIONS, MIRRORS, MODEL_SIZE, N_SLOTS, State
+from footpass.schema import ACTIONS, FULL_HD, MIRRORS, MODEL_SIZE, N_SLOTS, State
 
 Others = Annotated[int, Field(ge=0, lt=N_SLOTS)]  # tracklets beside the one that acts
 Side = Annotated[int, Field(ge=32, le=4096)]  # of a picture, in pixels
@@ -50,6 +50,9 @@ class ClipConfig:
         Frames before and after an event that have its label too.
     grow
         Factor by which boxes are grown about their centre.
+    public
+        As the public inference has it: boxes are whole pixels and not grown about their centre
+        (`public_boxes`), and a half's last window is filled up with grey pictures.
     """
 
     frames: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -62,6 +65,7 @@ class ClipConfig:
     per_class: Positive = 500
     dilation: Annotated[int, Field(ge=0, le=100)] = 1
     grow: Annotated[float, Field(gt=0, le=10)] = 1.125
+    public: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.earliest <= self.latest < self.frames:
@@ -296,6 +300,22 @@ def window_boxes(
     centre = corners.mean(axis=2, keepdims=True)  # (M, T, 1, 2)
     grown = centre + np.reshape(grow, (-1, 1, 1, 1)) * (corners - centre)
     return grown.reshape(boxes.shape).astype(np.float32)
+
+
+def public_boxes(window: HalfMatch, grow: float, size: tuple[int, int]) -> np.ndarray:
+    """`window_boxes` of all slots as the public inference makes them.
+
+    In whole pixels of the original picture, a box grows by half as much to the left and the top as to
+    the right and the bottom, and is cut at the border; then it is rounded down once more.
+    """
+    full = np.array(FULL_HD[::-1], np.float64)
+    # Three decimals: what was stored in float32 as a third of a pixel is whole again.
+    corners = (window.boxes.reshape(*window.boxes.shape[:2], 2, 2) * (full / MODEL_SIZE[::-1])).round(3)
+    low, extent = corners[..., 0, :], corners[..., 1, :] - corners[..., 0, :]
+    with np.errstate(invalid="ignore"):  # where there is no box
+        grown = np.stack((low - (grow - 1) * extent // 2, low + grow * extent), axis=-2)
+    cut = np.trunc(grown).clip(0, full)
+    return np.trunc(cut * size[::-1] / full).reshape(window.boxes.shape).astype(np.float32)
 
 
 def dilated_labels(half: HalfMatch, start: int, stop: int, dilation: int) -> np.ndarray:

@@ -5,10 +5,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from footpass.data.halves import HalfMatch
 from footpass.detectors.augment import recolour, warp_boxes, warp_pixels
-from footpass.detectors.clips import _SAME_COLOUR, _SAME_PLACE, Clip, ClipConfig, window_boxes
+from footpass.detectors.clips import (
+    _SAME_COLOUR,
+    _SAME_PLACE,
+    Clip,
+    ClipConfig,
+    public_boxes,
+    window_boxes,
+)
 from footpass.models.x3d import normalise
 from footpass.schema import N_ROLES, N_SLOTS, State
 
@@ -79,8 +87,20 @@ def window_inputs(
     """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
     slots = np.arange(N_SLOTS)
     clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
-    boxes = torch.from_numpy(window_boxes(window, slots, config.grow, config.size)).to(device)
+    corners = (
+        public_boxes(window, config.grow, config.size)
+        if config.public
+        else window_boxes(window, slots, config.grow, config.size)
+    )
+    boxes = torch.from_numpy(corners).to(device)
     visible = boxes.isfinite().all(-1)  # (26, T)
     state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)
     game = game_state(state[None], torch.from_numpy(slots)[None], device)
-    return ModelInputs(normalise(clip), boxes[None], visible[None], *game)
+    inputs = ModelInputs(normalise(clip), boxes[None], visible[None], *game)
+    missing = config.frames - len(pixels)
+    if not config.public or missing <= 0:
+        return inputs
+    # Zeros after normalising are grey; nobody is there.
+    axes = (2, 1, 0, 1, 0)  # after the frames
+    parts = zip(inputs, axes, strict=True)
+    return ModelInputs(*(F.pad(part, (0, 0) * after + (0, missing)) for part, after in parts))

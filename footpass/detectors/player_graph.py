@@ -8,7 +8,7 @@ from footpass.data.video import video_reader
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.inputs import window_inputs
 from footpass.files import DataError
-from footpass.models.gnn import TAADGNN, nearest_neighbours
+from footpass.models.gnn import TAADGNN
 from footpass.schema import N_ROLES, PITCH, Node
 
 
@@ -36,9 +36,8 @@ def player_graph(model: TAADGNN, footage: Footage, config: ClipConfig, frame: in
     window = half.window(start, min(start + config.frames, half.end_frame))
     pixels = video_reader(footage.video, config.size).clip(start, window.n_frames)
     inputs = window_inputs(window, pixels, config, next(model.parameters()).device)
-    sizes = model.config
     positions = inputs.nodes[..., Node.X : Node.Y + 1]
-    near = nearest_neighbours(positions, inputs.present, sizes.neighbours, sizes.radius)
+    near = model.listened_to(inputs.nodes, inputs.present)
     with torch.inference_mode():
         _, influence = model.eval().explain(*inputs, near)  # (1, 26, T, K)
     at = frame - start

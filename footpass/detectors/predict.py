@@ -39,20 +39,23 @@ from footpass.training.optim import autocast
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 
 
-def load_detector(path: str | Path, public: bool = False) -> tuple[TAAD | TAADGNN, ClipConfig]:
+def load_detector(path: str | Path, public: bool | str = False) -> tuple[TAAD | TAADGNN, ClipConfig]:
     """A trained TAAD or TAAD + GNN on the CPU, and the clips that it is for.
 
     Parameters
     ----------
     public
-        The file is a checkpoint of the public repository, at the published sizes.
+        The file is a checkpoint of the public repository, at the published sizes. It computes as the
+        code there does (`TAADConfig.public`, `GNNConfig.public`, `ClipConfig.public`), or with
+        ``"weights"`` as our own models do.
     """
     if public:
         weights = read_public(path)
         graph = any(name.startswith("EdgeMLP") for name in weights)
-        model = TAADGNN(GNNConfig()) if graph else TAAD(TAADConfig())
-        load_reference(model, weights)
-        return model, ClipConfig()
+        theirs = public != "weights"
+        model = TAADGNN(GNNConfig(public=theirs)) if graph else TAAD(TAADConfig(public=theirs))
+        load_reference(model, weights, path)
+        return model, ClipConfig(public=theirs)
     return load_model(path, _DETECTORS, "clips", ClipConfig)
 
 
@@ -63,7 +66,7 @@ def predict(
     split: str,
     device: torch.device | str = "cpu",
     precision: str = "fp32",
-    public: bool = False,
+    public: bool | str = False,
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
@@ -148,7 +151,7 @@ def half_logits(
             # Not around a yield: they would hold for the caller too.
             with torch.inference_mode(), amp, _few_threads(pixels):
                 inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
-                logits = model(*inputs)[0]  # (9, 26, T)
+                logits = model(*inputs)[0, ..., : len(pixels)]  # (9, 26, T)
             fresh = len(pixels) - len(passes)
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
@@ -196,7 +199,7 @@ def write_logits(
         other boxes, are made anew.
     """
     path = Path(path)
-    how = (config.frames, config.size, config.grow, stride, precision)
+    how = (config.frames, config.size, config.grow, stride, precision, *["public"] * config.public)
     made_of = {  # neither times nor places: files may be copied
         name: fingerprint(made_by, how, half_fingerprint(entry.half), os.stat(entry.video).st_size)
         for name, entry in footage.items()

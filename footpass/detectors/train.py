@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,12 @@ from footpass.detectors.clips import Clip, ClipDataset, learnable_events
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.detectors.spotting import spot
-from footpass.files import fingerprint
+from footpass.files import DataError, fingerprint
 from footpass.metrics import evaluate
-from footpass.models.gnn import TAADGNN
+from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.losses import masked_cross_entropy
-from footpass.models.taad import TAAD
+from footpass.models.public import is_public, load_reference, read_public
+from footpass.models.taad import TAAD, TAADConfig
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
 from footpass.training.config import TrainConfig
@@ -53,7 +55,7 @@ def train_taad(
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAAD, recipe.model)
     if start:
-        load_weights(model, load_checkpoint(start, {"kind": "TAAD", "model": recipe.model}), start)
+        load_weights(model, _taad(start, recipe.model, plain(recipe.model)), start)
     elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
@@ -85,7 +87,7 @@ def train_gnn(
     model = new_model(TAADGNN, recipe.model)
     if start:
         sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
-        content = load_checkpoint(start, {"kind": "TAAD", "model": sizes})
+        content = _taad(start, recipe.model, sizes)
         names = [name for name in content["model"] if name.startswith("features.")]
         features = {name.removeprefix("features."): content["model"][name] for name in names}
         model.features.load_state_dict(features)
@@ -107,6 +109,22 @@ def train_gnn(
 
 def _about(footage: Mapping[str, Footage]) -> dict[str, object]:
     return {"provenance": plain(together(entry.half.provenance for entry in footage.values()))}
+
+
+def _taad(path: str | Path, config: TAADConfig | GNNConfig, sizes: Mapping) -> Mapping[str, Any]:
+    """Content of the checkpoint of a TAAD of these sizes, ours or a public one."""
+    if not is_public(path):
+        return load_checkpoint(path, {"kind": "TAAD", "model": sizes})
+    published = TAAD(TAADConfig())
+    if (config.x3d, config.width) != (published.config.x3d, published.config.width):
+        raise DataError("a public TAAD has the published sizes: train with --profile paper", path)
+    load_reference(published, read_public(path), path)
+    log.warning(
+        "%s: a public TAAD: its weights are the start; boxes, borders and edges are from here on as "
+        "this project has them, not as the public code",
+        path,
+    )
+    return {"model": published.state_dict()}
 
 
 def _clips(

@@ -33,6 +33,9 @@ class GNNConfig:
         Channels of a player's visual features, of the graph layers and of the head.
     neighbours, radius
         At most so many neighbours, within this distance (units of the pitch positions).
+    public
+        Compute as the public code does: messages go from a player to the nearest others rather than from
+        them, and what lies outside the picture is zero (`roi_mean`).
     """
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
@@ -45,6 +48,7 @@ class GNNConfig:
     graph_dropout: Share = 0.1
     head_dropout: Share = 0.2
     checkpoint_backbone: bool = False
+    public: bool = False
 
 
 class Neighbours(NamedTuple):
@@ -80,6 +84,16 @@ def nearest_neighbours(positions: Tensor, present: Tensor, k: int, radius: float
     distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     distance, index = distance.sort(dim=-1, stable=True)
     return Neighbours(index[..., :k], distance[..., :k] <= radius)
+
+
+def turned_round(neighbours: Neighbours) -> Neighbours:
+    """Those that each node is a neighbour of: the same edges, the other way."""
+    index, exists = neighbours
+    clips, slots, _ = index.shape
+    heard = torch.zeros(clips, slots, slots, dtype=torch.bool, device=index.device)
+    heard.scatter_(2, index, exists)  # [m, n]: m listens to n
+    everyone = torch.arange(slots, device=index.device).expand_as(heard)
+    return Neighbours(everyone, heard.transpose(1, 2))
 
 
 class EdgeConv(nn.Module):
@@ -146,7 +160,9 @@ class TAADGNN(nn.Module):
         super().__init__()
         self.config = config
         visual, graph, head = config.visual, config.graph, config.head
-        self.features = PlayerFeatures(config.x3d, config.width, config.checkpoint_backbone)
+        self.features = PlayerFeatures(
+            config.x3d, config.width, config.checkpoint_backbone, config.public
+        )
         self.visual = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, visual), nn.ReLU()
         )
@@ -162,6 +178,12 @@ class TAADGNN(nn.Module):
     def freeze(self, blocks: int | None) -> None:
         """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
         self.features.x3d.freeze(blocks)
+
+    def listened_to(self, nodes: Tensor, present: Tensor) -> Neighbours:
+        """Whom each node listens to: its nearest others, or as the public code has it."""
+        positions, config = nodes[..., Node.X : Node.Y + 1], self.config
+        near = nearest_neighbours(positions, present, config.neighbours, config.radius)
+        return turned_round(near) if config.public else near
 
     def forward(
         self,
@@ -195,7 +217,7 @@ class TAADGNN(nn.Module):
         present
             ``(B, M, T)`` bool, whether the slot has a player.
         neighbours
-            By default those of `nearest_neighbours`.
+            By default those of `listened_to`.
 
         Returns
         -------
@@ -206,9 +228,7 @@ class TAADGNN(nn.Module):
         there = present[..., None]  # (B, M, T, 1)
         nodes = nodes.where(there, 0)
         if neighbours is None:
-            positions = nodes[..., Node.X : Node.Y + 1]
-            config = self.config
-            neighbours = nearest_neighbours(positions, present, config.neighbours, config.radius)
+            neighbours = self.listened_to(nodes, present)
         batch = torch.arange(len(clip), device=clip.device)[:, None, None]
         sends = present[batch, neighbours.index] & neighbours.exists[..., None]  # (B, M, K, T)
 

@@ -51,12 +51,15 @@ class TAADConfig:
         Sizes of the latter.
     checkpoint_backbone
         Recompute the backbone in backward rather than keep its activations: less memory, more time.
+    public
+        Compute as the public code does: what lies outside the picture is zero (`roi_mean`).
     """
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
     width: Width = 192
     head: Width = 512
     checkpoint_backbone: bool = False
+    public: bool = False
     temporal: Literal["convolution", "transformer"] = "convolution"
     transformer: TemporalConfig = field(default_factory=TemporalConfig)
 
@@ -72,10 +75,15 @@ class PlayerFeatures(nn.Module):
         Channels of the result.
     recompute
         See `X3D`.
+    public
+        See `TAADConfig`.
     """
 
-    def __init__(self, x3d: X3DConfig, width: int, recompute: bool = False) -> None:
+    def __init__(
+        self, x3d: X3DConfig, width: int, recompute: bool = False, public: bool = False
+    ) -> None:
         super().__init__()
+        self.public = public
         _, stride8, stride16, stride32 = x3d.widths
         self.x3d = X3D(x3d, recompute)
         self.merge16 = _Merge(stride32 + stride16, width)
@@ -101,7 +109,7 @@ class PlayerFeatures(nn.Module):
         stride8, stride16, stride32 = self.x3d(clip)
         x = self.merge16(stride32, stride16)  # (B, width, T, H/16, W/16)
         x = self.merge8(x, stride8)  # (B, width, T, H/8, W/8)
-        return roi_mean(x, boxes / STRIDE, visible)
+        return roi_mean(x, boxes / STRIDE, visible, self.public)
 
 
 class _Merge(nn.Module):
@@ -119,7 +127,7 @@ class _Merge(nn.Module):
         return F.gelu(self.norm(self.conv(torch.cat((coarse, fine), dim=1))))
 
 
-def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
     """RoI-align over 4x2 cells, then the mean over the cells, for all boxes of a batch of clips.
 
     The sampling points of RoI-align are a grid, each cell has as many, and bilinear interpolation is a
@@ -134,21 +142,24 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the feature map; ignored where not visible.
     visible
         ``(B, M, T)`` bool.
+    zero_outside
+        Points more than a cell outside the map are zero, as in torchvision's compiled kernel, which the
+        public models were trained with. It differs only for boxes that leave the picture.
 
     Returns
     -------
     Tensor
         ``(B, M, T, C)``, zero where not visible. Equal to ``torchvision.ops.roi_align`` as called by
         default (adaptive sampling, not aligned), then the mean. Points outside the map take the value
-        at its border, as in torchvision's Python version; its compiled one takes points further out as
-        zero, which differs only for boxes that leave the picture.
+        at its border, as in torchvision's Python version.
     """
     height, width = features.shape[-2:]
-    # Coordinates stay in float32: bfloat16 would be off by up to a quarter of a cell.
-    boxes = boxes.float().where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
+    # Coordinates are never less than float32: bfloat16 would be off by up to a quarter of a cell.
+    boxes = boxes.to(torch.promote_types(features.dtype, torch.float32))
+    boxes = boxes.where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
     x1, y1, x2, y2 = boxes.unbind(-1)
-    rows = _mean_weights(y1, y2, ROI_CELLS[0], height)  # (B, T, M, H)
-    columns = _mean_weights(x1, x2, ROI_CELLS[1], width)  # (B, T, M, W)
+    rows = _mean_weights(y1, y2, ROI_CELLS[0], height, zero_outside)  # (B, T, M, H)
+    columns = _mean_weights(x1, x2, ROI_CELLS[1], width, zero_outside)  # (B, T, M, W)
     rows = rows * visible.transpose(1, 2)[..., None]
     weights = rows[..., :, None] * columns[..., None, :]  # (B, T, M, H, W)
     flat = features.transpose(1, 2).flatten(3)  # (B, T, C, H*W)
@@ -156,7 +167,7 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
     return pooled.transpose(1, 2)
 
 
-def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
+def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int, zero_outside: bool) -> Tensor:
     """Mean weight that the sampling points of boxes give to each of ``size`` rows: ``(..., size)``.
 
     ``start`` and ``end`` are the boxes' extent along one axis, of the same shape ``(...)``.
@@ -166,9 +177,11 @@ def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
     k = torch.arange(int(count.max()), device=start.device)  # (K,)
     point = start[..., None] + (k + 0.5) * (extent / count)[..., None]  # (..., K)
     share = (k < count[..., None]) / count[..., None]
+    if zero_outside:
+        share = share * ((point >= -1) & (point <= size))
     point = point.clamp(0, size - 1)  # outside the map, the value at its border
     low = point.long()
-    weights = torch.zeros(*start.shape, size, device=start.device)
+    weights = torch.zeros(*start.shape, size, dtype=start.dtype, device=start.device)
     weights.scatter_add_(-1, low, share * (1 - (point - low)))
     weights.scatter_add_(-1, (low + 1).clamp(max=size - 1), share * (point - low))
     return weights
@@ -212,7 +225,9 @@ class TAAD(nn.Module):
     def __init__(self, config: TAADConfig) -> None:
         super().__init__()
         self.config = config
-        self.features = PlayerFeatures(config.x3d, config.width, config.checkpoint_backbone)
+        self.features = PlayerFeatures(
+            config.x3d, config.width, config.checkpoint_backbone, config.public
+        )
         if config.temporal == "transformer":
             self.attend = TemporalTransformer(config.width, config.head, config.transformer)
         else:

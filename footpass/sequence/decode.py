@@ -26,7 +26,7 @@ from footpass.training.checkpoints import load_checkpoint, load_model
 log = logging.getLogger(__name__)
 
 
-def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConfig]:
+def load_dst(path: str | Path, public: bool | str = False) -> tuple[AnyDST, WindowConfig]:
     """A trained DST of either kind on the CPU, and the windows that it is for.
 
     Parameters
@@ -36,7 +36,7 @@ def load_dst(path: str | Path, public: bool = False) -> tuple[AnyDST, WindowConf
     """
     if public:
         published = DST(DSTConfig(mask_memory=False))  # its decoder was trained to read padding
-        load_reference(published, read_public(path))
+        load_reference(published, read_public(path), path)
         return published, WindowConfig()
     kinds = {kind: sizes for sizes, kind in _MODELS.items()}
     return load_model(path, kinds, "windows", WindowConfig)

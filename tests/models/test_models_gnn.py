@@ -1,15 +1,24 @@
 """TAAD + GNN against the public model; neighbours and graph convolution against slow loops."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from footpass.models.gnn import TAADGNN, EdgeConv, GNNConfig, Neighbours, nearest_neighbours
+from footpass.models.gnn import (
+    TAADGNN,
+    EdgeConv,
+    GNNConfig,
+    Neighbours,
+    nearest_neighbours,
+    turned_round,
+)
 from footpass.models.public import load_reference
 from footpass.models.x3d import X3DConfig
-from footpass.schema import N_SLOTS, Node
+from footpass.schema import Node
 from tests import golden
 from tests.oracles import graph as plain_graph
 
@@ -43,32 +52,46 @@ def example(clips: int = 2, slots: int = 7, frames: int = 6) -> list[Tensor]:
     return [clip, boxes, visible, nodes, present]
 
 
-def golden_example() -> tuple[Tensor, ...]:
-    t = torch.arange(8.0)
-    tracks = [(2 + 3 * m + 0.5 * t, 1 + 1.2 * m + 0 * t, 8 + m % 5, 18 + m % 7) for m in range(N_SLOTS)]
-    boxes = torch.stack([torch.stack((x, y, x + w, y + h), dim=-1) for x, y, w, h in tracks])[None]
-    visible = torch.ones(1, N_SLOTS, 8, dtype=torch.bool)
-    visible[0, 4:9, 2:6] = False
-    nodes = golden.wave((1, N_SLOTS, 8, 5), 0.11)
-    nodes[..., 0] = (torch.arange(N_SLOTS) >= 13)[None, :, None]
-    sources = (torch.arange(N_SLOTS)[:, None] - torch.tensor([1, 2, 3])) % N_SLOTS
-    neighbours = Neighbours(sources[None], torch.ones(1, N_SLOTS, 3, dtype=torch.bool))
-    clip = golden.wave((1, 3, 8, 64, 96), 0.013)
-    return clip, boxes, visible, nodes, torch.ones_like(visible), neighbours
-
-
-def test_gnn_equals_the_public_model(reference):
-    model = TAADGNN(GNNConfig()).eval()
-    state = golden.filled(golden.read(reference, "gnn_state_dict")["state_dict"])
-    for i in (1, 2, 3):  # two names of one tensor; the later one was filled last
+def golden_model(reference, **changes) -> tuple[TAADGNN, list[dict]]:
+    weights, cases = golden.calibrated(reference, "gnn")
+    for i in (1, 2, 3):  # two names of one tensor
         for part in ("weight", "bias"):
-            state[f"EdgeMLP{i}.{part}"] = state[f"conv{i}.nn.{part}"]
-    load_reference(model, state)
+            weights[f"EdgeMLP{i}.{part}"] = weights[f"conv{i}.nn.{part}"]
+    model = TAADGNN(GNNConfig(**changes)).eval()
+    load_reference(model, weights)
+    return model, cases
+
+
+def golden_inputs(case: dict, height: int, width: int) -> tuple[list[Tensor], Neighbours, Tensor]:
+    """What the model takes, whom each node listens to, and the wanted output."""
+    clip, boxes, visible, wanted = golden.case_inputs(case, height, width)
+    clips, _, slots, frames = case["shape"]
+    nodes = golden.wave((clips, slots, frames, 5), 0.11)
+    nodes[..., 0] = (torch.arange(slots) >= 13)[None, :, None]
+    sources = (torch.arange(slots)[:, None] - torch.tensor([1, 2, 5])) % slots  # i -> i + 1, 2, 5
+    exists = torch.ones(slots, 3, dtype=torch.bool)
+    exists[3] = False  # hears nothing
+    neighbours = Neighbours(*(part.expand(clips, slots, 3) for part in (sources, exists)))
+    return [clip, boxes, visible, nodes, torch.ones_like(visible)], neighbours, wanted
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 5e-4), (torch.float64, 1e-6)])
+def test_gnn_equals_the_public_model(reference, dtype, off):
+    model, cases = golden_model(reference)
+    for case, size in zip(cases, ((64, 96), (96, 160)), strict=True):
+        inputs, neighbours, wanted = golden_inputs(case, *size)
+        inputs = [part.to(dtype) if part.is_floating_point() else part for part in inputs]
+        with torch.no_grad():
+            output = model.to(dtype)(*inputs, neighbours)
+        torch.testing.assert_close(output, wanted.to(dtype), rtol=0, atol=off)
+
+
+def test_edges_the_other_way_fail_the_golden_values_by_a_factor_of_100(reference):
+    model, cases = golden_model(reference)
+    inputs, neighbours, wanted = golden_inputs(cases[0], 64, 96)
     with torch.no_grad():
-        output = model(*golden_example())
-    wanted = golden.read(reference, "gnn_golden")
-    wanted = torch.tensor(wanted["output"]).view(wanted["shape"])
-    torch.testing.assert_close(output, wanted, rtol=0, atol=1e-5)
+        off = model(*inputs, turned_round(neighbours)) - wanted
+    assert off.abs().max() > 0.05
 
 
 # Whole numbers on a small grid: equal distances are frequent, and distances are exact.
@@ -145,6 +168,17 @@ def test_messages_go_towards_the_node_not_away_from_it(tiny):
     inputs[3][0, 0] += 1
     other = (tiny(*inputs, Neighbours(index, exists)) - before).abs().amax(dim=(0, 1, 3))
     assert (other[1:] == 0).all()
+
+
+def test_a_public_model_sends_to_the_nearest(tiny):
+    """As the public training code has it, which its weights were made with."""
+    _, _, _, nodes, present = example()
+    own = tiny.listened_to(nodes, present)
+    theirs = TAADGNN(replace(TINY, public=True)).listened_to(nodes, present)
+    edges = [
+        {(b, m, int(n.index[b, m, k])) for b, m, k in n.exists.nonzero().tolist()} for n in (own, theirs)
+    ]
+    assert edges[1] == {(b, n, m) for b, m, n in edges[0]} and len(edges[0]) > 10
 
 
 def test_permuting_the_slots_permutes_the_output(tiny):

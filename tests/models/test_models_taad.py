@@ -40,20 +40,29 @@ def test_pooling_equals_the_golden_values(reference):
     torch.testing.assert_close(pooled[0, :, 0], torch.tensor(values["output"]), rtol=0, atol=1e-5)
 
 
-def test_taad_equals_the_public_model(reference):
+@pytest.mark.parametrize(
+    ("dtype", "off", "public"), [(torch.float32, 2e-4, False), (torch.float64, 1e-6, True)]
+)
+def test_taad_equals_the_public_model(reference, dtype, off, public):
+    """No point of these boxes lies further outside than a cell: they are the same for both rules."""
+    weights, cases = golden.calibrated(reference, "taad")
+    model = TAAD(TAADConfig(public=public)).eval()
+    load_reference(model, weights)
+    for case, size in zip(cases, ((64, 96), (96, 160)), strict=True):
+        clip, boxes, visible, wanted = golden.case_inputs(case, *size)
+        with torch.no_grad():
+            output = model.to(dtype)(clip.to(dtype), boxes.to(dtype), visible)
+        torch.testing.assert_close(output, wanted.to(dtype), rtol=0, atol=off)
+
+
+def test_boxes_a_pixel_off_fail_the_golden_values_by_a_factor_of_100(reference):
+    weights, cases = golden.calibrated(reference, "taad")
     model = TAAD(TAADConfig()).eval()
-    shapes = golden.read(reference, "taad_state_dict")["state_dict"]
-    load_reference(model, golden.filled(shapes))
-    t = torch.arange(8.0)
-    tracks = [(5 + 20 * m + t, 4 + 9 * m + 0.5 * t, 10 + 2 * m, 22 + 3 * m) for m in range(3)]
-    boxes = torch.stack([torch.stack((x, y, x + w, y + h), dim=-1) for x, y, w, h in tracks])
-    visible = torch.ones(1, 3, 8, dtype=torch.bool)
-    visible[0, 1, :3] = False
+    load_reference(model, weights)
+    clip, boxes, visible, wanted = golden.case_inputs(cases[0], 64, 96)
     with torch.no_grad():
-        output = model(golden.wave((1, 3, 8, 64, 96), 0.013), boxes[None], visible)
-    wanted = golden.read(reference, "taad_golden")
-    wanted = torch.tensor(wanted["output"]).view(wanted["shape"])
-    torch.testing.assert_close(output, wanted, rtol=0, atol=1e-5)
+        off = model(clip, boxes + torch.tensor([1.0, 0, 1, 0]), visible) - wanted
+    assert off.abs().max() > 0.02
 
 
 corners = st.tuples(st.floats(-30, 40, width=32), st.floats(-30, 40, width=32))
@@ -62,13 +71,16 @@ sizes = st.tuples(st.floats(0, 60, width=32), st.floats(0, 60, width=32))
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(corners, sizes, st.booleans()), min_size=4, max_size=4))
-def test_pooling_is_the_mean_over_the_sampling_points(drawn):
+@pytest.mark.parametrize("zero_outside", [False, True])
+def test_pooling_is_the_mean_over_the_sampling_points(zero_outside, drawn):
     """Any box: smaller than a cell, larger than the picture, across its border, outside it."""
     features = golden.wave((1, 3, 2, 9, 14), 0.7)
     boxes = [[x, y, x + w, y + h] for (x, y), (w, h), _ in drawn]
     boxes = torch.tensor(boxes).view(1, 2, 2, 4)
     visible = torch.tensor([seen for *_, seen in drawn]).view(1, 2, 2)
-    fast, plain = (pool(features, boxes, visible) for pool in (roi_mean, plain_roi.roi_mean))
+    fast, plain = (
+        pool(features, boxes, visible, zero_outside) for pool in (roi_mean, plain_roi.roi_mean)
+    )
     torch.testing.assert_close(fast, plain, rtol=0, atol=2e-5)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from footpass.models.taad import ROI_CELLS
 
 
-def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
     """The function of `footpass.models.taad.roi_mean`, box by box."""
     clips, tracklets, frames, _ = boxes.shape
     pooled = []
@@ -14,16 +14,17 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         for m in range(tracklets):
             for t in range(frames):
                 if visible[b, m, t]:
-                    pooled.append(_one_box(features[b, :, t], boxes[b, m, t]))
+                    pooled.append(_one_box(features[b, :, t], boxes[b, m, t], zero_outside))
                 else:
                     pooled.append(features.new_zeros(features.shape[1]))
     return torch.stack(pooled).view(clips, tracklets, frames, -1)
 
 
-def _one_box(image: Tensor, box: Tensor) -> Tensor:
+def _one_box(image: Tensor, box: Tensor, zero_outside: bool) -> Tensor:
     x1, y1, x2, y2 = box
-    y = _points(y1, y2, ROI_CELLS[0]).clamp(0, image.shape[1] - 1)
-    x = _points(x1, x2, ROI_CELLS[1]).clamp(0, image.shape[2] - 1)
+    y, x = _points(y1, y2, ROI_CELLS[0]), _points(x1, x2, ROI_CELLS[1])
+    rows, columns = (y >= -1) & (y <= image.shape[1]), (x >= -1) & (x <= image.shape[2])
+    y, x = y.clamp(0, image.shape[1] - 1), x.clamp(0, image.shape[2] - 1)
     top, left = y.long(), x.long()
     bottom = (top + 1).clamp(max=image.shape[1] - 1)
     right = (left + 1).clamp(max=image.shape[2] - 1)
@@ -34,6 +35,8 @@ def _one_box(image: Tensor, box: Tensor) -> Tensor:
         + image[:, bottom[:, None], left] * down * (1 - across)
         + image[:, bottom[:, None], right] * down * across
     )  # (C, points down, points across)
+    if zero_outside:
+        values = values * (rows[:, None] & columns[None, :])
     return values.mean(dim=(1, 2))
 
 
