@@ -197,10 +197,10 @@ class Study:
     @property
     def trained(self) -> list[dict[str, Any]]:
         """The stages so far, for ``metrics.json``: how long each took, and at which revision."""
-        stages = [one for one in self.known.values() if isinstance(one, Stage)]
+        stages = {one.dir: one for one in self.known.values() if isinstance(one, Stage)}
         return [
             {"stage": one.dir.name, "seconds": one.train_seconds, "revisions": one.revisions}
-            for one in stages
+            for one in stages.values()
         ]
 
     @_once
