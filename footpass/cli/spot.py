@@ -172,9 +172,8 @@ def _show(args: argparse.Namespace, name: str, footage: "Footage", events: "pd.D
     from footpass.plots import views
     from footpass.report.match_page import read_match, write_match_page
 
-    table = named(
-        events[events["score"] >= SCORE_THRESHOLD], args.out / "data" / "import" / f"{name}.csv"
-    )
+    events = events[events["score"] >= SCORE_THRESHOLD]
+    table = named(events, args.out / "data" / "import" / f"{name}.csv")
     make_folder(args.out)
     with atomic_write(args.out / f"{name}.csv") as stream:
         table.to_csv(stream, index=False)
