@@ -114,8 +114,7 @@ def train(
                 with _repeatable(device):
                     net = _trainable(model, config, epoch, world)
                     mean = run_epoch(net, batches, loss, config.precision, run, after_step)
-                row = {"epoch": epoch, "step": run.step, "loss": mean, "lr": run.lr}
-                row |= _figures(run.averaged, validate, row)
+                row = _row(run, epoch, mean, validate)
                 row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
                 _close_epoch(run, row, run_dir, settings)
         wait_for_all()  # nobody reads what the first process has yet to write
@@ -171,15 +170,16 @@ def _trainable(model: nn.Module, config: TrainConfig, epoch: int, world: int) ->
     return DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
 
-def _figures(model: nn.Module, validate: Validate | None, row: dict) -> dict[str, float]:
-    """Figures of a model, none without ``validate``; beside those that the row has already."""
+def _row(run: Updates, epoch: int, loss: float, validate: Validate | None) -> dict[str, Any]:
+    """What the log says of an epoch, with the figures of the averaged model."""
+    row = {"epoch": epoch, "step": run.step, "loss": loss, "lr": run.lr}
     if validate is None:
-        return {}
+        return row
     with torch.no_grad():
-        figures = {name: float(value) for name, value in validate(model.eval()).items()}
+        figures = {name: float(value) for name, value in validate(run.averaged.eval()).items()}
     if "macro_f1" not in figures or figures.keys() & row.keys():
         raise DataError(f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}")
-    return figures
+    return row | figures
 
 
 @contextmanager
