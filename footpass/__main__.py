@@ -59,7 +59,7 @@ def _say(line: str, error: BaseException) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from footpass.cli import ablate, data, export, importing, postprocess, rescore, spot
+    from footpass.cli import ablate, data, export, importing, postprocess, predict, rescore, spot
     from footpass.cli import evaluate as scoring
     from footpass.cli import report as reporting
     from footpass.cli import train as training
@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"footpass {package_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    themes = (data, importing, spot, training, postprocess, scoring, rescore, export, ablate, reporting)
-    for theme in themes:
+    themes = (data, importing, spot, training, predict, postprocess, scoring, rescore, export)
+    for theme in (*themes, ablate, reporting):
         theme.add(commands)
     return parser
 

@@ -32,32 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     prepare.add_argument("--strict", action="store_true", help=strict)
     prepare.set_defaults(run=_prepare)
 
-    simulate = commands.add_parser(
-        "simulate",
-        help="write synthetic matches as the official files",
-        example="simulate --out data --split val --matches 2 --minutes 4",
-    )
-    simulate.add_argument("--out", required=True, metavar="DIR")
-    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
-    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
-    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
-    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
-    simulate.add_argument("--no-video", dest="video", action="store_false")
-    simulate.add_argument("--workers", type=int, help="processes (one a core)")
-    rare = "only the seconds around rare events, of first halves: a second data folder to train on"
-    simulate.add_argument("--highlights", action="store_true", help=rare)
-    tracker = simulate.add_argument_group("the same matches as a tracker would see them")
-    forms = "write as_FORM too: SoccerNet game state, MOT folders, or what kloppy loads as SkillCorner's"
-    tracker.add_argument("--as", dest="forms", nargs="+", choices=FORMS, default=[], help=forms)
-    for name, metavar, what in (
-        ("--break-tracks", "SECONDS", "mean time until a track breaks (never)"),
-        ("--unknown-jerseys", "SHARE", "of tracks"),
-        ("--wrong-jerseys", "SHARE", "of tracks that get a team-mate's"),
-        ("--noise", "METRES", "of positions"),
-        ("--missed", "SHARE", "of boxes"),
-    ):
-        tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
-    simulate.set_defaults(run=_simulate)
+    _add_simulate(commands)
 
     label = commands.add_parser(
         "label",
@@ -84,6 +59,35 @@ def add(commands: argparse._SubParsersAction) -> None:
     view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
     view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
     view.set_defaults(run=_view)
+
+
+def _add_simulate(commands: argparse._SubParsersAction) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="write synthetic matches as the official files",
+        example="simulate --out data --split val --matches 2 --minutes 4",
+    )
+    simulate.add_argument("--out", required=True, metavar="DIR")
+    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
+    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
+    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
+    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
+    simulate.add_argument("--no-video", dest="video", action="store_false")
+    simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    rare = "only the seconds around rare events, of first halves: a second data folder to train on"
+    simulate.add_argument("--highlights", action="store_true", help=rare)
+    tracker = simulate.add_argument_group("the same matches as a tracker would see them")
+    forms = "write as_FORM too: SoccerNet game state, MOT folders, or what kloppy loads as SkillCorner's"
+    tracker.add_argument("--as", dest="forms", nargs="+", choices=FORMS, default=[], help=forms)
+    for name, metavar, what in (
+        ("--break-tracks", "SECONDS", "mean time until a track breaks (never)"),
+        ("--unknown-jerseys", "SHARE", "of tracks"),
+        ("--wrong-jerseys", "SHARE", "of tracks that get a team-mate's"),
+        ("--noise", "METRES", "of positions"),
+        ("--missed", "SHARE", "of boxes"),
+    ):
+        tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
+    simulate.set_defaults(run=_simulate)
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -4,7 +4,39 @@ import argparse
 from pathlib import Path
 
 from footpass.files import DataError, make_folder
-from footpass.schema import counted
+from footpass.schema import SPLITS, counted
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    predict = commands.add_parser(
+        "predict",
+        help="logits and events of all halves of a split",
+        example="predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad",
+    )
+    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
+    predict.add_argument(
+        "--public",
+        nargs="?",
+        const="conventions",
+        choices=("conventions", "weights"),
+        help="of the public repository, computing as the code there does, or its weights alone; with "
+        "--logits, its DST",
+    )
+    predict.add_argument("--data", required=True, metavar="DATA_DIR")
+    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
+    predict.add_argument("--out", required=True, metavar="DIR")
+    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
+    adjust = predict.add_mutually_exclusive_group()
+    adjust.add_argument(
+        "--fit-adjustment",
+        metavar="FILE",
+        help="smoothing and class offsets of a detector's logits, fitted on this split's labels; take a "
+        "split that it has not learned from",
+    )
+    adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
+    predict.set_defaults(run=_predict)
 
 
 def _predict(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``train`` and ``predict``: from data to checkpoints, logits and events."""
+"""``train``: from data to checkpoints."""
 
 import argparse
 import logging
@@ -7,21 +7,27 @@ from functools import reduce
 from pathlib import Path
 
 from footpass.cli.options import add_setting, add_settings
-from footpass.cli.predict import _predict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint
-from footpass.schema import SPLITS
 from footpass.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the commands to the parser."""
+    """Add the command to the parser."""
     train = commands.add_parser(
         "train", help="train a model", example="train taad --data data --out runs/taad --profile demo"
     )
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    trained = [*_detectors(models), _dst(models), _play_by_play(models)]
+    for model in trained:
+        add_settings(model, "train.batch=4", "train.", TrainConfig)
+    for model in trained[2:]:
+        add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
+
+
+def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     taad = models.add_parser(
         "taad",
         help="what each player does, from pixels",
@@ -52,7 +58,10 @@ def add(commands: argparse._SubParsersAction) -> None:
             help="less memory, more time",
         )
         detector.set_defaults(run=_train_detector)
+    return [taad, gnn]
 
+
+def _dst(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
     dst = models.add_parser(
         "dst",
         help="events from all players' logits and positions",
@@ -69,7 +78,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--pretrain", action="store_true", help="learn from simulated matches first, in OUT/pretraining"
     )
     dst.set_defaults(run=_train_dst)
+    return dst
 
+
+def _play_by_play(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
     text = "DST from public play-by-play alone, leaving one match out"
     play = models.add_parser(
         "play-by-play", help=text, example="train play-by-play --profile study --out runs/play-by-play"
@@ -77,40 +89,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     play.add_argument("--release", metavar="DIR", help="clone of the public repository")
     play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
     play.set_defaults(run=_train_play_by_play)
-
-    for model in (taad, gnn, dst, play):
-        add_settings(model, "train.batch=4", "train.", TrainConfig)
-    for model in (dst, play):
-        add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
-
-    predict = commands.add_parser(
-        "predict",
-        help="logits and events of all halves of a split",
-        example="predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad",
-    )
-    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
-    predict.add_argument(
-        "--public",
-        nargs="?",
-        const="conventions",
-        choices=("conventions", "weights"),
-        help="of the public repository, computing as the code there does, or its weights alone; with "
-        "--logits, its DST",
-    )
-    predict.add_argument("--data", required=True, metavar="DATA_DIR")
-    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
-    predict.add_argument("--out", required=True, metavar="DIR")
-    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
-    predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
-    adjust = predict.add_mutually_exclusive_group()
-    adjust.add_argument(
-        "--fit-adjustment",
-        metavar="FILE",
-        help="smoothing and class offsets of a detector's logits, fitted on this split's labels; take a "
-        "split that it has not learned from",
-    )
-    adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
-    predict.set_defaults(run=_predict)
+    return play
 
 
 def _train_detector(args: argparse.Namespace) -> None:
