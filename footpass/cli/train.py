@@ -55,6 +55,7 @@ def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentPars
             dest="set",
             action="append_const",
             const="model.checkpoint_backbone=true",
+            default=[],
             help="less memory, more time",
         )
         detector.set_defaults(run=_train_detector)

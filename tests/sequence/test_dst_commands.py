@@ -160,7 +160,7 @@ def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monke
     first = tmp_path / "run" / "pretraining" / LAST
     assert begun == [first] and load_dst(first)[0].config.forget == PlayerDSTConfig().forget
     code, _, err = run(capsys, "train", "dst", *what, "--pretrain", "--set", "pretraining=none")
-    assert code == 2 and "no pre-training in this profile's DST" in err
+    assert code == 2 and "this profile's DST has no pre-training" in err
 
 
 def test_pretraining_is_of_the_recipe_alone(tmp_path):
