@@ -354,7 +354,7 @@ def test_a_start_that_does_not_fit_is_an_error(data, taad, tmp_path, capsys):
     assert message in error_of(capsys, *train, other)
     larger = [*train, taad]
     larger[3] = "demo"
-    assert "best.pt: of another config: model.x3d is" in error_of(capsys, *larger)
+    assert "best.pt: of another config: model.x3d.stem is" in error_of(capsys, *larger)
     (tmp_path / "broken.pt").write_bytes(taad.read_bytes()[:2000])
     assert "broken.pt: damaged" in error_of(capsys, *train, tmp_path / "broken.pt")
     assert not (tmp_path / "run").exists()
