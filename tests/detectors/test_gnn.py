@@ -331,7 +331,7 @@ def test_public_checkpoints_are_told_apart(reference, tmp_path):
     state = {name: torch.zeros(shape) for name, shape in shapes.items()}
     torch.save({"model_state_dict": state}, tmp_path / "public.pt")
     model, clips = load_detector(tmp_path / "public.pt", public=True)
-    assert isinstance(model, TAADGNN) and model.config == GNNConfig() and clips.frames == 50
+    assert isinstance(model, TAADGNN) and model.config == GNNConfig(public=True) and clips.frames == 50
 
 
 # --- bad input

@@ -267,7 +267,7 @@ def test_public_checkpoints_are_taken(reference, tmp_path):
     state = {name: torch.zeros(shape) for name, shape in shapes.items()}
     torch.save({"model_state_dict": state}, tmp_path / "public.pt")
     model, clips = load_detector(tmp_path / "public.pt", public=True)
-    assert model.config == TAADConfig() and clips.frames == 50
+    assert model.config == TAADConfig(public=True) and clips.frames == 50
     with pytest.raises(DataError, match=r"public.pt: .* no checkpoint of this project"):
         load_detector(tmp_path / "public.pt")
 
