@@ -16,7 +16,7 @@ from pathlib import Path
 
 from footpass.faults import explain
 from footpass.files import DataError, package_version
-from footpass.processes import Interrupted, end_children, interruptible
+from footpass.processes import Interrupted, end_children, ignore_signals, interruptible
 
 _OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a file are inputs
 
@@ -96,5 +96,12 @@ def _files(value: object) -> list[Path]:
     return [Path(one) for one in values if isinstance(one, (str, Path)) and os.path.isfile(one)]
 
 
+def script() -> int:
+    """`main` in a process of its own, whose end no signal disturbs."""
+    code = main()
+    ignore_signals()
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

@@ -42,11 +42,18 @@ def interruptible() -> Iterator[None]:
         return
     unraisable = sys.unraisablehook
     last = -inf
+    waiting = threading.Timer(0, int)  # the signal that is sent again; none so far
+
+    def send_again(number: int) -> None:
+        nonlocal waiting
+        waiting.cancel()
+        waiting = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        waiting.start()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal last
-        if _amid_import(frame):  # where some libraries catch whatever is raised
-            _send_again(number)
+        if _must_wait(frame):
+            send_again(number)
         elif time.monotonic() - last > _ONCE:
             last = time.monotonic()
             raise Interrupted(number)
@@ -57,7 +64,7 @@ def interruptible() -> Iterator[None]:
         if not isinstance(lost.exc_value, Interrupted):
             return unraisable(lost)
         last = -inf
-        _send_again(lost.exc_value.number)
+        send_again(lost.exc_value.number)
 
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}
@@ -65,21 +72,26 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        waiting.cancel()
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _amid_import(frame: FrameType | None) -> bool:
-    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+def _must_wait(frame: FrameType | None) -> bool:
+    """Amid an import some libraries catch whatever is raised; amid a write for HDF5 it would crash."""
+    while frame:
+        file, name = frame.f_code.co_filename, frame.f_code.co_qualname
+        if file.startswith("<frozen importlib") or name.startswith("BinaryFile."):
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
-def _send_again(number: int) -> None:
-    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
-    timer.daemon = True
-    timer.start()
+def ignore_signals() -> None:
+    """Let nothing disturb the end of this process, when all is done."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def end_children(children: Iterable[BaseProcess] | None = None) -> None:

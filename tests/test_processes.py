@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import h5py
+import numpy as np
 import pytest
 
-from footpass.files import DataError
+from footpass.files import DataError, atomic_write
 from footpass.processes import Interrupted, in_parallel, interruptible
 from tests.test_interrupting import interrupted, left, start
 
@@ -124,6 +126,31 @@ def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
         importlib.import_module("swallowing")
         time.sleep(20)
     assert "swallowing" in sys.modules
+
+
+class Signalling:
+    """A file of which every write comes with a signal."""
+
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return self.file.write(data)
+
+
+def test_a_signal_amid_a_write_for_hdf5_waits_for_its_end(tmp_path):
+    """Raised within, HDF5 fails again as it closes the file, and the process crashed."""
+    with pytest.raises(Interrupted), interruptible(), atomic_write(tmp_path / "a.h5", "w+b") as stream:
+        stream._file = Signalling(stream._file)
+        with h5py.File(stream, "w") as file:
+            file["rows"] = np.zeros(5000)
+            file.flush()
+        time.sleep(20)
+    assert not os.listdir(tmp_path)
 
 
 def test_what_nohup_ignores_stays_ignored():

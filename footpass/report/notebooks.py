@@ -113,6 +113,7 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
             cwd=path.parent,
             progress_bar=False,
             config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # nothing of a kernel that is ended
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
