@@ -170,7 +170,7 @@ def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
         made.append(re.findall(r"WARNING:[\w.]+:(\S+): not there yet", logs))
     first, later = made
     folders = [path for path in (tmp_path / "stages").iterdir()]
-    kinds = Counter(folder.name.rpartition("-")[0] for folder in folders)
+    kinds = Counter(folder.name.partition("-")[0] for folder in folders)
     assert kinds == {"taad": 1, "pretraining": 1, "dst": 2, "row": 5}
     assert sorted(first) == sorted(map(str, folders))
     assert not later and len(set(tables)) == 1
