@@ -121,12 +121,17 @@ def _misplaced(rows: np.ndarray) -> Iterator[Fault]:
 
 
 def _astray(rows: np.ndarray) -> Iterator[Fault]:
-    """Rows of less than a second, few of all, with a second of nothing between them and the others."""
+    """Rows of less than a second, few of all, with a second of nothing between them and the others.
+
+    Where an event is labelled there was play: such rows are never astray.
+    """
     frames = np.unique(rows[:, Tactical.FRAME])
     gaps = np.flatnonzero(np.diff(frames) > FPS)
     for apart in (frames[: gaps[0] + 1], frames[gaps[-1] + 1 :]) if len(gaps) else ():
         if len(apart) < min(FPS, len(frames) / 100):
             found = np.flatnonzero(np.isin(rows[:, Tactical.FRAME], apart))
+            if (rows[found, Tactical.LABEL :] > 0).any():
+                continue
             reason = f"frame {apart[0]:.8g} is apart from the half's other frames"
             yield Fault(reason, found, "left out")
 
