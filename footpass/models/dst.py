@@ -30,6 +30,7 @@ from footpass.models.transformer import (
     TransformerLayer,
     WindowLength,
     Written,
+    decoder_step,
     frame_code,
     layers_of,
 )
@@ -234,14 +235,7 @@ class DST(nn.Module):
         action, slot, frame = tokens.clamp(min=0).unbind(-1)  # (B, L); padding is read by nobody
         x = self.write_action(action) + self.write_slot(slot) + self.write_frame(frame)
         x = x + frame_code(frame, self.config.width)  # (B, L, width)
-        present = []
-        for i, layer in enumerate(layers_of(self.decoder)):
-            keys_values = layer.attention.keys_values(x)
-            if past is not None:
-                (old_keys, old_values), (keys, values) = past[i], keys_values
-                keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
-            x = layer(x, keys_values, causal=past is None, memory=(memory.keys_values[i], memory.mask))
-            present.append(keys_values)
+        x, present = decoder_step(self.decoder, x, memory.keys_values, memory.mask, past)
         sizes = (N_ACTION_TOKENS, N_SLOT_TOKENS, self.config.window_length + 2)
         return TokenLogits(*self.heads(self.decoder_norm(x)).split(sizes, dim=-1)), present
 

@@ -24,6 +24,7 @@ from footpass.models.transformer import (
     TransformerLayer,
     WindowLength,
     Written,
+    decoder_step,
     frame_code,
     layers_of,
 )
@@ -271,15 +272,7 @@ class PlayerDST(nn.Module):
         action, slot, frame = tokens.clamp(min=0).unbind(-1)
         x = self.write_action(action) + self.write_slot(slot) + frame_code(frame, self.config.width)
         mask = None if read.real.all() else read.real[:, None, None, :]
-        present = []
-        for i, layer in enumerate(layers_of(self.decoder)):
-            keys_values = layer.attention.keys_values(x)
-            if past is not None:
-                (old_keys, old_values), (keys, values) = past[i], keys_values
-                keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
-            x = layer(x, keys_values, causal=past is None, memory=(read.keys_values[i], mask))
-            present.append(keys_values)
-        return x, present
+        return decoder_step(self.decoder, x, read.keys_values, mask, past)
 
     def when(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
         """Log-probabilities ``(B, L, n + 1)`` of the next event's step; the last: there is none."""

@@ -127,3 +127,30 @@ class TransformerLayer(nn.Module):
 def layers_of(stack: nn.ModuleList) -> list[TransformerLayer]:
     """The layers of an encoder or decoder; of a `ModuleList`, types are not known."""
     return cast(list[TransformerLayer], list(stack))
+
+
+def decoder_step(
+    decoder: nn.ModuleList,
+    x: Tensor,
+    memory: list[KeysValues],
+    mask: Tensor | None,
+    past: list[KeysValues] | None = None,
+) -> tuple[Tensor, list[KeysValues]]:
+    """Tokens ``(B, L, width)`` through all layers of a decoder, and its keys and values up to here.
+
+    Parameters
+    ----------
+    memory, mask
+        Keys and values of what was read, for each layer, and which of it to attend to (None: all).
+    past
+        What the last call gave, of the tokens before these; L is 1 then.
+    """
+    present = []
+    for i, layer in enumerate(layers_of(decoder)):
+        keys_values = layer.attention.keys_values(x)
+        if past is not None:
+            (old_keys, old_values), (keys, values) = past[i], keys_values
+            keys_values = torch.cat((old_keys, keys), dim=2), torch.cat((old_values, values), dim=2)
+        x = layer(x, keys_values, causal=past is None, memory=(memory[i], mask))
+        present.append(keys_values)
+    return x, present
