@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 code = args.run(args) or 0
                 sys.stdout.flush()
                 return code
-            except BaseException:
+            except BaseException as error:
+                # Loading workers are ended by their loader, which the frames hold: it waits for a lock
+                # that a worker killed from here may have taken with it.
+                traceback.clear_frames(error.__traceback__)
                 end_children()
                 raise
     except BrokenPipeError:  # of `footpass ... | head`: nobody reads on, which is no error

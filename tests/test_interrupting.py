@@ -131,3 +131,34 @@ def test_a_signal_at_any_moment_ends_a_command_cleanly(command, work):
         shutil.rmtree(PROJECT / "runs" / folder.name, ignore_errors=True)
     shutil.rmtree(PROJECT / "runs" / f"{command[0]}-whole", ignore_errors=True)
     assert not faults
+
+
+# A worker is ended while it holds the lock of its loader's event, as it does for a moment each batch.
+AT_THE_LOCK = """
+import argparse, os, signal, sys, threading, time
+from torch.utils.data import DataLoader
+from footpass import __main__ as program
+
+class Samples(list):
+    def __getitem__(self, index):
+        frame = sys._getframe()
+        while "done_event" not in frame.f_locals:
+            frame = frame.f_back
+        with frame.f_locals["done_event"]._cond:
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(1)
+
+class Parser:
+    def parse_args(self, argv):
+        return argparse.Namespace(run=lambda args: list(DataLoader(Samples("abc"), num_workers=1)))
+
+program._parser = Parser
+sys.exit(program.script())
+"""
+
+
+def test_a_worker_that_is_ended_takes_no_lock_with_it():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_LOCK], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "interrupted\n")
