@@ -6,16 +6,20 @@ file, since ties in score are broken by it. ``half`` is categorical and its cate
 halves of the file, so that a half without events is not lost.
 """
 
+import codecs
+import gc
 import json
 import logging
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic_core import from_json
 
 from footpass.files import DataError, atomic_write
 from footpass.schema import (
@@ -117,6 +121,9 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
         archive.writestr(entry, json.dumps(content if layout == "official" else content["events"]))
 
 
+_NAMES = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')  # of anything in an object
+
+
 def load_json(path: str | Path, finite: bool = True) -> object:
     """Read JSON as the standard has it: no NaN, no infinity, no name twice in an object.
 
@@ -126,9 +133,13 @@ def load_json(path: str | Path, finite: bool = True) -> object:
         Without, NaN and infinity are numbers too: for a caller who can say where they are.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        names = _NAMES.findall(text)
+        if len(names) == len(set(names)):
+            with suppress(ValueError):  # json says it better
+                return from_json(text, allow_inf_nan=not finite)
         constant = _no_constant if finite else float
-        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=constant)
+        return json.loads(text.decode(), object_pairs_hook=_unique_names, parse_constant=constant)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except RecursionError:
@@ -178,20 +189,48 @@ def read_with_notes(
     columns
         Of a row; None: those of ground truth or predictions, by the first row's length.
     """
+    with _uncollected():
+        columns, halves, values, notes = _parsed(path, columns)
+    codes = np.repeat(np.arange(len(halves)), [part.shape[1] for part in values])
+    data = {"half": pd.Categorical.from_codes(codes, categories=halves)}
+    for name, value in zip(columns, np.hstack([np.empty((len(columns), 0)), *values]), strict=True):
+        data[name] = value.astype(_DTYPES.get(name, np.int64))
+    table = pd.DataFrame(data)
+    spans = table.groupby("half", observed=True)["frame"].agg(["min", "max"])
+    return table, [*notes, *restarts(dict(zip(spans.index, spans.to_numpy(), strict=True)))]
+
+
+_DTYPES = {"box_visible": bool, "replay": bool, "score": np.float64}  # others: integers
+
+
+def _parsed(
+    path: str | Path, columns: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[str], list[np.ndarray], list[tuple[str, str]]]:
+    """Names of the columns and of the halves; by half the columns' values ``(C, N)``; notes."""
     halves = _halves_in(load_json(path, finite=False), path)
     if columns is None:
         first = next((rows[0] for rows in halves.values() if isinstance(rows, list) and rows), [])
         truth = isinstance(first, list) and len(first) == len(GROUND_TRUTH_COLUMNS)
         columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
-    notes = []
+    notes, values = [], []
     for half, rows in halves.items():
-        _check_rows(rows, columns, path, half)
-        floats = sum(type(value) is float for row in rows for value in row[: len(EVENT_COLUMNS)])
+        part, floats = _checked(rows, columns, path, half)
+        values.append(part)
         if floats:
             notes.append((half, f"{floats:,} whole numbers are written with a decimal point"))
-    table = _table(halves, columns)
-    spans = table.groupby("half", observed=True)["frame"].agg(["min", "max"])
-    return table, [*notes, *restarts(dict(zip(spans.index, spans.to_numpy(), strict=True)))]
+    return columns, list(halves), values, notes
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage amid a million new lists that are none: it takes longer than to read them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
@@ -226,27 +265,29 @@ def _halves_in(content: object, path: str | Path) -> dict[str, list[list]]:
     return {half: events[half] for half in halves}
 
 
-def _table(events: Mapping[str, list[list]], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Event table of rows that are known to be valid."""
-    rows = [row for half_rows in events.values() for row in half_rows]
-    codes = np.repeat(np.arange(len(events)), [len(rows) for rows in events.values()])
-    data = {"half": pd.Categorical.from_codes(codes, categories=list(events))}
-    values = np.array(rows, dtype=float).reshape(-1, len(columns))
-    for name, value in zip(columns, values.T, strict=True):
-        data[name] = value.astype(_DTYPES.get(name, np.int64))
-    return pd.DataFrame(data)
-
-
-_DTYPES = {"box_visible": bool, "replay": bool, "score": np.float64}  # others: integers
-
-
-def _check_rows(rows: object, columns: tuple[str, ...], path: str | Path, half: str) -> None:
+def _checked(
+    rows: object, columns: tuple[str, ...], path: str | Path, half: str
+) -> tuple[np.ndarray, int]:
+    """Columns ``(C, N)`` of rows that have no fault, and how many whole numbers came as floats."""
     if not isinstance(rows, list):
         raise DataError("the events are not a list", path, half)
-    for index, row in enumerate(rows):
-        reason = _fault(row, columns)
-        if reason:
-            raise DataError(reason, path, half, index)
+    if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(columns)}:
+        by_column = list(zip(*rows, strict=True)) or [()] * len(columns)
+        kinds = [Counter(map(type, values)) for values in by_column]
+        if set().union(*kinds) <= {int, float}:
+            with suppress(OverflowError):  # an integer that no float holds
+                values = np.array(by_column, dtype=float)
+                if all(map(_in_range, columns, values)):
+                    return values, sum(kind[float] for kind in kinds[: len(EVENT_COLUMNS)])
+    faults = ((index, _fault(row, columns)) for index, row in enumerate(rows))
+    index, reason = next((index, reason) for index, reason in faults if reason)
+    raise DataError(reason, path, half, index)
+
+
+def _in_range(name: str, values: np.ndarray) -> bool:
+    low, high = RANGES[name]
+    inside = ((low <= values) & (values <= high)).all()  # NaN is not
+    return bool(inside and (name == "score" or (values == np.floor(values)).all()))
 
 
 def _fault(row: object, columns: tuple[str, ...]) -> str | None:
@@ -284,7 +325,7 @@ def _official(table: pd.DataFrame, path: str | Path) -> dict:
     for half, row in zip(table["half"], rows, strict=True):
         events[half].append(list(row))
     for half, half_rows in events.items():
-        _check_rows(half_rows, columns, path, half)
+        _checked(half_rows, columns, path, half)
     return {"keys": list(events), "events": events}
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from footpass.events import (
     concat,
     halves_of,
+    load_json,
     match_of,
     read_ground_truth,
     read_predictions,
@@ -258,3 +259,33 @@ def test_a_second_half_that_is_counted_from_its_own_start_is_named(tmp_path, cap
 def test_a_half_whose_name_leads_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(DataError):
         read_predictions(write(tmp_path / "p.json", {"keys": [name], "events": {name: []}}))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, st.integers(0, 200), st.sampled_from(["", '"', ",", "]", "NaN", "\\", '{"a":1,"a":2}']))
+def test_json_is_read_as_python_reads_it(tmp_path_factory, content, at, noise):
+    """The fast reader stands in for ``json`` where that has nothing to complain of."""
+    text = json.dumps(content)
+    text = text[:at] + noise + text[at:]
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(text, encoding="utf-8")
+
+    def unique(pairs):
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    try:
+        expected = repr(json.loads(text, object_pairs_hook=unique))
+    except (ValueError, AssertionError):
+        expected = DataError
+    try:
+        read = repr(load_json(path, finite=False))
+    except DataError:
+        read = DataError
+    assert read == expected
