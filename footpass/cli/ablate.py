@@ -4,24 +4,20 @@ import argparse
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_settings
+from footpass.cli.options import add_command, add_settings
 from footpass.configs import override
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     text = "compute the rows of the ablation grid, beside other workers at the same folder"
-    parser = commands.add_parser("ablate", help=text, example="ablate --profile demo")
+    parser = add_command(commands, "ablate", _ablate, text, "ablate --profile demo")
     add_settings(parser, "taad.train.batch=4")
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
-    parser.add_argument(
-        "--kinetics",
-        metavar="X3D_S.pyth",
-        help="weights for the backbone, or their https:// address (random)",
-    )
-    parser.set_defaults(run=_ablate)
+    weights = "weights for the backbone, or their https:// address (random)"
+    parser.add_argument("--kinetics", metavar="X3D_S.pyth", help=weights)
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -41,6 +37,5 @@ def _ablate(args: argparse.Namespace) -> None:
     results = evaluations(run_grid(study, grid), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
-        print(
-            f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {counted(int(row['seeds']), 'seed')}"
-        )
+        seeds = counted(int(row["seeds"]), "seed")
+        print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {seeds}")

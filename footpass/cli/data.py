@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from footpass.cli.options import add_command
 from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, SPLITS, counted
 from footpass.simulate import FORMS
@@ -13,81 +14,69 @@ _SHOWN = 50  # problems of a data check
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    check = commands.add_parser(
-        "check", help="is the data complete, and does it agree?", example="check data"
-    )
-    check.add_argument("data_dir", metavar="DATA_DIR")
-    check.add_argument("--json", metavar="OUT.json", help="write everything that was found here")
-    check.set_defaults(run=_check)
+    text = "is the data complete, and does it agree?"
+    option = add_command(commands, "check", _check, text, "check data").add_argument
+    option("data_dir", metavar="DATA_DIR")
+    option("--json", metavar="OUT.json", help="write everything that was found here")
 
-    halves = commands.add_parser("halves", help="which halves a data folder has", example="halves data")
-    halves.add_argument("data_dir", metavar="DATA_DIR")
-    halves.set_defaults(run=_halves)
+    text = "which halves a data folder has"
+    option = add_command(commands, "halves", _halves, text, "halves data").add_argument
+    option("data_dir", metavar="DATA_DIR")
 
-    prepare = commands.add_parser(
-        "prepare", help="make halves fast to read, once", example="prepare data"
-    )
-    prepare.add_argument("data_dir", metavar="DATA_DIR")
+    text = "make halves fast to read, once"
+    option = add_command(commands, "prepare", _prepare, text, "prepare data").add_argument
+    option("data_dir", metavar="DATA_DIR")
     strict = "refuse rows that can only be read by mending or leaving them out"
-    prepare.add_argument("--strict", action="store_true", help=strict)
-    prepare.set_defaults(run=_prepare)
+    option("--strict", action="store_true", help=strict)
 
     _add_simulate(commands)
 
-    label = commands.add_parser(
-        "label",
-        help="make corrected events the labels of tactical data",
-        example="label --events corrected.json --data data --out corrected",
-    )
-    label.add_argument("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
-    label.add_argument("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
-    label.add_argument("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
-    label.add_argument("--out", required=True, metavar="DIR", help="another data folder")
-    label.add_argument("--to", choices=SPLITS[:2], default="train", help="split there (%(default)s)")
-    label.set_defaults(run=_label)
+    text = "make corrected events the labels of tactical data"
+    example = "label --events corrected.json --data data --out corrected"
+    option = add_command(commands, "label", _label, text, example).add_argument
+    option("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
+    option("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
+    option("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
+    option("--out", required=True, metavar="DIR", help="another data folder")
+    option("--to", choices=SPLITS[:2], default="train", help="split there (%(default)s)")
 
-    view = commands.add_parser(
-        "view",
-        help="a half as mp4 or PNG: broadcast with boxes, or radar",
-        example="view data game_18_H1 --out half.mp4 --seconds 20",
-    )
-    view.add_argument("data_dir", metavar="DATA_DIR")
-    view.add_argument("half", metavar="HALF", help="such as game_18_H1")
-    view.add_argument("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
-    view.add_argument("--view", choices=("overlay", "radar"), default="overlay")
-    view.add_argument("--predictions", metavar="P.json")
-    view.add_argument("--start", type=int, metavar="FRAME", help="the half's first by default")
-    view.add_argument("--seconds", type=float, default=30.0, help="%(default)s")
-    view.set_defaults(run=_view)
+    text = "a half as mp4 or PNG: broadcast with boxes, or radar"
+    example = "view data game_18_H1 --out half.mp4 --seconds 20"
+    option = add_command(commands, "view", _view, text, example).add_argument
+    option("data_dir", metavar="DATA_DIR")
+    option("half", metavar="HALF", help="such as game_18_H1")
+    option("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
+    option("--view", choices=("overlay", "radar"), default="overlay")
+    option("--predictions", metavar="P.json")
+    option("--start", type=int, metavar="FRAME", help="the half's first by default")
+    option("--seconds", type=float, default=30.0, help="%(default)s")
 
 
 def _add_simulate(commands: argparse._SubParsersAction) -> None:
-    simulate = commands.add_parser(
-        "simulate",
-        help="write synthetic matches as the official files",
-        example="simulate --out data --split val --matches 2 --minutes 4",
-    )
-    simulate.add_argument("--out", required=True, metavar="DIR")
-    simulate.add_argument("--matches", type=int, default=4, help="%(default)s")
-    simulate.add_argument("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
-    simulate.add_argument("--seed", type=int, default=0, help="%(default)s")
-    simulate.add_argument("--split", choices=SPLITS, default="train", help="%(default)s")
-    simulate.add_argument("--no-video", dest="video", action="store_false")
-    simulate.add_argument("--workers", type=int, help="processes (one a core)")
+    text = "write synthetic matches as the official files"
+    example = "simulate --out data --split val --matches 2 --minutes 4"
+    parser = add_command(commands, "simulate", _simulate, text, example)
+    option = parser.add_argument
+    option("--out", required=True, metavar="DIR")
+    option("--matches", type=int, default=4, help="%(default)s")
+    option("--minutes", type=float, default=90.0, help="of a match (%(default)s)")
+    option("--seed", type=int, default=0, help="%(default)s")
+    option("--split", choices=SPLITS, default="train", help="%(default)s")
+    option("--no-video", dest="video", action="store_false")
+    option("--workers", type=int, help="processes (one a core)")
     rare = "only the seconds around rare events, of first halves: a second data folder to train on"
-    simulate.add_argument("--highlights", action="store_true", help=rare)
-    tracker = simulate.add_argument_group("the same matches as a tracker would see them")
+    option("--highlights", action="store_true", help=rare)
+    tracker = parser.add_argument_group("the same matches as a tracker would see them")
     forms = "write as_FORM too: SoccerNet game state, MOT folders, or what kloppy loads as SkillCorner's"
     tracker.add_argument("--as", dest="forms", nargs="+", choices=FORMS, default=[], help=forms)
-    for name, metavar, what in (
+    for name, unit, what in (
         ("--break-tracks", "SECONDS", "mean time until a track breaks (never)"),
         ("--unknown-jerseys", "SHARE", "of tracks"),
         ("--wrong-jerseys", "SHARE", "of tracks that get a team-mate's"),
         ("--noise", "METRES", "of positions"),
         ("--missed", "SHARE", "of boxes"),
     ):
-        tracker.add_argument(name, type=float, default=0.0, metavar=metavar, help=what)
-    simulate.set_defaults(run=_simulate)
+        tracker.add_argument(name, type=float, default=0.0, metavar=unit, help=what)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -153,20 +142,11 @@ def _simulate(args: argparse.Namespace) -> None:
     there = Path(args.out, tactical_path(args.split))
     if there.exists():
         raise DataError("there already; it may be real: choose another --out, or delete it", there)
-    halves = write_season(
-        args.out,
-        args.matches,
-        args.minutes,
-        args.seed,
-        args.split,
-        args.video,
-        args.workers,
-        args.highlights,
-    )
+    season = args.matches, args.minutes, args.seed, args.split
+    halves = write_season(args.out, *season, args.video, args.workers, args.highlights)
     print(f"{args.out}: {args.split}, {counted(len(halves), 'half')}, {halves[0]} to {halves[-1]}")
     for form in args.forms:
-        season = args.matches, args.minutes, args.seed, args.split, args.workers
-        print(write_trackers(args.out, form, errors, *season))
+        print(write_trackers(args.out, form, errors, *season, args.workers))
 
 
 def _label(args: argparse.Namespace) -> None:
@@ -176,10 +156,8 @@ def _label(args: argparse.Namespace) -> None:
     events = read_ground_truth(args.events)
     left = write_labelled(args.data, args.split, events, args.out, args.to)
     for event in left.itertuples():
-        who = f"{event.jersey} of team {event.team}"
-        print(
-            f"left out: {event.half}, frame {event.frame}: no row of player {who}, or two events there"
-        )
+        who = f"no row of player {event.jersey} of team {event.team}"
+        print(f"left out: {event.half}, frame {event.frame}: {who}, or two events there")
     print(f"{args.out}: {args.to}, {len(events) - len(left)} of {len(events)} events")
 
 
@@ -200,9 +178,7 @@ def _view(args: argparse.Namespace) -> None:
         raise DataError(f"--seconds {args.seconds}: not a length")
     half, split = find_half(args.data_dir, args.half)
     labels = find(args.data_dir, play_by_play_path(split))
-    truth = read_ground_truth(labels) if labels else None
-    if half.labels is not None:
-        truth = events_of(half)
+    truth = events_of(half) if half.labels is not None else labels and read_ground_truth(labels)
     predictions = read_predictions(args.predictions) if args.predictions else None
     reader = None
     if args.view == "overlay":

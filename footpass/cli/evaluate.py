@@ -5,6 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from footpass.cli.options import add_command
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE, counted
 
@@ -14,40 +15,26 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="score a prediction file",
-        example="evaluate --predictions P.json --ground-truth G.json --per-match",
-    )
-    evaluate.add_argument("--predictions", required=True, metavar="P.json")
-    evaluate.add_argument("--ground-truth", required=True, metavar="G.json")
-    evaluate.add_argument("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
-    evaluate.add_argument(
-        "--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)"
-    )
-    evaluate.add_argument(
-        "--no-strict",
-        dest="strict",
-        action="store_false",
-        help="leave out halves without predictions, as the official evaluator does",
-    )
-    evaluate.add_argument("--per-match", action="store_true", help="also score every match")
-    evaluate.add_argument("--json", metavar="OUT.json", help="write the figures here")
-    evaluate.set_defaults(run=_evaluate)
+    example = "evaluate --predictions P.json --ground-truth G.json --per-match"
+    text = "score a prediction file"
+    option = add_command(commands, "evaluate", _evaluate, text, example).add_argument
+    option("--predictions", required=True, metavar="P.json")
+    option("--ground-truth", required=True, metavar="G.json")
+    option("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
+    option("--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)")
+    official = "leave out halves without predictions, as the official evaluator does"
+    option("--no-strict", dest="strict", action="store_false", help=official)
+    option("--per-match", action="store_true", help="also score every match")
+    option("--json", metavar="OUT.json", help="write the figures here")
 
-    submit = commands.add_parser(
-        "submit",
-        help="validate predictions and zip them",
-        example="submit --predictions P.json --data data --split challenge --out entry.zip",
-    )
-    submit.add_argument("--predictions", required=True, metavar="P.json")
-    submit.add_argument("--out", required=True, metavar="OUT.zip")
-    submit.add_argument("--data", metavar="DATA_DIR", help="check halves and frames against these data")
-    submit.add_argument("--split", choices=SPLITS, default="challenge", help="of the data (%(default)s)")
-    submit.add_argument(
-        "--layout", choices=("official", "flat"), default="official", help="in a folder or not"
-    )
-    submit.set_defaults(run=_submit)
+    example = "submit --predictions P.json --data data --split challenge --out entry.zip"
+    text = "validate predictions and zip them"
+    option = add_command(commands, "submit", _submit, text, example).add_argument
+    option("--predictions", required=True, metavar="P.json")
+    option("--out", required=True, metavar="OUT.zip")
+    option("--data", metavar="DATA_DIR", help="check halves and frames against these data")
+    option("--split", choices=SPLITS, default="challenge", help="of the data (%(default)s)")
+    option("--layout", choices=("official", "flat"), default="official", help="in a folder or not")
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 import re
 from datetime import UTC, datetime
 
+from footpass.cli.options import add_command
 from footpass.files import DataError
 from footpass.schema import SCORE_THRESHOLD
 
@@ -13,29 +14,19 @@ _PLACED = ("spadl", "cdf")  # every event has its place on the pitch
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    export = commands.add_parser(
-        "export",
-        help="write events in the formats of other tools",
-        example="export csv --predictions P.json --data data --out events.csv",
-    )
-    export.add_argument("format", choices=_FORMATS)
-    export.add_argument(
-        "--predictions",
-        required=True,
-        metavar="P.json",
-        help="predictions, or ground truth",
-    )
-    export.add_argument("--data", metavar="DATA_DIR", help="where everybody was (needed for spadl, cdf)")
-    export.add_argument("--out", required=True, metavar="FILE", help="cdf: a folder")
-    export.add_argument("--match", metavar="MATCH", help="only this one, such as game_18")
-    export.add_argument(
-        "--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)"
-    )
+    example = "export csv --predictions P.json --data data --out events.csv"
+    text = "write events in the formats of other tools"
+    option = add_command(commands, "export", _export, text, example).add_argument
+    option("format", choices=_FORMATS)
+    option("--predictions", required=True, metavar="P.json", help="predictions, or ground truth")
+    option("--data", metavar="DATA_DIR", help="where everybody was (needed for spadl, cdf)")
+    option("--out", required=True, metavar="FILE", help="cdf: a folder")
+    option("--match", metavar="MATCH", help="only this one, such as game_18")
+    option("--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)")
     start = "cdf: when the video starts, such as 2026-05-01T18:00:00Z"
-    export.add_argument("--start", type=_utc, default=datetime(1970, 1, 1, tzinfo=UTC), help=start)
+    option("--start", type=_utc, default=datetime(1970, 1, 1, tzinfo=UTC), help=start)
     score = "cdf: goals of home and away after each half, such as 1-0 2-1: without, no match file"
-    export.add_argument("--score", nargs="+", type=_goals, default=[], help=score)
-    export.set_defaults(run=_export)
+    option("--score", nargs="+", type=_goals, default=[], help=score)
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -51,6 +51,15 @@ class _Help(argparse.HelpFormatter):
 def _meant(word: str, known: Collection[str]) -> str:
     close = get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def add_command(
+    commands: argparse._SubParsersAction, name: str, run: Callable, text: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a command that calls ``run`` with what was parsed; ``text`` is for the list of commands."""
+    parser = commands.add_parser(name, help=text, example=example)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_settings(

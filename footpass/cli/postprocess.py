@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from footpass.cli.options import add_command
 from footpass.schema import SPLITS
 
 log = logging.getLogger(__name__)
@@ -13,46 +14,27 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     text = "gate, refine, re-assign: fitted on halves with ground truth, applied to any"
     known = "--predictions P.json --evidence E.json --ground-truth G.json --out"
-    parser = commands.add_parser(
-        "postprocess",
-        help=text,
-        example=f"postprocess lomo {known} lomo.json",
-    )
+    fitted = "--model S.json --predictions P.json --evidence E.json --out O.json"
+    parser = commands.add_parser("postprocess", help=text, example=f"postprocess lomo {known} lomo.json")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    lomo = actions.add_parser(
-        "lomo",
-        help="every match with steps fitted on the others",
-        example=f"postprocess lomo {known} lomo.json",
-    )
-    fit = actions.add_parser(
-        "fit",
-        help="fit and save",
-        example=f"postprocess fit {known} steps.json",
-    )
-    apply = actions.add_parser(
-        "apply",
-        help="apply what fit has saved",
-        example="postprocess apply --model S.json --predictions P.json --evidence E.json --out O.json",
-    )
-    for action in (lomo, fit, apply):
-        action.add_argument("--predictions", required=True, metavar="P.json")
-        action.add_argument(
-            "--evidence",
-            required=True,
-            metavar="E",
-            help="another model's predictions (json), or the logits of a run (h5)",
-        )
-        action.add_argument("--data", metavar="DATA_DIR", help="tactical data, where E are logits")
-        action.add_argument("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
-        action.add_argument("--out", required=True, metavar="OUT.json", help="events; fit: the steps")
-    for action in (lomo, fit):
-        action.add_argument("--ground-truth", required=True, metavar="G.json")
-        action.add_argument(
-            "--per-class", action="store_true", help="a number a class, as published: it overfits"
-        )
-        action.set_defaults(run=_lomo if action is lomo else _fit)
-    apply.add_argument("--model", required=True, metavar="STEPS.json", help="what fit has written")
-    apply.set_defaults(run=_apply)
+    for name, run, what, example in (
+        ("lomo", _lomo, "every match with steps fitted on the others", f"{known} lomo.json"),
+        ("fit", _fit, "fit and save", f"{known} steps.json"),
+        ("apply", _apply, "apply what fit has saved", fitted),
+    ):
+        option = add_command(actions, name, run, what, f"postprocess {name} {example}").add_argument
+        option("--predictions", required=True, metavar="P.json")
+        evidence = "another model's predictions (json), or the logits of a run (h5)"
+        option("--evidence", required=True, metavar="E", help=evidence)
+        option("--data", metavar="DATA_DIR", help="tactical data, where E are logits")
+        option("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
+        option("--out", required=True, metavar="OUT.json", help="events; fit: the steps")
+        if name == "apply":
+            option("--model", required=True, metavar="STEPS.json", help="what fit has written")
+            continue
+        option("--ground-truth", required=True, metavar="G.json")
+        by_class = "a number a class, as published: it overfits"
+        option("--per-class", action="store_true", help=by_class)
 
 
 def _inputs(args: argparse.Namespace) -> dict:

@@ -3,42 +3,33 @@
 import argparse
 from pathlib import Path
 
+from footpass.cli.options import add_command
 from footpass.files import DataError
 from footpass.schema import SPLITS
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    report = commands.add_parser(
-        "report",
-        help="run the notebooks and build the HTML report",
-        example="report notebooks/01_class_imbalance.ipynb --profile smoke",
-    )
-    report.add_argument("notebooks", nargs="*", type=Path, help="notebooks (all)")
-    report.add_argument("--profile", help="smoke, demo, study or paper (demo)")
-    report.add_argument("--name", help="folder below runs/ (the profile's name)")
-    report.set_defaults(run=_report)
+    text = "run the notebooks and build the HTML report"
+    example = "report notebooks/01_class_imbalance.ipynb --profile smoke"
+    option = add_command(commands, "report", _report, text, example).add_argument
+    option("notebooks", nargs="*", type=Path, help="notebooks (all)")
+    option("--profile", help="smoke, demo, study or paper (demo)")
+    option("--name", help="folder below runs/ (the profile's name)")
 
-    publish = commands.add_parser(
-        "publish", help="copy a report to reports/, its figures into README", example="publish study"
-    )
-    publish.add_argument("name", metavar="NAME", help="folder below runs/")
-    publish.set_defaults(run=_publish)
+    text = "copy a report to reports/, its figures into README"
+    option = add_command(commands, "publish", _publish, text, "publish study").add_argument
+    option("name", metavar="NAME", help="folder below runs/")
 
-    page = commands.add_parser(
-        "report-match",
-        help="a half as an interactive page: timeline and radar",
-        example="report-match --data data --half game_18_H1 --predictions P.json --out match.html",
-    )
-    page.add_argument("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
-    page.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
-    page.add_argument("--half", required=True, metavar="HALF", help="such as game_18_H1")
-    page.add_argument(
-        "--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first"
-    )
-    page.add_argument("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
-    page.add_argument("--out", required=True, metavar="OUT.html")
-    page.set_defaults(run=_report_match)
+    text = "a half as an interactive page: timeline and radar"
+    example = "report-match --data data --half game_18_H1 --predictions P.json --out match.html"
+    option = add_command(commands, "report-match", _report_match, text, example).add_argument
+    option("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
+    option("--split", choices=SPLITS, default="val", help="%(default)s")
+    option("--half", required=True, metavar="HALF", help="such as game_18_H1")
+    option("--predictions", nargs="+", default=(), metavar="P.json", help="the first is shown first")
+    option("--logits", metavar="LOGITS.h5", help="evidence (needs tactical data)")
+    option("--out", required=True, metavar="OUT.html")
 
 
 def _report(args: argparse.Namespace) -> None:

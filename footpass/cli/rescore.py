@@ -5,48 +5,33 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_settings
+from footpass.cli.options import add_command, add_settings
 from footpass.configs import override
 from footpass.files import DataError, fingerprint, make_folder
 
-_RESCORE_NEEDS = {
-    "lomo": ("ground_truth",),
-    "fit": ("ground_truth",),
-    "apply": ("model",),
-}
+_NEEDS = {"lomo": "ground_truth", "fit": "ground_truth", "apply": "model"}  # beside predictions
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    rescore = commands.add_parser(
-        "rescore",
-        help="decide which of several models' events are true",
-        example="rescore lomo --predictions DST.json TAAD.json --ground-truth G.json --out lomo.json",
-    )
-    rescore.add_argument(
-        "action",
-        nargs="?",
-        choices=("lomo", "fit", "apply"),
-        help="lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others",
-    )
-    rescore.add_argument("--lomo", action="store_true", help="the same as lomo")
-    rescore.add_argument(
-        "--predictions", required=True, nargs="+", metavar="P.json", help="one a model, the best first"
-    )
-    rescore.add_argument("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
-    rescore.add_argument(
-        "--train-truth",
-        metavar="T.json",
-        help="of other matches (playbyplay_train.json beside G.json, in the data folder or the release)",
-    )
-    rescore.add_argument("--model", metavar="MODEL.json", help="what fit has written (apply)")
-    rescore.add_argument("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
-    rescore.add_argument("--seed", type=int, default=0, help="%(default)s")
-    rescore.add_argument(
-        "--cache", type=Path, default=Path("runs", "cache"), help="fitted pipelines (%(default)s)"
-    )
+    text = "decide which of several models' events are true"
+    example = "rescore lomo --predictions DST.json TAAD.json --ground-truth G.json --out lomo.json"
+    rescore = add_command(commands, "rescore", _rescore, text, example)
+    option = rescore.add_argument
+    actions = "lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others"
+    option("action", nargs="?", choices=tuple(_NEEDS), help=actions)
+    option("--lomo", action="store_true", help="the same as lomo")
+    models = "one a model, the best first"
+    option("--predictions", required=True, nargs="+", metavar="P.json", help=models)
+    option("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
+    beside = "playbyplay_train.json beside G.json, in the data folder or the release"
+    option("--train-truth", metavar="T.json", help=f"of other matches ({beside})")
+    option("--model", metavar="MODEL.json", help="what fit has written (apply)")
+    option("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
+    option("--seed", type=int, default=0, help="%(default)s")
+    cache = Path("runs", "cache")
+    option("--cache", type=Path, default=cache, help="fitted pipelines (%(default)s)")
     add_settings(rescore, "repeats=2")
-    rescore.set_defaults(run=_rescore)
 
 
 def _rescore(args: argparse.Namespace) -> None:
@@ -63,9 +48,8 @@ def _rescore(args: argparse.Namespace) -> None:
     action = "lomo" if args.lomo else args.action
     if action is None:
         raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
-    for name in _RESCORE_NEEDS[action]:
-        if getattr(args, name) is None:
-            raise DataError(f"rescore {action} needs --{name.replace('_', '-')}")
+    if getattr(args, _NEEDS[action]) is None:
+        raise DataError(f"rescore {action} needs --{_NEEDS[action].replace('_', '-')}")
     if len(set(args.predictions)) < len(args.predictions):
         raise DataError("a prediction file is given twice")
     make_folder(Path(args.out).parent)  # what cannot be made is found before fitting

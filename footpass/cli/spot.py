@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from footpass.cli.options import add_command
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.schema import FPS, SCORE_THRESHOLD, Action
 
@@ -21,27 +22,18 @@ _SPLIT = "challenge"  # nobody knows the truth
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    spot = commands.add_parser(
-        "spot",
-        help="events of an own video, from its tracks, in one go",
-        example="spot match.mp4 --tracks Labels-GameState.json --checkpoint taad.pt --out match",
-    )
-    spot.add_argument("video", metavar="VIDEO")
-    spot.add_argument(
-        "--tracks",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="game state (.json), a table (.csv, .parquet) or a MOT folder; more of them: import",
-    )
-    spot.add_argument("--out", required=True, type=Path, metavar="DIR")
-    spot.add_argument("--checkpoint", required=True, metavar="DETECTOR.pt", help="a TAAD, or with GNN")
-    spot.add_argument("--dst", metavar="DST.pt", help="writes the events, from the detector's logits")
-    spot.add_argument("--public", action="store_true", help="checkpoints are the public repository's")
-    spot.add_argument(
-        "--seconds", type=float, default=120.0, help="of each half in the overlay video (%(default)s)"
-    )
-    spot.set_defaults(run=_spot)
+    text = "events of an own video, from its tracks, in one go"
+    example = "spot match.mp4 --tracks Labels-GameState.json --checkpoint taad.pt --out match"
+    option = add_command(commands, "spot", _spot, text, example).add_argument
+    option("video", metavar="VIDEO")
+    forms = "game state (.json), a table (.csv, .parquet) or a MOT folder; more of them: import"
+    option("--tracks", nargs="+", required=True, metavar="FILE", help=forms)
+    option("--out", required=True, type=Path, metavar="DIR")
+    option("--checkpoint", required=True, metavar="DETECTOR.pt", help="a TAAD, or with GNN")
+    option("--dst", metavar="DST.pt", help="writes the events, from the detector's logits")
+    option("--public", action="store_true", help="checkpoints are the public repository's")
+    length = "of each half in the overlay video (%(default)s)"
+    option("--seconds", type=float, default=120.0, help=length)
 
 
 def _spot(args: argparse.Namespace) -> None:
