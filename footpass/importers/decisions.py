@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from footpass.files import atomic_write, make_folder
 from footpass.importers.tactical import Imported
-from footpass.pitch import markings
-from footpass.plots.style import clean
-from footpass.schema import FPS, N_TEAMS, PITCH, Role
+from footpass.plots.style import draw_pitch, legend, subplots
+from footpass.schema import FPS, Role
 
 _COLOURS = ("#0072B2", "#D55E00")
 _SAMPLE = FPS  # frames between two columns of the timeline
@@ -31,13 +30,8 @@ def write_decisions(folder: str | Path, name: str, half: Imported, notes: tuple[
 
 def picture(half: Imported, name: str) -> Figure:
     """Roles on the pitch, and who is seen and known when."""
-    figure, (pitch, times) = plt.subplots(
-        1, 2, figsize=(13, 5.5), layout="constrained", width_ratios=(1.3, 1)
-    )
-    for line in markings():
-        pitch.plot(line[:, 0], line[:, 1], color="#BBBBBB", lw=1)
-    pitch.set(aspect="equal", xlim=(-2, PITCH[0] + 2), ylim=(PITCH[1] + 2, -2))
-    pitch.axis("off")
+    figure, (pitch, times) = subplots((13, 5.5), 1, 2, width_ratios=(1.3, 1))
+    draw_pitch(pitch)
     pitch.set_title(f"{name}: where each role was, on average", fontsize=10)
     rows, names = [], []
     for place, team in enumerate(half.team):
@@ -63,10 +57,7 @@ def picture(half: Imported, name: str) -> Figure:
     for label, colour in (("seen, number known", "#009E73"), ("seen, no number", "#E69F00"),
                           ("not seen: estimated", "#DDDDDD")):  # fmt: skip
         times.plot([], [], "s", color=colour, label=label)
-    times.legend(
-        frameon=False, fontsize=8, ncols=N_TEAMS + 1, loc="lower center", bbox_to_anchor=(0.5, 1)
-    )
-    clean(times)
+    legend(times, columns=3)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, clean, figure_legend, legend
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, figure_legend, legend, subplots
 from footpass.schema import FPS, N_ROLES, State
 
 if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
@@ -19,21 +19,19 @@ if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do 
 
 def learning_curves(rows: list[dict]) -> Figure:
     """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`)."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    figure, (left, right) = subplots((9, 3), 1, 2)
     epochs = [row["epoch"] + 1 for row in rows]
-    left.plot(epochs, [row["loss"] for row in rows], "o-", ms=4, color="#0072B2")
-    left.set_ylabel("training loss")
-    left.set_ylim(0, 1.1 * max(row["loss"] for row in rows))
+    losses = [row["loss"] for row in rows]
+    left.plot(epochs, losses, "o-", ms=4, color="#0072B2")
+    left.set(ylabel="training loss", ylim=(0, 1.1 * max(losses)))
     figures = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy at the event"}
     for (name, label), colour, mark in zip(figures.items(), SERIES, "osD", strict=False):
         right.plot(epochs, [row[name] for row in rows], f"{mark}-", ms=4, label=label, color=colour)
-    right.set_ylabel("validation clips")
-    right.set_ylim(0, 1)
+    right.set(ylabel="validation clips", ylim=(0, 1))
     legend(right)
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        clean(axes)
     return figure
 
 
@@ -47,9 +45,7 @@ def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figu
     frames = list(frames)
     height, width = next(iter(rows.values())).clip.shape[-2:]
     size = (11, len(rows) * (11 / len(frames) * height / width + 0.2))
-    figure, panels = plt.subplots(
-        len(rows), len(frames), figsize=size, layout="constrained", squeeze=False
-    )
+    figure, panels = subplots(size, len(rows), len(frames), squeeze=False)
     for line, (name, inputs) in zip(panels, rows.items(), strict=True):
         pixels = (inputs.clip[0] * PIXEL_STD + PIXEL_MEAN).clamp(0, 1)  # (3, T, H, W)
         for axes, frame in zip(line, frames, strict=True):
@@ -81,24 +77,15 @@ def logit_traces(
         Event table; a vertical line for each event of the half by who is in the slot.
     """
     slots = list(slots)
-    figure, panels = plt.subplots(
-        len(slots),
-        1,
-        figsize=(9, 1.3 * len(slots) + 0.8),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (9, 1.3 * len(slots) + 0.8)
+    figure, panels = subplots(size, len(slots), 1, sharex=True, sharey=True, squeeze=False)
     at = slice(window.start - half.first_frame, window.stop - half.first_frame)
     seconds = np.arange(window.start, window.stop) / FPS
     for axes, slot in zip(panels[:, 0], slots, strict=True):
         draw_traces(axes, seconds, logits[:, slot, at], half.state[State.VISIBLE, slot, at] > 0)
         jersey = int(half.jersey_at(slot, window.start))
-        mine = truth[
-            truth["frame"].between(window.start, window.stop - 1) & (truth["half"] == half.name)
-        ]
-        for event in mine.itertuples():
+        shown = truth["frame"].between(window.start, window.stop - 1) & (truth["half"] == half.name)
+        for event in truth[shown].itertuples():
             if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
                 axes.axvline(event.frame / FPS, color=BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)
         axes.set_ylabel(f"team {slot // N_ROLES}, #{jersey}", fontsize=8)
@@ -117,4 +104,3 @@ def draw_traces(axes: plt.Axes, x: np.ndarray, logits: np.ndarray, visible: np.n
         axes.plot(x, line, color=colour, lw=1.3, label=label)
     axes.fill_between(x, 0, 1, where=~visible, color="#DDDDDD", lw=0, step="mid")
     axes.set_ylim(0, 1)
-    clean(axes)

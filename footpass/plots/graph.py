@@ -9,13 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from footpass.data.halves import HalfMatch
-from footpass.pitch import markings
 from footpass.plots.detectors import draw_traces
-from footpass.plots.style import BY_CLASS, TEAMS, figure_legend
+from footpass.plots.style import BY_CLASS, TEAMS, draw_pitch, figure_legend, subplots
 from footpass.plots.views import slot_of
-from footpass.schema import ACTION_LABELS, FPS, PITCH, State
+from footpass.schema import ACTION_LABELS, FPS, State
 
-_TEAMS = ("#4682FF", "#FF5046")  # as in `views`
 _SHOWN = 2 * FPS  # frames before and after an event
 
 
@@ -27,7 +25,7 @@ def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
     actor
         Slot of a player to point out: the messages to this player are in black.
     """
-    figure, axes = plt.subplots(figsize=(8, 5.4), layout="constrained")
+    figure, axes = subplots((8, 5.4))
     _draw_graph(axes, graph, actor, size=190)
     return figure
 
@@ -51,9 +49,8 @@ def event_by_two_models(
     figure = plt.figure(figsize=(11, 3.6), layout="constrained")
     grid = figure.add_gridspec(len(logits), 2, width_ratios=(5, 6))
     _draw_graph(figure.add_subplot(grid[:, 0]), graph, slot, size=110)
-    window = np.arange(
-        max(event.frame - _SHOWN, half.first_frame), min(event.frame + _SHOWN + 1, half.end_frame)
-    )
+    first, stop = max(event.frame - _SHOWN, half.first_frame), event.frame + _SHOWN + 1
+    window = np.arange(first, min(stop, half.end_frame))
     at, seconds = window - half.first_frame, (window - event.frame) / FPS
     for row, (name, volume) in enumerate(logits.items()):
         axes = figure.add_subplot(grid[row, 1])
@@ -87,42 +84,23 @@ def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:
 
 
 def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: float) -> None:
-    for line in markings():
-        axes.plot(line[:, 0], line[:, 1], color="#B8C4B8", lw=0.8, zorder=0)
+    draw_pitch(axes)
     place = nx.get_node_attributes(graph, "place")
     heard = [edge for edge in graph.edges(data="weight") if edge[2] > 0]
     strongest = max((weight for *_, weight in heard), default=1)
     for own, colour in ((False, "#6B6B6B"), (True, "#000000")):
         edges = [edge for edge in heard if (edge[1] == actor) == own]
-        nx.draw_networkx_edges(
-            graph,
-            place,
-            [edge[:2] for edge in edges],
-            width=[0.4 + 3.5 * weight / strongest for *_, weight in edges],
-            edge_color=colour,
-            alpha=1 if own else 0.5,
-            node_size=size,
-            arrowsize=size**0.5 / 1.6,
-            connectionstyle="arc3,rad=0.12",
-            ax=axes,
-        )
+        width = [0.4 + 3.5 * weight / strongest for *_, weight in edges]
+        look = {"width": width, "edge_color": colour, "alpha": 1 if own else 0.5}
+        arrow = {"node_size": size, "arrowsize": size**0.5 / 1.6, "connectionstyle": "arc3,rad=0.12"}
+        nx.draw_networkx_edges(graph, place, [edge[:2] for edge in edges], **look, **arrow, ax=axes)
     for visible in (True, False):  # who has no box is hollow
         nodes = [slot for slot, data in graph.nodes(data=True) if data["visible"] == visible]
         colours = [TEAMS[graph.nodes[slot]["team"]] for slot in nodes]
-        nx.draw_networkx_nodes(
-            graph,
-            place,
-            nodes,
-            node_size=size,
-            node_color=colours if visible else "white",
-            edgecolors=[
-                "#000000" if slot == actor else c for slot, c in zip(nodes, colours, strict=True)
-            ],
-            linewidths=[2.5 if slot == actor else 1.2 for slot in nodes],
-            ax=axes,
-        )
+        edges = ["#000000" if slot == actor else c for slot, c in zip(nodes, colours, strict=True)]
+        width = [2.5 if slot == actor else 1.2 for slot in nodes]
+        look = {"node_color": colours if visible else "white", "edgecolors": edges, "linewidths": width}
+        nx.draw_networkx_nodes(graph, place, nodes, node_size=size, ax=axes, **look)
         names = {slot: graph.nodes[slot]["jersey"] for slot in nodes}
         ink = "white" if visible else "black"
         nx.draw_networkx_labels(graph, place, names, font_size=size**0.5 / 2, font_color=ink, ax=axes)
-    axes.set(xlim=(-3, PITCH[0] + 3), ylim=(PITCH[1] + 3, -3), aspect="equal")
-    axes.axis("off")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from footpass.metrics import Evaluation
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, LINES, SERIES, bars, clean, heatmap, legend
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, LINES, SERIES, bars, heatmap, legend, subplots
 from footpass.schema import ACTION_LABELS, ACTIONS
 
 
@@ -16,7 +16,7 @@ def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
 
     ``scores`` has the columns ``in sample``, ``held out``, ``low`` and ``high`` (its interval).
     """
-    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(scores)), layout="constrained")
+    figure, axes = subplots((8, 0.8 + 0.32 * len(scores)))
     y = np.arange(len(scores))
     tuned, held_out = scores["in sample"], scores["held out"]
     axes.hlines(y, held_out, tuned, color="#8A8A8A", lw=1.5, zorder=1)
@@ -27,27 +27,18 @@ def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
     axes.set(xlabel="macro F1", yticks=y, yticklabels=scores.index)
     axes.invert_yaxis()
     legend(axes)
-    clean(axes)
     return figure
 
 
 def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
     """Change of each class's F1 against ``base``, one panel a variant."""
-    figure, panels = plt.subplots(
-        1,
-        len(variants),
-        figsize=(2.6 * len(variants) + 1.2, 3),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (2.6 * len(variants) + 1.2, 3)
+    figure, panels = subplots(size, 1, len(variants), sharex=True, sharey=True, squeeze=False)
     for axes, (name, evaluation) in zip(panels[0], variants.items(), strict=True):
         gain = evaluation.counts.f1 - base.counts.f1
         axes.barh(ACTION_LABELS, gain, color=BY_CLASS)
         axes.axvline(0, color="black", lw=0.8)
         axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+z.4f}", fontsize=9)
-        clean(axes)
     panels[0, 0].invert_yaxis()
     figure.supxlabel("change of F1", fontsize=9)
     return figure
@@ -55,14 +46,13 @@ def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
 
 def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
     """Training loss by optimizer step: panel name -> model name -> rows of `footpass.training.train`."""
-    figure, row = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False, layout="constrained")
+    figure, row = subplots((9, 2.8), 1, len(panels), squeeze=False)
     for axes, (title, runs) in zip(row[0], panels.items(), strict=True):
         for (name, rows), colour, marker in zip(runs.items(), SERIES, "osD^", strict=False):
             table = pd.DataFrame(rows)
             axes.plot(table["step"], table["loss"], marker=marker, ms=3, color=colour, label=name)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("optimizer steps")
-        clean(axes)
     row[0, 0].set_ylabel("training loss")
     row[0, 0].legend(frameon=False, fontsize=8)  # losses fall: there is room on the right
     return figure
@@ -75,7 +65,7 @@ def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | No
     """
     counts = next(iter(evaluations.values()))[0].counts.gt
     order = np.argsort(counts, kind="stable") if order is None else order
-    figure, axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
+    figure, axes = subplots((9, 3.4))
     classes = [f"{ACTION_LABELS[i]}\n{counts[i]}" for i in order]
     tables = []
     for name, seeds in evaluations.items():
@@ -89,7 +79,7 @@ def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | No
 
 def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     """Recall over all classes, by what the broadcast shows of the actor."""
-    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+    figure, axes = subplots((8, 3))
     names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
     recall = {
         name: [evaluation.splits()[split].micro["recall"] for split in names]
@@ -102,7 +92,7 @@ def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
 
 def precision_recall_f1(evaluation: Evaluation) -> Figure:
     """Precision, recall and F1 of each class, with the number of true events."""
-    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    figure, axes = subplots((8, 3.2))
     counts = evaluation.counts
     classes = [f"{label}\nn = {n}" for label, n in zip(ACTION_LABELS, counts.gt, strict=True)]
     values = {"precision": counts.precision, "recall": counts.recall, "F1": counts.f1}
@@ -113,16 +103,16 @@ def precision_recall_f1(evaluation: Evaluation) -> Figure:
 
 def confusion_table(table: pd.DataFrame) -> Figure:
     """A table of `metrics.confusion` in colours: the share of the row; the numbers are events."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    figure, axes = subplots((6.4, 4.6))
     share = table.div(table.sum(axis=1).clip(lower=1), axis=0)
-    heatmap(axes, share, table.map(lambda n: f"{n:,}" if n else ""), cbar=False)
+    heatmap(axes, share, table.map(lambda n: f"{n:,}" if n else ""))
     axes.tick_params(axis="x", rotation=60)
     return figure
 
 
 def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) -> Figure:
     """Macro F1 with intervals, one row each (columns ``macro F1``, ``low``, ``high``), and limits."""
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(scores)), layout="constrained")
+    figure, axes = subplots((8, 1.2 + 0.35 * len(scores)))
     _intervals(axes, scores["macro F1"], scores, "#0072B2", "{:.3f}")
     for (name, value), style in zip(ceilings.items(), LINES[1:], strict=False):
         axes.axvline(value, color="#555555", lw=1, ls=style, label=name)
@@ -138,7 +128,7 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
     ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
     with its 90 % binomial interval.
     """
-    figure, panels = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    figure, panels = subplots((10, 5), 2, 4, sharex=True, sharey=True)
     for action, axes in zip(ACTIONS, panels.flat, strict=True):
         rows = np.flatnonzero(p[:, action] > 0)
         rows = rows[np.argsort(p[rows, action], kind="stable")]
@@ -152,7 +142,6 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
         axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)
         axes.plot(said, hits / np.maximum(hits + misses, 1), color=colour, marker="o", ms=4, lw=1)
         axes.set_title(f"{action.label} ({hits.sum()} of {len(rows)})", fontsize=9)
-        clean(axes)
     figure.supxlabel("predicted probability", fontsize=9)
     figure.supylabel("share that is true", fontsize=9)
     return figure
@@ -161,23 +150,22 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
 def importance(shares: pd.Series, most: int = 25) -> Figure:
     """Share of each feature in what the trees gain, the largest first."""
     top = shares.head(most)[::-1]
-    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.22 * len(top)), layout="constrained")
+    figure, axes = subplots((7, 0.6 + 0.22 * len(top)))
     axes.barh(top.index, top.to_numpy(), color="#0072B2")
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("share of the gain of all splits")
-    clean(axes)
     return figure
 
 
 def effect_plot(table: pd.DataFrame) -> Figure:
     """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(table)), layout="constrained")
+    figure, axes = subplots((8, 1.2 + 0.4 * len(table)))
     sure = (table["low"] > 0) | (table["high"] < 0)
     _intervals(axes, table["change"], table, np.where(sure, "#0072B2", "#8A8A8A"), "{:+z.3f}")
     axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_xlabel("change of macro F1")
     labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
-    axes.set(xlabel="change of macro F1", yticks=range(len(table)))
-    axes.set_yticklabels(labels, fontsize=8)
+    axes.set_yticks(range(len(table)), labels, fontsize=8)
     return figure
 
 
@@ -192,13 +180,12 @@ def _intervals(
         text = form.format(value)
         axes.annotate(text, (value, row), (0, 6), textcoords="offset points", ha="center", size=8)
     axes.set_ylim(len(values) - 0.4, -0.8)
-    clean(axes)
 
 
 def f1_table(table: pd.DataFrame) -> Figure:
     """F1 by row and class in colours, the numbers in the cells."""
     size = (1.8 + 0.85 * table.shape[1], 1 + 0.32 * len(table))
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
-    heatmap(axes, table, table.map("{:.2f}".format), cbar=False)
+    figure, axes = subplots(size)
+    heatmap(axes, table, table.map("{:.2f}".format))
     axes.set(xlabel="", ylabel="")
     return figure

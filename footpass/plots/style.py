@@ -1,7 +1,7 @@
 """What all figures share: colours, legends, bars, heat maps, and labels that do not overlap."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,34 +13,35 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from footpass.schema import ACTION_LABELS
+from footpass.pitch import markings
+from footpass.schema import ACTION_LABELS, PITCH
 
 # One colour a class everywhere; the palette is Okabe and Ito's, safe for colour-blind readers.
-CLASS_COLOURS = dict(
-    zip(
-        ACTION_LABELS,
-        ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000", "#5A5A5A"),
-        strict=True,
-    )
-)
-
-
-BY_CLASS = list(CLASS_COLOURS.values())
-
-
+BY_CLASS = ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000", "#5A5A5A"]
+CLASS_COLOURS = dict(zip(ACTION_LABELS, BY_CLASS, strict=True))
 # Of series that are no classes: they differ in lightness too, so that grey prints tell them apart.
 SERIES = ("#003F5C", "#56B4E9", "#E69F00", "#9C4F96", "#B8B8B8")
-
-
 LINES = ("-", "--", ":", "-.")
-
-
 TEAMS = ("#4682FF", "#FF5046")
 
 
-def clean(axes: plt.Axes) -> None:
-    """Take away the frame's upper and right side."""
-    axes.spines[["top", "right"]].set_visible(False)
+def subplots(size: tuple[float, float], rows: int = 1, columns: int = 1, **options: Any) -> Any:
+    """A figure and its axes, as of pyplot, without the upper and right sides of frames."""
+    look: Any = {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.constrained_layout.use": True,
+    }
+    with plt.rc_context(look):
+        return plt.subplots(rows, columns, figsize=size, **options)
+
+
+def draw_pitch(axes: plt.Axes) -> None:
+    """The markings of a pitch in metres, the origin at the upper left."""
+    for line in markings():
+        axes.plot(line[:, 0], line[:, 1], color="#B8C4B8", lw=0.8, zorder=0)
+    axes.set(xlim=(-3, PITCH[0] + 3), ylim=(PITCH[1] + 3, -3), aspect="equal")
+    axes.axis("off")
 
 
 def ink(colour: str) -> str:
@@ -50,14 +51,8 @@ def ink(colour: str) -> str:
 
 def legend(axes: plt.Axes, columns: int = 4) -> None:
     """A legend above the axes, where no data are."""
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1),
-        ncols=columns,
-        frameon=False,
-        fontsize=8,
-        borderpad=0,
-    )
+    place: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "borderpad": 0}
+    axes.legend(ncols=columns, frameon=False, fontsize=8, **place)
 
 
 def figure_legend(figure: Figure, colours: dict[str, str] = CLASS_COLOURS) -> None:
@@ -74,44 +69,34 @@ def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], labels: str = "", **opt
     parts = [table.melt(ignore_index=False, var_name="series", value_name="value") for table in tables]
     long = pd.concat(parts).rename_axis("group").reset_index()
     colours = SERIES[: long["series"].nunique()]
-    sns.barplot(
-        long, x="group", y="value", hue="series", palette=colours, saturation=1, ax=axes, **options
-    )
+    columns = {"x": "group", "y": "value", "hue": "series"}
+    sns.barplot(long, **columns, palette=colours, saturation=1, ax=axes, **options)
     rotation = 90 if long["group"].nunique() > 4 else 0
     for series in axes.containers if labels else ():
         axes.bar_label(cast(BarContainer, series), fmt=labels, fontsize=7, padding=1, rotation=rotation)
     axes.set(xlabel="", ylabel="")
     legend(axes)
-    clean(axes)
 
 
-def heatmap(axes: plt.Axes, share: pd.DataFrame, text: pd.DataFrame, **options: object) -> None:
+def heatmap(axes: plt.Axes, share: pd.DataFrame, text: pd.DataFrame) -> None:
     """A table in colours from 0 to 1, with a text in each cell."""
-    sns.heatmap(
-        share,
-        annot=text,
-        fmt="",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        annot_kws={"size": 8},
-        ax=axes,
-        **options,
-    )
+    words = {"annot": text, "fmt": "", "annot_kws": {"size": 8}}
+    sns.heatmap(share, cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axes, **words)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
 
 
-# Offsets in points, with how the text is aligned: above, below, right, left, then farther away.
+# Where a text may be: above, below, right, left of its point, then farther away, in points.
+_SIDES = (
+    (0, 1, "center", "bottom"),
+    (0, -1, "center", "top"),
+    (1, 0, "left", "center"),
+    (-1, 0, "right", "center"),
+)
 _PLACES = [
-    (away * right, away * up, align, vertical)
+    {"position": (away * right, away * up), "ha": align, "va": vertical}
     for away in (6, 14, 22)
-    for right, up, align, vertical in (
-        (0, 1, "center", "bottom"),
-        (0, -1, "center", "top"),
-        (1, 0, "left", "center"),
-        (-1, 0, "right", "center"),
-    )
+    for right, up, align, vertical in _SIDES
 ]
 
 
@@ -129,12 +114,11 @@ def label_points(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[s
         note = axes.annotate(text, (x[k], y[k]), (0, 0), textcoords="offset points", fontsize=8)
         others = np.delete(points, k, axis=0)
         clashes = []
-        for right, up, align, vertical in _PLACES:
-            note.set(position=(right, up), ha=align, va=vertical)
+        for place in _PLACES:
+            note.set(**place)
             box = note.get_window_extent()
             clashes.append(box.padded(3).count_contains(others) + box.count_overlaps(taken))
-        right, up, align, vertical = _PLACES[int(np.argmin(clashes))]
-        note.set(position=(right, up), ha=align, va=vertical)
+        note.set(**_PLACES[int(np.argmin(clashes))])
         taken.append(note.get_window_extent())
 
 

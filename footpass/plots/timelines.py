@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.plots.style import BY_CLASS, clean, figure_legend
+from footpass.plots.style import BY_CLASS, figure_legend, subplots
 from footpass.postprocess.evidence import Evidence
-from footpass.schema import ACTION_LABELS, ACTIONS, FPS, N_ROLES, N_SLOTS, Action, State, counted
+from footpass.schema import FPS, N_ROLES, N_SLOTS, Action, State, counted
 from footpass.sequence.sources import Recorded
 
 
@@ -25,19 +25,11 @@ def changes_on_a_timeline(
     """
     changed = judged[judged["verdict"] != "neither"]
     steps = list(dict.fromkeys(changed["step"]))
-    figure, panels = plt.subplots(
-        max(len(steps), 1),
-        2,
-        figsize=(10, 2.1 * max(len(steps), 1)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    n = max(len(steps), 1)
+    figure, panels = subplots((10, 2.1 * n), n, 2, sharex=True, sharey=True, squeeze=False)
     cells = [(step, verdict) for step in steps for verdict in ("helped", "hurt")]
     for axes, (step, verdict) in zip(panels.flat, cells, strict=False):
         rows = changed[(changed["step"] == step) & (changed["verdict"] == verdict)]
-        clean(axes)
         axes.set_title(f"{step} {verdict} {counted(len(rows), 'time')}", fontsize=9, loc="left")
         if len(rows):
             _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, round(seconds * FPS))
@@ -72,26 +64,17 @@ def events_on_slots(
     }
     everybody = pd.concat([table[["team", "jersey"]] for table in shown.values()])
     players = {player: i for i, player in enumerate(sorted(set(everybody.itertuples(index=False))))}
-    figure, panels = plt.subplots(
-        len(evidence),
-        1,
-        figsize=(10, 0.7 + len(evidence) * (0.6 + 0.13 * len(players))),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (10, 0.7 + len(evidence) * (0.6 + 0.13 * len(players)))
+    figure, panels = subplots(size, len(evidence), 1, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels[:, 0], evidence, strict=True):
         for table in (shown["truth"], shown[name]):
             place = [players[player] for player in table[["team", "jersey"]].itertuples(index=False)]
             _draw_events(axes, (table["frame"] - start) / FPS, place, table)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_ylabel("player")
-        axes.set_yticks(
-            range(len(players)), [f"{'LR'[team]} {jersey}" for team, jersey in players], fontsize=6
-        )
+        names = [f"{'LR'[team]} {jersey}" for team, jersey in players]
+        axes.set_yticks(range(len(players)), names, fontsize=6)
         axes.grid(axis="y", lw=0.3)
-        clean(axes)
     panels[-1, 0].set_xlim(0, seconds)
     panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
     figure_legend(figure)
@@ -103,22 +86,20 @@ def _draw_change(
 ) -> None:
     row = event.iloc[0]
     near = evidence.near(event, window)
-    own = near.jersey == row["jersey"]
+    seconds, own = (near.frame - row["frame"]) / FPS, near.jersey == row["jersey"]
     for part, label, colour in (
         (own, "evidence: this player", "#0072B2"),
         (~own, "team-mate", "#8A8A8A"),
     ):
-        axes.scatter(
-            (near.frame[part] - row["frame"]) / FPS, near.strength[part], s=16, c=colour, label=label
-        )
-    for jersey, frame, strength in list(zip(*near[1:], strict=True))[: 12 * (len(near.event) <= 12)]:
-        axes.annotate(f" {jersey}", ((frame - row["frame"]) / FPS, strength), fontsize=7, va="center")
+        axes.scatter(seconds[part], near.strength[part], s=16, c=colour, label=label)
+    for jersey, x, y in zip(near.jersey, seconds, near.strength, strict=True) if len(own) <= 12 else ():
+        axes.annotate(f" {jersey}", (x, y), fontsize=7, va="center")
     same = [truth[name] == row[name] for name in ("half", "team", "cls")]
     same.append((truth["frame"] - row["frame"]).abs() <= window)
     for frame, jersey in truth.loc[np.all(same, axis=0), ["frame", "jersey"]].to_numpy():
-        axes.axvline((frame - row["frame"]) / FPS, color="#009E73", lw=1.2, zorder=0)
-        at = ((frame - row["frame"]) / FPS, 1.08)
-        axes.annotate(f" {jersey}", at, fontsize=8, color="#00694C")  # beside its line
+        x = (frame - row["frame"]) / FPS
+        axes.axvline(x, color="#009E73", lw=1.2, zorder=0)
+        axes.annotate(f" {jersey}", (x, 1.08), fontsize=8, color="#00694C")  # beside its line
     axes.plot([], [], color="#009E73", label="true event (jersey)")
     axes.scatter(0, 0, marker="^", s=50, facecolors="white", edgecolors="#D55E00", label="event before")
     axes.scatter([], [], marker="^", s=18, c="#D55E00", label="after")
@@ -126,11 +107,9 @@ def _draw_change(
     if row["fate"] == "dropped":
         axes.scatter(0, 0, marker="x", s=30, c="#D55E00")
     else:
-        after = (row["to_frame"] - row["frame"]) / FPS
-        axes.scatter(after, 0, marker="^", s=18, c="#D55E00")
+        axes.scatter((row["to_frame"] - row["frame"]) / FPS, 0, marker="^", s=18, c="#D55E00")
     became = {"dropped": "dropped", "reassigned": f"now {row['to_jersey']}"}.get(row["fate"], "moved")
-    label = ACTION_LABELS[row["cls"] - ACTIONS[0]]
-    text = f"{label} by {row['jersey']}: {became}"
+    text = f"{Action(row['cls']).label} by {row['jersey']}: {became}"
     axes.set_title(text, fontsize=9, loc="right")
     axes.set(xlim=(-window / FPS, window / FPS), ylim=(-0.1, 1.2))
 
@@ -156,25 +135,17 @@ def window_of_play(
     start
         First frame, absolute.
     """
-    length = round(seconds * FPS)
-    stop = start + length
+    stop = start + round(seconds * FPS)
     excerpt = one.cut(start, stop)
     names = [*detectors, *events]
-    figure, panels = plt.subplots(
-        len(names), 1, figsize=(10, 2.3 * len(names)), sharex=True, sharey=True, layout="constrained"
-    )
-    panels = np.atleast_1d(panels)
+    size = (10, 2.3 * len(names))
+    figure, panels = subplots(size, len(names), 1, sharex=True, sharey=True, squeeze=False)
+    panels = panels[:, 0]
     for axes, name, logits in zip(panels, detectors, excerpt.logits, strict=False):
         action = 1 - softmax(logits.astype(np.float32), axis=0)[Action.BACKGROUND]  # (26, T)
-        image = axes.imshow(
-            np.where(np.isnan(excerpt.state[State.X]), np.nan, action),
-            cmap="Greys",
-            vmin=0,
-            vmax=1,
-            aspect="auto",
-            extent=(0, seconds, N_SLOTS - 0.5, -0.5),
-            interpolation="none",
-        )
+        action = np.where(np.isnan(excerpt.state[State.X]), np.nan, action)
+        look = {"cmap": "Greys", "vmin": 0, "vmax": 1, "interpolation": "none", "aspect": "auto"}
+        image = axes.imshow(action, extent=(0, seconds, N_SLOTS - 0.5, -0.5), **look)
         axes.set_title(f"{name}: probability of any action", fontsize=9, loc="left")
     figure.colorbar(image, ax=panels[: len(detectors)], shrink=0.6)
     for axes, name in zip(panels[len(detectors) :], events, strict=True):
@@ -186,7 +157,6 @@ def window_of_play(
         axes.axhline(N_ROLES - 0.5, color="#8A8A8A", lw=0.8)
         axes.set_ylabel("slot")
         axes.set_yticks(range(0, N_SLOTS, 5))
-        clean(axes)
     panels[-1].set_xlabel(f"seconds from frame {start} of {one.name}")
     figure_legend(figure)
     return figure

@@ -5,10 +5,11 @@ predicted ones yellow.
 """
 
 import itertools
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
 from footpass.files import DataError, atomic_write
 from footpass.pitch import markings
+from footpass.plots.style import subplots
 from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
 
 TEAM_COLOURS = ((70, 130, 255), (255, 80, 70))
@@ -53,29 +55,30 @@ def overlay(
     """
     canvas = cv2.resize(picture, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)
     index = frame - half.first_frame
-    inside = 0 <= index < half.n_frames
-    labels: list[tuple[str, tuple[int, int], tuple]] = []  # text, where it stands, colour
-    for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
-        for event in _around(half, events, frame):
-            text, grow = _words(event), 4 if colour == TRUE else 8
-            actor = slot_of(half, event, frame) if inside else None
-            if actor is not None and half.state[State.VISIBLE, actor, index]:
-                x1, y1, x2, y2 = (_ZOOM * half.boxes[actor, index]).round().astype(int).tolist()
-                corners = (x1 - grow, y1 - grow), (x2 + grow, y2 + grow)
-                cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-                labels.append((text, (x1 - grow, y2 + 24), colour))
-            else:
-                labels.append((f"{text} (no box)", (20, canvas.shape[0] - 18), colour))
-    for slot in np.flatnonzero(half.state[State.VISIBLE, :, index]).tolist() if inside else ():
-        x1, y1, x2, y2 = (_ZOOM * half.boxes[slot, index]).round().astype(int).tolist()
-        colour = TEAM_COLOURS[slot // N_ROLES]
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
-        number = _jersey(half, slot, frame)
-        cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + _glyphs(number, 11).shape[1], y1), colour, -1)
-        _write(canvas, number, (x1 + 3, y1 - 3), TRUE, 11)
+    boxes: dict[int, list[int]] = {}
+    if 0 <= index < half.n_frames:
+        seen = np.flatnonzero(half.state[State.VISIBLE, :, index])
+        corners = (_ZOOM * half.boxes[seen, index]).round().astype(int)
+        boxes = dict(zip(seen.tolist(), corners.tolist(), strict=True))
+    texts: list[Text] = []
     taken: list[Bbox] = []  # by labels
-    for text, at, colour in labels:
-        _label(canvas, text, at, colour, 14, taken)
+    for event, colour in _around(half, frame, truth, predictions):
+        text, grow = _words(event), 4 if colour == TRUE else 8
+        actor = slot_of(half, event, frame) if boxes else None
+        if actor in boxes:
+            x1, y1, x2, y2 = boxes[actor]
+            cv2.rectangle(canvas, (x1 - grow, y1 - grow), (x2 + grow, y2 + grow), colour, 2, cv2.LINE_AA)
+            at = x1 - grow, y2 + 24
+        else:
+            text, at = f"{text} (no box)", (20, canvas.shape[0] - 18)
+        texts.append(_label(canvas, text, at, colour, 14, taken))
+    for slot, (x1, y1, x2, y2) in boxes.items():
+        number, colour = _jersey(half, slot, frame), TEAM_COLOURS[slot // N_ROLES]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
+        width = round(_font(11).getlength(number))
+        cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + width, y1), colour, -1)
+        texts.insert(0, Text(number, (x1 + 3, y1 - 3), TRUE, 11))
+    _write(canvas, texts)
     return canvas
 
 
@@ -94,11 +97,9 @@ def radar(
     if not 0 <= index < half.n_frames:
         raise DataError(f"half {half.name} has no frame {frame}")
     past = half.state[: State.Y + 1, :, max(index - _TRAIL, 0) : index + 1]  # (2, 26, <= 26)
-    marked: dict[int | None, list[tuple[str, tuple[int, int, int]]]] = {}
-    for events, colour in ((truth, TRUE), (predictions, PREDICTED)):
-        for event in _around(half, events, frame):
-            actor = slot_of(half, event, frame)
-            marked.setdefault(actor, []).append((_words(event), colour))
+    second = index / FPS
+    title = f"{half.name}  frame {frame}  {int(second) // 60:02}:{second % 60:04.1f}"
+    texts = [Text(title, (12, RADAR_SIZE[0] - 7), (220, 225, 220), 11)]
     for slot in np.flatnonzero(np.isfinite(past[0, :, -1])).tolist():
         colour = TEAM_COLOURS[slot // N_ROLES]
         trail = past[:, slot, np.isfinite(past[0, slot])].T * PITCH  # (n, 2)
@@ -109,18 +110,17 @@ def radar(
         cv2.circle(canvas, at, 9, colour if visible else (40, 84, 52), -1, cv2.LINE_AA)
         cv2.circle(canvas, at, 9, colour, 2, cv2.LINE_AA)
         number = _jersey(half, slot, frame)
-        _write(canvas, number, (at[0] - _glyphs(number, 10).shape[1] // 2, at[1] + 4), TRUE, 10)
+        texts.append(Text(number, (at[0] - _font(10).getlength(number) // 2, at[1] + 4), TRUE, 10))
     taken: list[Bbox] = []  # by labels
-    for actor, labels in marked.items():
-        if actor is None or not np.isfinite(past[0, actor, -1]):
-            continue
-        at = _spot(*(past[:, actor, -1] * PITCH))
-        for line, (text, colour) in enumerate(labels):
-            cv2.circle(canvas, at, 13 + 4 * line, colour, 2, cv2.LINE_AA)
-            _label(canvas, text, (at[0] + 16, at[1] - 6), colour, 12, taken)
-    second = index / FPS
-    text = f"{half.name}  frame {frame}  {int(second) // 60:02}:{second % 60:04.1f}"
-    _write(canvas, text, (12, RADAR_SIZE[0] - 7), (220, 225, 220), 11)
+    rings: Counter[int] = Counter()
+    for event, colour in _around(half, frame, truth, predictions):
+        actor = slot_of(half, event, frame)
+        if actor is not None:
+            at = _spot(*(past[:, actor, -1] * PITCH))
+            cv2.circle(canvas, at, 13 + 4 * rings[actor], colour, 2, cv2.LINE_AA)
+            rings[actor] += 1
+            texts.append(_label(canvas, _words(event), (at[0] + 16, at[1] - 6), colour, 12, taken))
+    _write(canvas, texts)
     return canvas
 
 
@@ -168,19 +168,11 @@ def look(
     predictions: pd.DataFrame | None = None,
 ) -> Figure:
     """Both views of one frame as a figure; the radar alone without a video."""
-    pictures = [next(frames("radar", half, range(frame, frame + 1), None, truth, predictions))]
-    if reader is not None:
-        window = range(frame, frame + 1)
-        pictures.insert(0, next(frames("overlay", half, window, reader, truth, predictions)))
+    shown = ("radar",) if reader is None else ("overlay", "radar")
+    window = range(frame, frame + 1)
+    pictures = [next(frames(view, half, window, reader, truth, predictions)) for view in shown]
     ratios = [picture.shape[1] / picture.shape[0] for picture in pictures]
-    figure, axes = plt.subplots(
-        1,
-        len(pictures),
-        figsize=(3.8 * sum(ratios), 4),
-        width_ratios=ratios,
-        squeeze=False,
-        layout="tight",
-    )
+    figure, axes = subplots((3.8 * sum(ratios), 4), 1, len(shown), width_ratios=ratios, squeeze=False)
     for ax, picture in zip(axes[0], pictures, strict=True):
         ax.imshow(picture)
         ax.axis("off")
@@ -199,9 +191,8 @@ def close_ups(
 
     With ``truth`` or ``predictions``, boxes and events are drawn as in `overlay`.
     """
-    figure, axes = plt.subplots(
-        len(events), len(steps), figsize=(1.4 * len(steps), 1.45 * len(events)), squeeze=False
-    )
+    size = (1.4 * len(steps), 1.45 * len(events))
+    figure, axes = plt.subplots(len(events), len(steps), figsize=size, squeeze=False)
     plain = truth is None and predictions is None
     zoom = 1 if plain else _ZOOM
     reach = 40 * zoom  # pixels around the player
@@ -249,11 +240,9 @@ def explore(
         continuous_update=False, layout={"width": "90%"},
     )  # fmt: skip
     choices = [(f"{event.frame}  {_words(event)}", event.frame) for event in events.itertuples()]
-    chooser = ipywidgets.Dropdown(
-        options=choices or [("no events", half.first_frame)], description="event"
-    )
-    picture = ipywidgets.Image(format="png")
-    above = ipywidgets.Image(format="png")
+    choices = choices or [("no events", half.first_frame)]
+    chooser = ipywidgets.Dropdown(options=choices, description="event")
+    picture, above = ipywidgets.Image(format="png"), ipywidgets.Image(format="png")
 
     def show(_: object = None) -> None:
         frame = slider.value
@@ -285,9 +274,12 @@ def _events_of(half: HalfMatch, events: pd.DataFrame | None) -> pd.DataFrame:
     return events[events["half"] == half.name]
 
 
-def _around(half: HalfMatch, events: pd.DataFrame | None, frame: int) -> list:
-    mine = _events_of(half, events)
-    return list(mine[(mine["frame"] - frame).abs() <= _SHOWN].itertuples())
+def _around(half: HalfMatch, frame: int, *tables: pd.DataFrame | None) -> Iterator[tuple]:
+    """Events of ground truth and predictions near a frame, with their colours."""
+    for events, colour in zip(tables, (TRUE, PREDICTED), strict=True):
+        mine = _events_of(half, events)
+        for event in mine[(mine["frame"] - frame).abs() <= _SHOWN].itertuples():
+            yield event, colour
 
 
 def _words(event) -> str:
@@ -303,11 +295,8 @@ def slot_of(half: HalfMatch, event: Any, frame: int | None = None) -> int | None
     at = event.frame if frame is None else frame
     slots = np.arange(N_SLOTS)
     here = np.isfinite(half.state[State.X, :, at - half.first_frame])
-    mine = (slots // N_ROLES == event.team) & (
-        half.jersey_at(slots, np.full(N_SLOTS, at)) == event.jersey
-    )
-    found = slots[mine & here]
-    return int(found[0]) if len(found) else None
+    mine = (slots // N_ROLES == event.team) & (half.jersey_at(slots, at) == event.jersey)
+    return next(iter(np.flatnonzero(mine & here).tolist()), None)
 
 
 def _jersey(half: HalfMatch, slot: int, frame: int) -> str:
@@ -315,11 +304,21 @@ def _jersey(half: HalfMatch, slot: int, frame: int) -> str:
     return str(number) if number >= 0 else "?"
 
 
+class Text(NamedTuple):
+    """A text, the left end of its baseline, and how it is written."""
+
+    text: str
+    at: tuple[float, float]
+    colour: tuple[int, int, int]
+    size: int
+    stroke: int = 0  # width of an outline, with which it can be read on any ground
+
+
 def _label(
     canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: int, taken: list[Bbox]
-) -> None:
-    """Text with an outline, which can be read on any ground, moved off the places that are ``taken``."""
-    height, width = _glyphs(text, size).shape
+) -> Text:
+    """A text with an outline, moved off the places that are ``taken``."""
+    width, height = _font(size).getlength(text), sum(_font(size).getmetrics())
     x = np.clip(at[0], 3, max(canvas.shape[1] - width - 3, 3))
     y = np.clip(at[1], height, canvas.shape[0] - 4)
     box = Bbox.from_bounds(x, y - height, width, height)
@@ -327,35 +326,17 @@ def _label(
     while box.y0 > 0 and box.count_overlaps(taken):
         box = box.translated(0, step)
     taken.append(box)
-    place = round(box.x0), round(box.y1)
-    _write(canvas, text, place, (10, 20, 10), size, stroke=2)
-    _write(canvas, text, place, colour, size)
+    return Text(text, (round(box.x0), round(box.y1)), colour, size, stroke=2)
 
 
-def _write(
-    canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple, size: int, stroke: int = 0
-) -> None:
-    """Text from a baseline's left end on, what fits on the canvas of it.
-
-    OpenCV's own letters are not used: its fifth version draws their outline beside them.
-    """
-    cover = _glyphs(text, size, stroke)
-    top, left = at[1] - _font(size).getmetrics()[0] - stroke, at[0] - stroke
-    cover = cover[max(-top, 0) :, max(-left, 0) :, None]
-    place = canvas[max(top, 0) :, max(left, 0) :][: cover.shape[0], : cover.shape[1]]
-    cover = cover[: place.shape[0], : place.shape[1]]
-    place[:] = (place + cover * (np.array(colour) - place)).round()
-
-
-@lru_cache(4096)
-def _glyphs(text: str, size: int, stroke: int = 0) -> np.ndarray:
-    """How much of each pixel a text covers, 0 to 1; ``stroke`` pixels wider on every side."""
-    font = _font(size)
-    left, _, right, _ = font.getbbox(text, stroke_width=stroke, anchor="ls")
-    picture = Image.new("L", (int(right - left), sum(font.getmetrics()) + 2 * stroke))
-    at = (-left, font.getmetrics()[0] + stroke)
-    ImageDraw.Draw(picture).text(at, text, 255, font, anchor="ls", stroke_width=stroke)
-    return np.asarray(picture, np.float32) / 255
+def _write(canvas: np.ndarray, texts: Iterable[Text]) -> None:
+    """Write texts; OpenCV's fifth version draws the outline of letters beside them."""
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for text, at, colour, size, stroke in texts:
+        outline: Any = {"stroke_width": stroke, "stroke_fill": (10, 20, 10)}
+        draw.text(at, text, colour, _font(size), anchor="ls", **outline)
+    canvas[:] = picture
 
 
 @cache

@@ -115,9 +115,8 @@ def test_labels_of_one_place_stand_beside_each_other(half, truth):
 
 def test_a_text_is_as_far_from_its_outline_on_all_sides():
     canvas = np.full((60, 200, 3), 128, np.uint8)
-    views._write(canvas, "block #24", (50, 30), (0, 0, 0), 14, stroke=2)
-    outline = [np.flatnonzero((canvas < 20).all(axis=2).any(axis=side)) for side in (0, 1)]
-    views._write(canvas, "block #24", (50, 30), views.TRUE, 14)
+    views._write(canvas, [views.Text("block #24", (50, 30), views.TRUE, 14, stroke=2)])
+    outline = [np.flatnonzero((canvas < 25).all(axis=2).any(axis=side)) for side in (0, 1)]
     text = [np.flatnonzero((canvas > 200).all(axis=2).any(axis=side)) for side in (0, 1)]
     for inner, outer in zip(text, outline, strict=True):
         before, behind = inner[0] - outer[0], outer[-1] - inner[-1]
@@ -127,7 +126,7 @@ def test_a_text_is_as_far_from_its_outline_on_all_sides():
 @pytest.mark.parametrize("at", [(-8, 5), (190, 58), (-500, 30), (50, 500)])
 def test_a_text_may_leave_the_picture(at):
     canvas = np.full((60, 200, 3), 128, np.uint8)
-    views._write(canvas, "block #24", at, views.TRUE, 14, stroke=2)
+    views._write(canvas, [views.Text("block #24", at, views.TRUE, 14, stroke=2)])
     assert canvas.shape == (60, 200, 3)
 
 
