@@ -31,6 +31,7 @@ from footpass.files import DataError, atomic_write, fingerprint, make_folder
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.public import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
+from footpass.models.x3d import folded
 from footpass.schema import N_CLASSES, N_SLOTS
 from footpass.training.checkpoints import load_model
 from footpass.training.distributed import locked_by_first, rank_and_world, shard, wait_for_all
@@ -113,7 +114,7 @@ def half_logits(
     Parameters
     ----------
     model
-        Takes `detectors.inputs.ModelInputs` on the device that it is on; it is put into evaluation mode.
+        Takes `detectors.inputs.ModelInputs` on the device that it is on; it computes in evaluation mode.
     config
         What the model was trained on: length and size of clips, growth of boxes.
     stride
@@ -132,7 +133,7 @@ def half_logits(
         raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
     half = footage.half
     device = next(model.parameters()).device
-    model.eval()
+    model = folded(model)
     total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them

@@ -4,7 +4,7 @@ A video backbone, a top-down path to stride 8, the mean of the features inside e
 each frame, and a small head over time. What comes before the head is shared with the graph model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Literal
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from footpass.configs import Depth, Share, Width, config_dataclass
 from footpass.files import DataError
 from footpass.models.public import rename, take_alias
-from footpass.models.x3d import X3D, X3DConfig
+from footpass.models.x3d import X3D, X3DConfig, inferring
 from footpass.schema import N_CLASSES
 
 STRIDE = 8  # of the features that boxes are pooled from
@@ -107,24 +107,44 @@ class PlayerFeatures(nn.Module):
             ``(B, M, T, width)``, zero where not visible.
         """
         stride8, stride16, stride32 = self.x3d(clip)
-        x = self.merge16(stride32, stride16)  # (B, width, T, H/16, W/16)
-        x = self.merge8(x, stride8)  # (B, width, T, H/8, W/8)
-        return roi_mean(x, boxes / STRIDE, visible, self.public)
+        weights = roi_weights(boxes / STRIDE, visible, stride8.shape[-2:], self.public)
+        at8 = at16 = None
+        if inferring(clip):  # only what boxes will read
+            at8 = weights.any(dim=2)  # (B, T, H/8, W/8)
+            at16 = F.max_pool2d(F.max_pool2d(at8.float(), 3, 1, 1), 2, ceil_mode=True) > 0
+        x = self.merge16(stride32, stride16, at16)  # (B, width, T, H/16, W/16)
+        x = self.merge8(x, stride8, at8)  # (B, width, T, H/8, W/8)
+        return weighted_mean(x, weights)
 
 
 class _Merge(nn.Module):
     """A coarse map joins a map of twice its size."""
+
+    folds = (("conv", "norm"),)
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(width_in, width, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.norm = nn.BatchNorm3d(width)
 
-    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+    def forward(self, coarse: Tensor, fine: Tensor, where: Tensor | None = None) -> Tensor:
+        """``where`` ``(B, T, H, W)`` bool says which cells are of use; the others are zero."""
         height, width = fine.shape[-2:]
         # Odd sizes are halved upwards, so the doubled map may be one row or column too large.
         coarse = F.interpolate(coarse, scale_factor=(1, 2, 2))[..., :height, :width]
-        return F.gelu(self.norm(self.conv(torch.cat((coarse, fine), dim=1))))
+        x = torch.cat((coarse, fine), dim=1)  # (B, C, T, H, W)
+        if where is None:
+            return F.gelu(self.norm(self.conv(x)))
+        x = F.pad(x.movedim(1, -1), (0, 0, 1, 1, 1, 1))  # (B, T, H + 2, W + 2, C)
+        clip, frame, row, column = where.nonzero().T[..., None]  # each (N, 1)
+        near = torch.arange(9, device=x.device)  # the cells under a kernel
+        near = x[clip, frame, row + near // 3, column + near % 3].flatten(1)  # (N, 9 C)
+        kernel = self.conv.weight.permute(0, 2, 3, 4, 1).flatten(1)  # (width, 9 C)
+        y = F.linear(near, kernel, self.conv.bias)[..., None, None, None]
+        y = F.gelu(self.norm(y)).flatten(1)  # (N, width)
+        found = y.new_zeros(*where.shape, y.shape[1])
+        found[where] = y
+        return found.movedim(-1, 1)
 
 
 def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
@@ -153,15 +173,27 @@ def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: boo
         default (adaptive sampling, not aligned), then the mean. Points outside the map take the value
         at its border, as in torchvision's Python version.
     """
-    height, width = features.shape[-2:]
+    weights = roi_weights(boxes, visible, features.shape[-2:], zero_outside)
+    return weighted_mean(features, weights)
+
+
+def roi_weights(
+    boxes: Tensor, visible: Tensor, size: Sequence[int], zero_outside: bool = False
+) -> Tensor:
+    """``(B, T, M, H, W)``: the weight of each cell of a map in the mean of `roi_mean`."""
+    height, width = size
     # Coordinates are never less than float32: bfloat16 would be off by up to a quarter of a cell.
-    boxes = boxes.to(torch.promote_types(features.dtype, torch.float32))
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     boxes = boxes.where(visible[..., None], 0).transpose(1, 2)  # (B, T, M, 4)
     x1, y1, x2, y2 = boxes.unbind(-1)
     rows = _mean_weights(y1, y2, ROI_CELLS[0], height, zero_outside)  # (B, T, M, H)
     columns = _mean_weights(x1, x2, ROI_CELLS[1], width, zero_outside)  # (B, T, M, W)
     rows = rows * visible.transpose(1, 2)[..., None]
-    weights = rows[..., :, None] * columns[..., None, :]  # (B, T, M, H, W)
+    return rows[..., :, None] * columns[..., None, :]
+
+
+def weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
+    """``(B, M, T, C)`` of features ``(B, C, T, H, W)`` and weights ``(B, T, M, H, W)``."""
     flat = features.transpose(1, 2).flatten(3)  # (B, T, C, H*W)
     pooled = weights.flatten(3).to(flat.dtype) @ flat.transpose(2, 3)  # (B, T, M, C)
     return pooled.transpose(1, 2)

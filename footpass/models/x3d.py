@@ -5,17 +5,19 @@ Two of its names mislead and are kept: the stem's ``conv_t`` is the spatial conv
 the temporal one.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
 from footpass.configs import Depth, Width, config_dataclass
@@ -50,6 +52,22 @@ class X3DConfig:
     expansion: Annotated[float, Field(ge=1, le=100)] = 2.25
 
 
+def inferring(x: Tensor) -> bool:
+    """Whether to take what is fastest on a CPU without gradients, and cannot be traced or exported."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not traced
+
+
+def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
+    """A convolution by oneDNN: with one thread torch takes plain loops, four times slower."""
+    onednn = torch.backends.mkldnn.is_available() and x.dtype == torch.float32
+    if not (inferring(x) and onednn) or torch.is_autocast_enabled("cpu"):
+        return F.conv3d(x, conv.weight, conv.bias, conv.stride, conv.padding, groups=conv.groups)
+    return torch.ops.aten.mkldnn_convolution(
+        x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups
+    )
+
+
 class X3D(nn.Module):
     """Stem and four stages: ``(B, 3, T, H, W)`` to features at strides 8, 16 and 32; time is kept.
 
@@ -74,8 +92,7 @@ class X3D(nn.Module):
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Without gradients the CPU is fastest in the layout of its convolutions; training needs frames
         # that can become channels (see Depthwise).
-        last = clip.device.type == "cpu" and not torch.is_grad_enabled()
-        layout = torch.channels_last_3d if last else torch.contiguous_format
+        layout = torch.channels_last_3d if inferring(clip) else torch.contiguous_format
         x = clip.contiguous(memory_format=layout)  # (B, 3, T, H, W)
         features = []
         for block in self.blocks:
@@ -123,7 +140,35 @@ class X3D(nn.Module):
             raise DataError(f"no weights for this backbone: {' '.join(reason[:2])}", path) from error
 
 
+def folded(model: nn.Module) -> nn.Module:
+    """A copy for inference: batch norms are part of the convolutions before them.
+
+    Of each module that names them as ``folds``, pairs of a convolution and its norm.
+    """
+    model = copy.deepcopy(model).eval()
+    for module in list(model.modules()):
+        parts = dict(module.named_modules())
+        for conv_name, norm_name in getattr(module, "folds", ()):
+            if norm_name not in parts:
+                continue
+            conv, norm = parts[conv_name], parts[norm_name]
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight,
+                conv.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            owner, _, name = norm_name.rpartition(".")
+            setattr(parts[owner], name, nn.Identity())
+    return model
+
+
 class _Stem(nn.Module):
+    folds = (("conv.conv_xy", "norm"),)
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.ModuleDict()
@@ -135,7 +180,8 @@ class _Stem(nn.Module):
         return [self]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.norm(self.conv["conv_xy"](self.conv["conv_t"](x))))
+        spatial = cast(nn.Conv3d, self.conv["conv_t"])
+        return F.relu_(self.norm(self.conv["conv_xy"](convolve(spatial, x))))
 
 
 class _Stage(nn.Module):
@@ -150,11 +196,13 @@ class _Stage(nn.Module):
 
 
 class _ResBlock(nn.Module):
+    folds = (("branch1_conv", "branch1_norm"),)
+
     def __init__(self, width_in: int, inner: int, width: int, stride: int, excite: bool) -> None:
         super().__init__()
         strides = (1, stride, stride)
         if width_in != width or stride > 1:
-            self.branch1_conv = nn.Conv3d(width_in, width, 1, strides, bias=False)
+            self.branch1_conv = Pointwise(width_in, width, stride)
         if width_in != width:
             self.branch1_norm = nn.BatchNorm3d(width)
         self.branch2 = _Bottleneck(width_in, inner, width, strides, excite)
@@ -166,22 +214,37 @@ class _ResBlock(nn.Module):
 
 
 class _Bottleneck(nn.Module):
+    folds = (("conv_a", "norm_a"), ("conv_b", "norm_b.0"), ("conv_c", "norm_c"))
+
     def __init__(
         self, width_in: int, inner: int, width: int, strides: tuple[int, int, int], excite: bool
     ) -> None:
         super().__init__()
-        self.conv_a = nn.Conv3d(width_in, inner, 1, bias=False)
+        self.conv_a = Pointwise(width_in, inner)
         self.norm_a = nn.BatchNorm3d(inner)
         self.conv_b = Depthwise(inner, (3, 3, 3), strides)
         excitation = _SqueezeExcitation(inner) if excite else nn.Identity()
         self.norm_b = nn.Sequential(nn.BatchNorm3d(inner), excitation)
-        self.conv_c = nn.Conv3d(inner, width, 1, bias=False)
+        self.conv_c = Pointwise(inner, width)
         self.norm_c = nn.BatchNorm3d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu_(self.norm_a(self.conv_a(x)))
         x = F.silu(self.norm_b(self.conv_b(x)))
         return self.norm_c(self.conv_c(x))
+
+
+class Pointwise(nn.Conv3d):
+    """A 1x1x1 convolution: for inference on the CPU a matrix product, which is faster there."""
+
+    def __init__(self, width_in: int, width: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(width_in, width, 1, (1, stride, stride), bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
+        if not inferring(x):
+            return super().forward(x)
+        x = x[..., :: self.stride[1], :: self.stride[2]].movedim(1, -1)
+        return F.linear(x, self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 class Depthwise(nn.Conv3d):
@@ -201,7 +264,7 @@ class Depthwise(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
         batch, channels, frames, *size = x.shape
         if x.device.type != "cpu" or frames > 24 or not torch.is_grad_enabled():
-            return super().forward(x)
+            return convolve(self, x)
         taps, time = self.kernel_size[0], torch.arange(frames)
         tap = time - time[:, None] + taps // 2  # [to, from]: the frames' distance as a tap of the kernel
         inside = ((tap >= 0) & (tap < taps))[None, :, :, None, None]
@@ -221,7 +284,10 @@ class _SqueezeExcitation(nn.Module):
         super().__init__()
         squeezed = _round_to_8(width / 16)
         self.block = nn.Sequential(
-            nn.Conv3d(width, squeezed, 1), nn.ReLU(), nn.Conv3d(squeezed, width, 1), nn.Sigmoid()
+            Pointwise(width, squeezed, bias=True),
+            nn.ReLU(),
+            Pointwise(squeezed, width, bias=True),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:

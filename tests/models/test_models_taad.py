@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from footpass.files import DataError
 from footpass.models.public import load_reference
 from footpass.models.taad import STRIDE, TAAD, TAADConfig, TemporalConfig, TemporalTransformer, roi_mean
-from footpass.models.x3d import X3DConfig
+from footpass.models.x3d import X3DConfig, folded
 from tests import golden
 from tests.oracles import roi as plain_roi
 
@@ -53,6 +54,29 @@ def test_taad_equals_the_public_model(reference, dtype, off, public):
         with torch.no_grad():
             output = model.to(dtype)(clip.to(dtype), boxes.to(dtype), visible)
         torch.testing.assert_close(output, wanted.to(dtype), rtol=0, atol=off)
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("size", [(64, 96), (72, 104), (40, 56)])
+def test_inference_says_what_training_does(size, public):
+    """Folded norms, matrix products and maps where boxes are; odd maps and boxes outside among them."""
+    torch.manual_seed(0)
+    model = TAAD(replace(TINY, public=public)).eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    _, boxes, visible = example()
+    inputs = torch.rand(2, 3, 4, *size), boxes - 15, visible
+    dense = model(*inputs)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(model)(*inputs), dense, rtol=1e-4, atol=1e-5)
+        nobody = folded(model)(*inputs[:2], torch.zeros_like(visible))
+    torch.testing.assert_close(
+        nobody, model(*inputs[:2], torch.zeros_like(visible)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_boxes_a_pixel_off_fail_the_golden_values_by_a_factor_of_100(reference):
