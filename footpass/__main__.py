@@ -62,7 +62,7 @@ def _say(line: str, error: BaseException) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from footpass.cli import ablate, data, export, importing, postprocess, predict, rescore, spot
+    from footpass.cli import ablate, data, export, importing, models, postprocess, predict, rescore, spot
     from footpass.cli import evaluate as scoring
     from footpass.cli import report as reporting
     from footpass.cli import train as training
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"footpass {package_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    themes = (data, importing, spot, training, predict, postprocess, scoring, rescore, export)
+    themes = (data, importing, spot, models, training, predict, postprocess, scoring, rescore, export)
     for theme in (*themes, ablate, reporting):
         theme.add(commands)
     return parser

@@ -14,7 +14,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="logits and events of all halves of a split",
         example="predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad",
     )
-    predict.add_argument("--checkpoint", required=True, metavar="BEST.pt")
+    predict.add_argument(
+        "--checkpoint", required=True, metavar="BEST.pt", help="or zoo:NAME, one of footpass models"
+    )
     predict.add_argument(
         "--public",
         nargs="?",
@@ -41,15 +43,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     from footpass.training.checkpoints import load_checkpoint
+    from footpass.zoo import resolve
 
+    checkpoint = resolve(args.checkpoint)
     if args.public:  # these do not say what they are
         sequences = bool(args.logits)
     else:
-        sequences = str(load_checkpoint(args.checkpoint)["config"].get("kind")).endswith("DST")
-    (_predict_dst if sequences else _predict_detector)(args)
+        sequences = str(load_checkpoint(checkpoint)["config"].get("kind")).endswith("DST")
+    (_predict_dst if sequences else _predict_detector)(args, checkpoint)
 
 
-def _predict_dst(args: argparse.Namespace) -> None:
+def _predict_dst(args: argparse.Namespace, checkpoint: Path) -> None:
     from footpass.data.provenance import write_provenance
     from footpass.events import predictions_path, write_events
     from footpass.sequence.decode import (
@@ -65,19 +69,20 @@ def _predict_dst(args: argparse.Namespace) -> None:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
-    model, windows = load_dst(args.checkpoint, args.public)
+    model, windows = load_dst(checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
-        check_logits(args.checkpoint, halves)
+        check_logits(checkpoint, halves)
     with locked_by_first(args.out):  # what cannot be made is found before decoding
         events = predict_events(model.to(join_processes()), halves, windows)
         write_events(events, predictions_path(args.out, args.split))
-        made = written_by(model, args.checkpoint, halves)
+        made = written_by(model, checkpoint, halves)
         write_provenance(predictions_path(args.out, args.split), made)
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 
-def _predict_detector(args: argparse.Namespace) -> None:
+def _predict_detector(args: argparse.Namespace, checkpoint: Path) -> None:
+    from footpass import zoo
     from footpass.data.cache import open_footage
     from footpass.data.halves import events_of
     from footpass.data.logits import logits_path, made_by, read_logits
@@ -93,14 +98,16 @@ def _predict_detector(args: argparse.Namespace) -> None:
 
     device = join_processes()
     footage = open_footage(args.data, args.split)
-    adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
+    adjustment = zoo.adjustment(args.checkpoint)
+    if args.adjustment or args.fit_adjustment:
+        adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
     halves = {name: entry.half for name, entry in footage.items()}
     # What is missing is missed before hours of inference.
     truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
     if args.fit_adjustment:
         make_folder(Path(args.fit_adjustment).parent)
     events = predict(
-        args.checkpoint,
+        checkpoint,
         footage,
         args.out,
         args.split,
@@ -111,7 +118,7 @@ def _predict_detector(args: argparse.Namespace) -> None:
     )
     if rank_and_world()[0] == 0:
         if truth is not None:
-            model, _ = load_detector(args.checkpoint, args.public)
+            model, _ = load_detector(checkpoint, args.public)
             store = logits_path(args.out, args.split)
             logits = {name: read_logits(store, half) for name, half in halves.items()}
             fitted = fit_adjustment(logits, halves, truth, model.without_box)

@@ -20,6 +20,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "copy a report to reports/, its figures into README"
     option = add_command(commands, "publish", _publish, text, "publish study").add_argument
     option("name", metavar="NAME", help="folder below runs/")
+    models = (
+        "instead, put the models of this profile into the zoo; what is not trained yet is trained now"
+    )
+    option("--models", nargs="*", metavar="MODEL", help=models)
 
     text = "a half as an interactive page: timeline and radar"
     example = "report-match --data data --half game_18_H1 --predictions P.json --out match.html"
@@ -51,11 +55,29 @@ def _publish(args: argparse.Namespace) -> None:
     from footpass.report.page import publish
     from footpass.report.tables import write_tables
 
+    if args.models is not None:
+        _publish_models(args.name, args.models)
+        return
     out = inside(PROJECT / "reports", args.name, "NAME")
     size = publish(PROJECT / "runs" / args.name, out)
     print(f"{out}: {size / 2**20:.1f} MiB")
     for page in write_tables(PROJECT):
         print(f"{page}: figures of reports/")
+
+
+def _publish_models(name: str, models: list[str]) -> None:
+    from footpass.experiments.profile import load_profile
+    from footpass.experiments.publishing import publish_models
+    from footpass.experiments.season import find_season
+    from footpass.experiments.stages import Study
+    from footpass.files import PROJECT
+    from footpass.training.distributed import join_processes
+
+    profile = load_profile(name)
+    season = find_season(profile)
+    study = Study(PROJECT / "runs" / profile.name / "stages", profile, season, join_processes())
+    for path in publish_models(study, models):
+        print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
 def _report_match(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from footpass.data.cache import Footage
+    from footpass.detectors.spotting import LogitAdjustment
     from footpass.importers.tracks import TrackedHalf
 
 _SPLIT = "challenge"  # nobody knows the truth
@@ -23,14 +24,15 @@ _SPLIT = "challenge"  # nobody knows the truth
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     text = "events of an own video, from its tracks, in one go"
-    example = "spot match.mp4 --tracks Labels-GameState.json --checkpoint taad.pt --out match"
+    example = "spot match.mp4 --tracks Labels-GameState.json --out match"
     option = add_command(commands, "spot", _spot, text, example).add_argument
     option("video", metavar="VIDEO")
     forms = "game state (.json), a table (.csv, .parquet) or a MOT folder; more of them: import"
     option("--tracks", nargs="+", required=True, metavar="FILE", help=forms)
     option("--out", required=True, type=Path, metavar="DIR")
-    option("--checkpoint", required=True, metavar="DETECTOR.pt", help="a TAAD, or with GNN")
-    option("--dst", metavar="DST.pt", help="writes the events, from the detector's logits")
+    detector = "a TAAD, or with GNN (%(default)s; footpass models lists others)"
+    option("--checkpoint", default="zoo:taad", metavar="DETECTOR.pt", help=detector)
+    option("--dst", metavar="DST.pt", help="writes the events, from the detector's logits: zoo:dst")
     option("--public", action="store_true", help="checkpoints are the public repository's")
     length = "of each half in the overlay video (%(default)s)"
     option("--seconds", type=float, default=120.0, help=length)
@@ -39,10 +41,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _spot(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.importers.match import ImportConfig, import_match
+    from footpass.zoo import adjustment, resolve
 
     data = args.out / "data"
     if data.exists():
         raise DataError("there already: choose another --out, or delete it", data)
+    adjusted = adjustment(args.checkpoint)
+    args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
     model = _detector(args)
     with _timed("tactical data"):
         parts = [_read(file) for file in args.tracks]
@@ -51,7 +56,7 @@ def _spot(args: argparse.Namespace) -> None:
     footage = open_footage(data, _SPLIT)
     _suit(args, model, footage)
     with _timed("logits and events"):
-        events = _events(args, footage)
+        events = _events(args, footage, adjusted)
     with _timed("pages, pictures, table"):
         for name, entry in footage.items():
             _show(args, name, entry, events[events["half"] == name])
@@ -115,7 +120,9 @@ def _suit(args: argparse.Namespace, kind: str, footage: "dict[str, Footage]") ->
         )
 
 
-def _events(args: argparse.Namespace, footage: "dict[str, Footage]") -> "pd.DataFrame":
+def _events(
+    args: argparse.Namespace, footage: "dict[str, Footage]", adjusted: "LogitAdjustment"
+) -> "pd.DataFrame":
     """Events of all halves, written with what they were made of."""
     from footpass.data.provenance import read_provenance, write_provenance
     from footpass.detectors.predict import predict
@@ -123,7 +130,9 @@ def _events(args: argparse.Namespace, footage: "dict[str, Footage]") -> "pd.Data
     from footpass.training.distributed import join_processes
 
     run, device = args.out / "logits", join_processes()
-    events = predict(args.checkpoint, footage, run, _SPLIT, device, public=args.public)
+    events = predict(
+        args.checkpoint, footage, run, _SPLIT, device, public=args.public, adjustment=adjusted
+    )
     made = read_provenance(predictions_path(run, _SPLIT))
     if args.dst:
         from footpass.sequence.decode import load_dst, open_recorded, predict_events, written_by
@@ -135,11 +144,13 @@ def _events(args: argparse.Namespace, footage: "dict[str, Footage]") -> "pd.Data
     write_events(events, predictions_path(args.out, _SPLIT))
     write_provenance(predictions_path(args.out, _SPLIT), made)
     if not args.dst:
-        events["slot"] = _slots(args, footage)
+        events["slot"] = _slots(args, footage, adjusted)
     return events
 
 
-def _slots(args: argparse.Namespace, footage: "dict[str, Footage]") -> list[int]:
+def _slots(
+    args: argparse.Namespace, footage: "dict[str, Footage]", adjusted: "LogitAdjustment"
+) -> list[int]:
     """Slot of each event of a detector, which says whose track it is where there is no jersey."""
     from footpass.data.logits import logits_path, read_logits
     from footpass.detectors.clips import asked_about
@@ -150,7 +161,7 @@ def _slots(args: argparse.Namespace, footage: "dict[str, Footage]") -> list[int]
     slots: list[int] = []
     for entry in footage.values():
         logits = read_logits(logits_path(args.out / "logits", _SPLIT), entry.half)
-        slots += spot(logits, asked_about(entry.half, without_box))[0].tolist()
+        slots += spot(adjusted(logits), asked_about(entry.half, without_box))[0].tolist()
     return slots
 
 

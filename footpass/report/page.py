@@ -16,6 +16,7 @@ from typing import Any
 from footpass.files import DataError, atomic_write, inside, make_folder
 from footpass.report.html import write_page
 from footpass.report.notebooks import Failure, _picture, headline
+from footpass.zoo import cards
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,14 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     if not runs and not failures:
         raise DataError("no run with a metrics.json in it", folder)
     answers, shown = _answers(runs)
+    models = cards()
+    if models:
+        write_page("models.html", folder / "models.html", cards=models)
     write_page(
         "report.html",
         folder / "index.html",
         runs=runs,
+        models=models,
         answers=answers,
         shown=shown,
         failures=failures,
@@ -78,6 +83,7 @@ def publish(folder: str | Path, out: str | Path) -> int:
         raise DataError("no report there: make one first (python -m footpass report)", folder)
     finished = [path.parent.name for path in sorted(folder.glob("*/metrics.json"))]
     files = [f"{name}/{file}" for name in finished for file in ("metrics.json", "notebook.html")]
+    files.append("models.html")
     files = ["index.html", *(file for file in files if (folder / file).is_file())]
     for file in files:
         make_folder((out / file).parent)
