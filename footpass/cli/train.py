@@ -12,6 +12,7 @@ from footpass.files import DataError, fingerprint
 from footpass.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
+_FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo:NAME"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -38,13 +39,14 @@ def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentPars
         metavar="X3D_S.pyth",
         help="weights for the backbone, or their https:// address (random)",
     )
-    taad.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD of these sizes to fine-tune")
+    taad.add_argument("--from", dest="start", metavar="BEST.pt", help=f"TAAD {_FINE_TUNED}")
     gnn = models.add_parser(
         "gnn",
         help="the same with game state and neighbours",
         example="train gnn --data data --out runs/gnn --from runs/taad/best.pt",
     )
-    gnn.add_argument("--from", dest="start", metavar="BEST.pt", help="TAAD (random weights)")
+    begin = f"TAAD (random weights); or TAAD + GNN {_FINE_TUNED}"
+    gnn.add_argument("--from", dest="start", metavar="BEST.pt", help=begin)
     for detector in (taad, gnn):
         detector.add_argument(
             "--data", required=True, metavar="DATA_DIR", help="with splits train and val"
@@ -74,7 +76,8 @@ def _dst(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
     )
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
     begin = dst.add_mutually_exclusive_group()
-    begin.add_argument("--from", dest="start", metavar="BEST.pt", help="DST of these sizes to fine-tune")
+    sizes = "DST to fine-tune, whose sizes are taken: zoo:dst"
+    begin.add_argument("--from", dest="start", metavar="BEST.pt", help=sizes)
     begin.add_argument(
         "--pretrain", action="store_true", help="learn from simulated matches first, in OUT/pretraining"
     )
@@ -95,17 +98,20 @@ def _play_by_play(models: argparse._SubParsersAction) -> argparse.ArgumentParser
 
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
-    from footpass.detectors.train import train_gnn, train_taad
+    from footpass.detectors.train import fine_tuning, train_gnn, train_taad
     from footpass.experiments.profile import load_profile
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
+    from footpass.zoo import resolve
 
     device = join_processes()
     graph = args.model == "gnn"
-    recipe = reduce(override, args.set, getattr(load_profile(args.profile), args.model))
+    start = resolve(args.start) if args.start else None
+    recipe = getattr(load_profile(args.profile), args.model)
+    recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
-    begin = {"start": args.start} | ({} if graph else {"kinetics": args.kinetics})
+    begin = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
     rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
@@ -122,12 +128,15 @@ def _train_dst(args: argparse.Namespace) -> None:
     from footpass.experiments.profile import load_profile
     from footpass.models.transformer import FUSIONS
     from footpass.sequence.decode import open_recorded
-    from footpass.sequence.train import sequence_figures, train_dst
+    from footpass.sequence.train import fine_tuning, sequence_figures, train_dst
     from footpass.training.checkpoints import LAST, checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
+    from footpass.zoo import resolve
 
     device = join_processes()
-    recipe = reduce(override, args.set, load_profile(args.profile).dst)
+    start = resolve(args.start) if args.start else None
+    recipe = load_profile(args.profile).dst
+    recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
     fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
     if fusion is None:
         raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
@@ -138,7 +147,6 @@ def _train_dst(args: argparse.Namespace) -> None:
     truth = {
         split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
     }
-    start = args.start
     if args.pretrain:
         folder = Path(args.out, "pretraining")
         pretrain_dst(pretraining_recipe(recipe), folder, device)

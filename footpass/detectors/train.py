@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from footpass.data.cache import Footage
 from footpass.data.provenance import together
 from footpass.detectors.clips import Clip, ClipDataset, learnable_events
 from footpass.detectors.inputs import model_inputs
+from footpass.detectors.predict import load_detector
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.detectors.spotting import spot
 from footpass.files import DataError, fingerprint
@@ -27,11 +28,12 @@ from footpass.models.public import is_public, load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
-from footpass.training.config import TrainConfig
+from footpass.training.config import TrainConfig, gentle
 from footpass.training.loop import train
 from footpass.training.optim import autocast
 
 log = logging.getLogger(__name__)
+Recipe = TypeVar("Recipe", bound=TAADRecipe)
 
 
 def train_taad(
@@ -80,12 +82,14 @@ def train_gnn(
     Parameters
     ----------
     start
-        Checkpoint of a TAAD with the same backbone and width, whose features it starts from; without it,
-        they are random.
+        Checkpoint of a TAAD with the same backbone and width, whose features it starts from, or of a
+        TAAD + GNN of the same sizes; without it, all weights are random.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAADGNN, recipe.model)
-    if start:
+    if start and not is_public(start) and load_checkpoint(start)["config"].get("kind") == "TAADGNN":
+        load_weights(model, load_checkpoint(start), start)
+    elif start:
         sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
         content = _taad(start, recipe.model, sizes)
         names = [name for name in content["model"] if name.startswith("features.")]
@@ -105,6 +109,23 @@ def train_gnn(
         loss = ClipLoss(recipe.background, gamma, model.without_box)
         rows = _train(model.to(device), part, *clips, loss, run_dir, about)
     return rows
+
+
+def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
+    """A recipe for going on from a trained detector of its kind: its sizes, a tenth of the rates.
+
+    A TAAD that a TAAD + GNN takes its features from changes nothing.
+    """
+    graph = isinstance(recipe, GNNRecipe)
+    if is_public(start):  # of the published sizes, which the recipe must have
+        return recipe if graph else replace(recipe, train=gentle(recipe.train))
+    if load_checkpoint(start)["config"].get("kind") != (TAADGNN if graph else TAAD).__name__:
+        return recipe
+    model, seen = load_detector(start)
+    sizes: Any = model.config  # of its kind
+    names = ("frames", "size", "earliest", "latest", "grow")
+    clips = replace(recipe.clips, **{name: getattr(seen, name) for name in names})
+    return replace(recipe, model=sizes, clips=clips, train=gentle(recipe.train))
 
 
 def _about(footage: Mapping[str, Footage]) -> dict[str, object]:

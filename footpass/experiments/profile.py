@@ -82,6 +82,8 @@ class Profile:
         How much of the data is used, or simulated where there are none; None: all of the real data.
     play_by_play
         The DST of ``train play-by-play``; None: there is none in this profile.
+    start
+        What training goes on from: the models of the zoo. None: random weights, and a pre-training.
     find_data
         Whether real data are looked for where none are named.
     """
@@ -96,6 +98,7 @@ class Profile:
     season: SeasonSize | None = None
     play_by_play: DSTRecipe | None = None
     find_data: bool = True
+    start: Literal["zoo"] | None = None
 
 
 def load_profile(profile: str | None = None) -> Profile:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from footpass import zoo
 from footpass.data.cache import Footage
 from footpass.data.halves import events_of
 from footpass.data.logits import logits_path, made_by, read_logits
@@ -35,7 +36,7 @@ from footpass.detectors.spotting import (
     read_adjustment,
     write_adjustment,
 )
-from footpass.detectors.train import ClipLoss, train_gnn, train_taad
+from footpass.detectors.train import ClipLoss, fine_tuning, train_gnn, train_taad
 from footpass.events import (
     class_counts,
     concat,
@@ -55,17 +56,20 @@ from footpass.schema import FPS
 from footpass.sequence.decode import load_dst, predict_events, with_logits, written_by
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
+from footpass.sequence.train import fine_tuning as dst_fine_tuning
 from footpass.sequence.train import sequence_loss, train_dst
 from footpass.sequence.windows import WindowDataset, collate
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
 from footpass.training.loop import Loss
+from footpass.zoo import resolve
 
 log = logging.getLogger(__name__)
 _ALONE = 5  # times the epochs, of a DST without a pre-training
 
 
 _DETECTORS = ("taad", "gnn")
+_DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,15 @@ class Stage:
     ----------
     start
         The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
+    zoo
+        The model of the zoo that it has gone on from, if it was one.
     """
 
     name: str
     dir: Path
     rows: list[dict]
     start: "Stage | None" = None
+    zoo: str | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -204,25 +211,35 @@ class Study:
         ]
 
     @_once
-    def taad(self, seed: int = 0) -> Stage:
-        """TAAD, trained on the season's pixels."""
-        recipe = self.profile.taad
+    def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
+        """TAAD, trained on the season's pixels; from ``scratch`` whatever the profile starts from."""
+        known, kinetics = None if scratch else self._zoo("taad"), self.kinetics
+        start = resolve(known) if known else None
+        recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        val, kinetics = self._chosen_on, self.kinetics
-        start = Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics  # or its address
-        with self.stage("taad", recipe, start, *val, of=f"seed{seed}") as run:
-            rows = train_taad(recipe, self.training_footage, val, run, self.device, kinetics)
-        return Stage("taad", run, rows)
+        # A file, an address, or nothing
+        begin = start or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
+        footage, val = self.training_footage, self._chosen_on
+        with self.stage("taad", recipe, begin, *val, of=f"seed{seed}") as run:
+            rows = train_taad(recipe, footage, val, run, self.device, kinetics, start)
+        return Stage("taad", run, rows, zoo=known)
 
     @_once
     def gnn(self, seed: int = 0) -> Stage:
-        """TAAD + GNN, which starts from what the TAAD of the same seed has learned."""
-        recipe = self.profile.gnn
+        """TAAD + GNN, which starts from that of the zoo, or else from the TAAD of the same seed."""
+        known = self._zoo("gnn")
+        taad = None if known else self.taad(seed)
+        start = taad.checkpoint if taad else resolve(f"{known}")
+        recipe = fine_tuning(self.profile.gnn, start)
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        val, start = self._chosen_on, self.taad(seed)
-        with self.stage("gnn", recipe, start.dir.name, *val, of=f"seed{seed}") as run:
-            rows = train_gnn(recipe, self.training_footage, val, run, self.device, start.checkpoint)
-        return Stage("gnn", run, rows, start)
+        val = self._chosen_on
+        with self.stage("gnn", recipe, taad.dir.name if taad else start, *val, of=f"seed{seed}") as run:
+            rows = train_gnn(recipe, self.training_footage, val, run, self.device, start)
+        return Stage("gnn", run, rows, taad, known)
+
+    def _zoo(self, name: str) -> str | None:
+        """The zoo's model to go on from, if the profile goes on from them."""
+        return f"zoo:{name}" if self.profile.start == "zoo" else None
 
     @_once
     def dst(
@@ -231,26 +248,33 @@ class Study:
         """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
 
         Nothing is chosen on val: the model is the one after the last epoch. The detectors are those of
-        seed 0, whatever its own seed. One that is not ``pretrained`` learns from the season alone, with
-        the pre-training's learning rates and for `_ALONE` times as many epochs.
+        seed 0, whatever its own seed. It goes on from that of the zoo, or else from a pre-training. One
+        that is not ``pretrained`` learns from the season alone, with the pre-training's learning rates
+        and for `_ALONE` times as many epochs.
         """
         recipe = self._dst_recipe(fusion)
+        known = self._zoo(_DST_OF[fusion]) if pretrained else None
+        start = resolve(known) if known else None
+        if start:
+            recipe = replace(dst_fine_tuning(recipe, start), pretraining=None)
         if recipe.pretraining and not pretrained:
             epochs = _ALONE * recipe.train.epochs
             alone = replace(recipe.pretraining.train, epochs=epochs, milestones=(2 * epochs // 3,))
             recipe = replace(recipe, pretraining=None, train=alone)
         train = replace(recipe.train, seed=seed)
         recipe = replace(recipe, train=train, weighting=weighting)
-        depends = [stage.dir.name for stage in self._detectors(fusion)]
+        depends: list[Any] = [stage.dir.name for stage in self._detectors(fusion)]
         depends += self.watched("train")  # the halves whose logits it learns from
         pretraining = self.pretraining(fusion) if recipe.pretraining else None
-        start = pretraining.checkpoint if pretraining else None
+        if start:
+            depends.append(start)
+        start = pretraining.checkpoint if pretraining else start
         of = f"{fusion}-{weighting}-seed{seed}{'' if pretrained else '-alone'}"
         with self.stage("dst", recipe, *depends, of=of) as run:
             halves = self.recorded("train", fusion)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
-        return Stage("dst", run, rows, pretraining)
+        return Stage("dst", run, rows, pretraining, known)
 
     @_once
     def pretraining(self, fusion: str = "none") -> Stage:
@@ -293,13 +317,15 @@ class Study:
             )
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
-        """Of a detector, fitted on the train matches that it never learned; none if it learned all.
+        """Of a detector: the zoo's, or fitted on train matches that it never learned, if there are any.
 
         Parameters
         ----------
         smooth
             Without, the offsets alone are fitted: to see what each is worth.
         """
+        if stage.zoo:
+            return zoo.adjustment(stage.zoo)
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"

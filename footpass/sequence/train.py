@@ -1,6 +1,7 @@
 """The sequence model at work: its loss on a batch of windows, and halves to events."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
 from footpass.models.player_dst import PlayerDST
 from footpass.schema import PAD, Token
-from footpass.sequence.decode import _check_inputs, predict_events
+from footpass.sequence.decode import _check_inputs, load_dst, predict_events
 from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
@@ -70,6 +71,13 @@ def train_dst(
             "provenance": plain(together(half.provenance for half in begin.values())),
         },
     )
+
+
+def fine_tuning(recipe: DSTRecipe, start: str | Path) -> DSTRecipe:
+    """A recipe for going on from a trained DST: its sizes; the rates are meant for that as they are."""
+    model, seen = load_dst(start)
+    windows = replace(recipe.windows, window_length=seen.window_length)
+    return replace(recipe, model=model.config, windows=windows)
 
 
 def _seen(samples: WindowDataset | list[Sample], counts: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """How a model is trained: settings, learning rate; without torch, so that ``--help`` is quick."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from math import cos, pi
 from typing import Annotated, Literal
 
@@ -83,6 +83,14 @@ class TrainConfig:
             raise DataError(
                 f"TrainConfig.constant = {strange}: not among the keys of lr, {list(self.lr)}"
             )
+
+
+FINE_TUNING = 0.1
+
+
+def gentle(config: TrainConfig) -> TrainConfig:
+    """The same with a tenth of the learning rates: trained weights would be lost at the usual ones."""
+    return replace(config, lr={start: FINE_TUNING * lr for start, lr in config.lr.items()})
 
 
 def learning_rate(

@@ -31,7 +31,7 @@ from footpass.files import DataError
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.taad import TAAD
 from footpass.schema import FULL_HD, N_ROLES, N_SLOTS, Action, Node, Role, State, Tactical
-from footpass.training.checkpoints import LAST, checkpoint_path
+from footpass.training.checkpoints import LAST, checkpoint_path, load_checkpoint
 from footpass.training.config import TrainConfig
 from tests import seasons
 
@@ -347,11 +347,9 @@ def error_of(capsys, *arguments):
 def test_a_start_that_does_not_fit_is_an_error(data, taad, tmp_path, capsys):
     train = ["train", "gnn", "--profile", "smoke", "--data", data, "--out", tmp_path / "run", "--from"]
     assert "nothing.pt: no such checkpoint" in error_of(capsys, *train, tmp_path / "nothing.pt")
-    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_gnn(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
-    other = checkpoint_path(tmp_path / "gnn")
-    message = "of another config: kind is 'TAADGNN' there, not 'TAAD'"
-    assert message in error_of(capsys, *train, other)
+    torch.save({"config": {"kind": "Tiny", "model": {}}, "model": {}}, tmp_path / "tiny.pt")
+    message = "of another config: kind is 'Tiny' there, not 'TAAD'"
+    assert message in error_of(capsys, *train, tmp_path / "tiny.pt")
     larger = [*train, taad]
     larger[3] = "demo"
     assert "best.pt: of another config: model.x3d.stem is" in error_of(capsys, *larger)
@@ -384,3 +382,22 @@ def test_halves_without_positions_are_an_error(data, taad, tmp_path, capsys):
     assert message in error_of(capsys, "predict", "--checkpoint", best, *where)
     assert not (tmp_path / "run").exists()
     assert main(["predict", "--checkpoint", str(taad), *map(str, where)]) == 0
+
+
+def test_a_trained_graph_model_is_fine_tuned_whatever_the_profiles_sizes(data, tmp_path):
+    """Its sizes and clips are taken, the learning rates are a tenth of the profile's."""
+    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    train_gnn(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
+    best, out = checkpoint_path(tmp_path / "gnn"), tmp_path / "tuned"
+    few = ["--epochs", "1", "--warmup", "0", "--set", "clips.per_class=2", "--set", "validation=2"]
+    where = ["--data", str(data), "--out", str(out)]
+    assert main(["train", "gnn", *where, "--profile", "demo", "--from", str(best), *few]) == 0
+    (before, clips), (tuned, theirs) = load_detector(best), load_detector(checkpoint_path(out))
+    assert tuned.config == before.config
+    assert (theirs.frames, theirs.size) == (clips.frames, clips.size)
+    lr = load_profile("demo").gnn.train.lr
+    saved = load_checkpoint(checkpoint_path(out))["config"]["train"]["lr"]
+    assert saved == pytest.approx({start: rate / 10 for start, rate in lr.items()})
+    for name, tensor in before.named_parameters():
+        moved = (dict(tuned.named_parameters())[name] - tensor).abs().max()
+        assert moved <= 0.05, name  # it went on from there, by few and small steps
