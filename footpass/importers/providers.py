@@ -18,7 +18,7 @@ NAN = float("nan")
 
 # Provider -> its function in kloppy, and how that takes the files.
 _TRACKING: dict[str, tuple[str, Callable[[list, list], tuple]]] = {
-    "hawkeye": ("load", lambda meta, raw: (raw[:1], raw[1:], *meta)),
+    "hawkeye": ("load", lambda meta, raw: (*_ball_and_players(raw), *meta)),
     "metrica": ("load_tracking_epts", lambda meta, raw: (*meta, *raw)),
     "metrica_csv": ("load_tracking_csv", lambda meta, raw: (*raw,)),
     "pff": ("load_tracking", lambda meta, raw: (*meta, *raw)),
@@ -121,9 +121,17 @@ def _teams(dataset: Any, source: str) -> list:
     return teams
 
 
+def _ball_and_players(files: list) -> tuple[list, list]:
+    """HawkEye's files, one of each a minute, named ``.samples.ball`` and ``.samples.centroids``."""
+    ball = [file for file in files if file.endswith("ball")]
+    return ball, [file for file in files if file not in ball]
+
+
 def _code(player: Any) -> str | None:
     position = player.starting_position
-    return getattr(position, "code", position)  # HawkEye's are plain words
+    if position == "Goalkeeper":  # HawkEye's are words of a squad list, which say no more than that
+        return "GK"
+    return getattr(position, "code", None)
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -124,6 +124,28 @@ def test_tracab_gives_the_position_that_kloppys_own_test_expects(kloppy_files):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_hawkeyes_files_of_a_minute_each_make_one_half(kloppy_files, tmp_path):
+    raw = []
+    for kind, list_of in (("ball", "ball"), ("centroids", "people")):
+        content = json.loads((kloppy_files / f"hawkeye_2_46.football.samples.{kind}").read_text())
+        samples = content["samples"][list_of][: 50 * (25 if kind == "centroids" else 1)]
+        for minute in (46, 47):
+            content["sequences"]["match-minute"] = minute
+            content["samples"][list_of] = samples
+            raw.append(tmp_path / f"{minute}.samples.{kind}")
+            raw[-1].write_text(json.dumps(content))
+    (part,) = read_tracking("hawkeye", [], [str(file) for file in raw])
+    first = part.table[part.table["frame"] < 0.1]
+    assert part.half == 2 and len(first) == 22
+    assert sorted(first.loc[first["keeper"] == 1, "jersey"]) == [1, 21]
+    assert 3000 <= part.table["frame"].max() < 3050  # the second minute after the first
+    person = next(p for p in samples if p["personId"]["fifaId"] == "487487")
+    x, y = person["centroid"][0]["pos"]
+    row = first[(first["team"] == 0) & (first["jersey"] == 4)]
+    assert row[["x", "y"]].to_numpy().ravel() == pytest.approx([0.5 + x / 105, 0.5 - y / 68])
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_provider_that_does_not_say_who_attacks_where_must_be_told(kloppy_files):
     meta, raw = "second_spectrum_fake_metadata.xml", "second_spectrum_fake_data.jsonl"
     part = read_tracking("secondspectrum", paths(kloppy_files, meta), paths(kloppy_files, raw))[0]
