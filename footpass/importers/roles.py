@@ -1,12 +1,14 @@
 """Roles: a team's players assigned to the stations of the formation that fits them best.
 
 A player's offset from the middle of his team says where he plays; the eleven are matched with the
-stations of a formation at the least total cost (the Hungarian method), over the whole half. Then
-stretches are sought in which two team-mates do better in each other's role; a change must pay for
-itself, so that a full-back who overlaps once stays a full-back.
+stations of a formation at the least total cost (the Hungarian method), over the whole half, or over the
+stretches between changes of formation. Then shorter ones are sought in which two team-mates do better in
+each other's role. A change of either kind must pay for itself, so that a full-back who overlaps once
+stays a full-back.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,6 +18,9 @@ from footpass.schema import FPS, N_ROLES, PITCH, Role
 WINDOW = 5 * FPS  # frames over which offsets are averaged
 _SPREAD = 8.0  # metres a player strays from his station
 _CHANGE = 160.0  # what a change of roles must save of someone always seen: 80 s of centre-backs
+_FORMATION = 4 * _CHANGE  # what a change of formation must save
+_MINUTE = 60 * FPS // WINDOW  # windows
+_LASTS = 5  # minutes that a formation is played at least
 _ROUNDS = 3
 _ABSENT = 1e9  # cost of a role that a formation does not have
 _TIMES = 8  # changes of a team in a half, at most
@@ -80,8 +85,8 @@ ROLES_OF = {word: roles for roles, words in _EITHER.items() for word in words.sp
 
 def assigned(
     xy: np.ndarray, seen: np.ndarray, team: int, keeper: int | None, positions: Sequence[str | None] = ()
-) -> tuple[str, np.ndarray]:
-    """Formation of a team, and the roles of its players at every frame, (places, T).
+) -> tuple[dict[int, str], np.ndarray]:
+    """Formations of a team by the frame each begins at, and the roles at every frame, (places, T).
 
     Parameters
     ----------
@@ -92,13 +97,14 @@ def assigned(
     keeper
         Which of them keeps goal; None: whoever stands deepest.
     positions
-        Names of the line-up, a key of `ROLES_OF` or None for each place.
+        Names of the line-up, a key of `ROLES_OF` or None for each place; they hold until the formation
+        changes.
     """
     own = np.array(PITCH) - xy if team else xy
     keeper = int(own[..., 0].mean(axis=1).argmin()) if keeper is None else keeper
     outfield = np.delete(np.arange(len(xy)), keeper)
     if not len(outfield):
-        return "", np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
+        return {}, np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
     offsets, weight = _offsets(own[outfield], seen[outfield])
     allowed = np.zeros((len(outfield), N_ROLES))
     for row, place in enumerate(outfield.tolist()):
@@ -106,13 +112,51 @@ def assigned(
         if roles:
             allowed[row] = _FORBIDDEN
             allowed[row, [role - 1 for role in roles]] = np.arange(len(roles))
-    fits = {name: _fit(offsets, weight, name, allowed) for name in FORMATIONS}
-    formation = min(fits, key=lambda name: fits[name][1])
-    found = fits[formation][0]
+    formations, parts = {}, []
+    for start, stop in pairwise([*_stretches(offsets, weight), offsets.shape[1]]):
+        part = offsets[:, start:stop], weight[:, start:stop]
+        fits = {name: _fit(*part, name, allowed if start == 0 else 0 * allowed) for name in FORMATIONS}
+        name = min(fits, key=lambda name: fits[name][1])
+        formations[start * WINDOW] = name
+        parts.append(fits[name][0])
+    found = np.concatenate(parts, axis=1)
     role = np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
     windows = np.minimum(np.arange(xy.shape[1]) // WINDOW, found.shape[1] - 1)
     role[outfield] = found[:, windows] + 1
-    return formation, role
+    return formations, role
+
+
+def _stretches(offsets: np.ndarray, weight: np.ndarray) -> list[int]:
+    """First window of each stretch in one formation.
+
+    The cheapest way to cut the half into stretches, in each of which the players are matched with a
+    formation anew: dynamic programming over minutes.
+    """
+    n_windows = offsets.shape[1]
+    marks = [*range(0, max(n_windows - _MINUTE, 1), _MINUTE), n_windows]
+    spread = _spread(offsets, weight, np.arange(len(offsets))[:, None])
+    sums = {name: _cost(offsets, weight, name, spread).cumsum(axis=1) for name in FORMATIONS}
+    price = _FORMATION * max(float(weight.mean()), 1e-3)
+
+    def matched(start: int, stop: int, name: str) -> float:
+        cost = sums[name][:, marks[stop] - 1] - (sums[name][:, marks[start] - 1] if start else 0)
+        return float(cost[linear_sum_assignment(cost)].sum())
+
+    last = len(marks) - 1
+    best: dict[int, tuple[float, int, str]] = {0: (-price, 0, "")}  # of what is before a mark
+    for stop in [*range(_LASTS, last - _LASTS + 1), last]:
+        starts = [start for start in best if stop - start >= _LASTS or (start == 0 and stop == last)]
+        best[stop] = min(
+            (best[start][0] + price + matched(start, stop, name), start, name)
+            for start in starts
+            for name in FORMATIONS
+        )
+    found: list[tuple[int, str]] = []
+    stop = last
+    while stop:
+        _, stop, name = best[stop]
+        found.insert(0, (marks[stop], name))
+    return [0, *(start for (_, before), (start, name) in pairwise(found) if name != before)]
 
 
 def _offsets(own: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +187,7 @@ def _fit(
     share = max(float(weight.mean()), 1e-3)  # of the time that a player is seen
     spread = _spread(offsets, weight, players)
     for _ in range(_ROUNDS):
-        away = ((offsets[:, :, None] - _stations(name) * spread) ** 2).sum(axis=-1) / _SPREAD**2
-        cost = np.nan_to_num(away * weight[..., None], nan=_ABSENT)
+        cost = _cost(offsets, weight, name, spread)
         mean = cost.sum(axis=1) + allowed * share
         fixed = linear_sum_assignment(mean)[1]
         found = np.repeat(fixed[:, None], len(windows), axis=1)
@@ -153,6 +196,12 @@ def _fit(
         spread = _spread(offsets, weight, found)
     whole = cost[players, windows, found].sum() + allowed[players[:, 0], fixed].sum() * share
     return found, float(whole + _CHANGE * share * n_changes)
+
+
+def _cost(offsets: np.ndarray, weight: np.ndarray, name: str, spread: np.ndarray) -> np.ndarray:
+    """What each role of a formation costs each player in each window, (players, windows, roles)."""
+    away = ((offsets[:, :, None] - _stations(name) * spread) ** 2).sum(axis=-1) / _SPREAD**2
+    return np.nan_to_num(away * weight[..., None], nan=_ABSENT)
 
 
 def _spread(offsets: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.ndarray:

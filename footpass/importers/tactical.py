@@ -1,5 +1,6 @@
 """From players to the rows of the tactical data: places, roles, positions, velocities, boxes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,14 +243,14 @@ def _roled(half: TrackedHalf, players: Players, place, xy, present, team, keeper
         if not len(main):
             continue
         keepers = np.flatnonzero(keeper[main])
-        formation, role[main] = assigned(
+        formations, role[main] = assigned(
             whole[main],
             seen[main],
             side,
             int(keepers[0]) if len(keepers) else None,
             [positions[one] for one in main],
         )
-        notes.append(f"team {side}: plays a {formation}")
+        notes.append(f"team {side}: plays a {_in_time(formations)}")
         notes += [_roles_in_time(side, role[one]) for one in main if len(set(role[one])) > 1]
         role[extra] = _free_roles(role[main], present[extra])
     # Once more by slot: who takes up another's role takes up his place in the shape.
@@ -265,8 +266,15 @@ def _roled(half: TrackedHalf, players: Players, place, xy, present, team, keeper
 
 def _roles_in_time(team: int, role: np.ndarray) -> str:
     starts = np.flatnonzero(np.diff(role, prepend=-1) != 0)
-    spoken = [f"{Role(role[one]).name} from minute {one / FPS / 60:.1f}" for one in starts]
-    return f"team {team}: a player changes roles: {', '.join(spoken)}"
+    spoken = _in_time({int(one): Role(role[one]).name for one in starts})
+    return f"team {team}: a player changes roles: {spoken}"
+
+
+def _in_time(names: Mapping[int, str]) -> str:
+    """What begins at which frame, in words; a single one without its minute."""
+    if len(names) == 1:
+        return next(iter(names.values()))
+    return ", ".join(f"{name} from minute {frame / FPS / 60:.1f}" for frame, name in names.items())
 
 
 def _free_roles(taken: np.ndarray, present: np.ndarray) -> np.ndarray:

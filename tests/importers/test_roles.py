@@ -11,11 +11,25 @@ from tests.importers.rows import ELEVEN
 MINUTE = 60 * 25
 
 
-def eleven(order, length, team=0, seed=0):
+# Other formations that the same eleven take up: where those stand who then stand elsewhere, and as what.
+CHANGES = {
+    "3-4-3": {  # who plays DM drops between the centre-backs, the full-backs move up
+        "DM": ((21, 34), "MCB"), "LCB": ((25, 18), "LCB"), "RCB": ((25, 50), "RCB"),
+        "LB": ((42, 5), "LB"), "RB": ((42, 63), "RB"),
+        "LM": ((52, 24), "LM"), "RM": ((52, 44), "RM"),
+    },
+    "4-4-2": {  # the wingers drop, who plays RM joins the striker
+        "LW": ((56, 8), "LM"), "RW": ((56, 60), "RM"), "LM": ((48, 26), "DM"), "DM": ((48, 42), "AM"),
+        "CF": ((76, 24), "LW"), "RM": ((78, 44), "CF"),
+    },
+}  # fmt: skip
+
+
+def eleven(order, length, team=0, seed=0, stations=ELEVEN):
     """Positions (11, length, 2) of players in these roles, who stray and follow play."""
     rng = np.random.default_rng(seed)
     sway = np.cumsum(rng.normal(0, 0.3, (length, 2)), axis=0) * [1, 0.3]
-    xy = np.array([ELEVEN[name] for name in order], float)[:, None] + sway
+    xy = np.array([stations[name] for name in order], float)[:, None] + sway
     xy += rng.normal(0, 2, xy.shape)
     return np.array(PITCH) - xy if team else xy
 
@@ -24,8 +38,8 @@ def eleven(order, length, team=0, seed=0):
 def test_players_get_the_roles_they_play_in_whatever_their_order(team):
     order = list(np.random.default_rng(1).permutation(list(ELEVEN)))
     xy = eleven(order, 10 * MINUTE, team)
-    formation, role = assigned(xy, np.ones(xy.shape[:2], bool), team, None)
-    assert formation == "4-3-3"
+    formations, role = assigned(xy, np.ones(xy.shape[:2], bool), team, None)
+    assert formations == {0: "4-3-3"}
     assert [Role(one).name for one in role[:, 0]] == order and (role == role[:, :1]).all()
 
 
@@ -47,6 +61,30 @@ def test_a_full_back_who_overlaps_for_a_moment_stays_a_full_back():
     xy[[back, wing], part] = xy[[wing, back], part]
     role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[1]
     assert (role == role[:, :1]).all()
+
+
+@pytest.mark.parametrize("formation", CHANGES)
+@pytest.mark.parametrize("team", [0, 1])
+def test_a_team_that_changes_its_formation_changes_its_roles_then(formation, team):
+    moved = CHANGES[formation]
+    stations = ELEVEN | {name: place for name, (place, _) in moved.items()}
+    parts = eleven(ELEVEN, 11 * MINUTE, team), eleven(ELEVEN, 9 * MINUTE, team, 1, stations)
+    xy = np.concatenate(parts, axis=1)
+    formations, role = assigned(xy, np.ones(xy.shape[:2], bool), team, None)
+    before, at = formations
+    assert list(formations.values()) == ["4-3-3", formation] and before == 0
+    assert abs(at - 11 * MINUTE) <= MINUTE
+    names = np.array([[Role(one).name for one in row] for row in role[:, [0, -1]]])
+    assert names[:, 0].tolist() == list(ELEVEN)
+    assert names[:, 1].tolist() == [moved.get(name, (None, name))[1] for name in ELEVEN]
+
+
+def test_a_team_that_stands_otherwise_for_three_minutes_keeps_its_formation():
+    stations = ELEVEN | {name: place for name, (place, _) in CHANGES["4-4-2"].items()}
+    lengths = (8, ELEVEN), (3, stations), (9, ELEVEN)
+    parts = [eleven(ELEVEN, n * MINUTE, 0, n, where) for n, where in lengths]
+    xy = np.concatenate(parts, axis=1)
+    assert assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[0] == {0: "4-3-3"}
 
 
 def test_a_line_up_outweighs_where_a_player_is():
