@@ -44,8 +44,8 @@ def read_gsr(path: str | Path) -> TrackedHalf:
     path = Path(path)
     if path.suffix in (".pklz", ".pkl", ".pickle"):
         raise DataError(
-            f"{path}: a pickled tracker state: reading it would run code; let TrackLab write JSON "
-            "(Labels-GameState.json: dataset.eval_set with save_results) and import that"
+            f"{path}: a pickled tracker state: reading it would run code; import the JSON that TrackLab "
+            "writes below eval/pred (docs/tools.md says how)"
         )
     info, image = _head(path, "info") or {}, _head(path, "images.item") or {}
     rows = Rows()
