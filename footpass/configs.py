@@ -62,7 +62,7 @@ def _schema(cls: Any) -> TypeAdapter:
 def build(cls: type[Config], values: Any) -> Config:
     """A config from plain values, as `plain` makes them: the way back from a checkpoint or TOML."""
     try:
-        return _read(cls, json.dumps(values))
+        return parse(cls, json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:  # DataError, and what JSON cannot hold
         raise error if isinstance(error, DataError) else DataError(f"{cls.__name__}: {error}") from error
 
@@ -76,18 +76,32 @@ def read_config(path: str | Path, cls: type[Config], what: str) -> Config:
         The file ought to hold, and what writes one, for the error.
     """
     try:
+        return parse(cls, _content(path))
+    except DataError as error:
+        raise error if error.file else DataError(f"not {what}: {error}", path) from error
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file of at most `MAX_BYTES`."""
+    try:
+        return tomllib.loads(_content(path).decode())
+    except (ValueError, RecursionError) as error:  # DataError, TOMLDecodeError and UnicodeDecodeError
+        raise error if isinstance(error, DataError) else DataError(f"not TOML: {error}", path) from error
+
+
+def _content(path: str | Path) -> bytes:
+    try:
         with open(path, "rb") as stream:
             text = stream.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise DataError(f"over {MAX_BYTES // 2**20} MB")
-        return _read(cls, text.removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
-    except DataError as error:
-        raise DataError(f"not {what}: {error}", path) from error
+    if len(text) > MAX_BYTES:
+        raise DataError(f"over {MAX_BYTES // 2**20} MB", path)
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
-def _read(cls: type[Config], text: str | bytes) -> Config:
+def parse(cls: type[Config], text: str | bytes) -> Config:
+    """A config from JSON."""
     try:
         schema: Any = cls  # what mypy cannot hash
         return _schema(schema).validate_json(text)

@@ -62,15 +62,14 @@ def _inputs(args: argparse.Namespace) -> dict:
 
 def _lomo(args: argparse.Namespace) -> None:
     from footpass.crossfit import cross_fit
-    from footpass.data.provenance import read_provenance, write_provenance
-    from footpass.events import read_ground_truth, write_events
+    from footpass.data.provenance import read_provenance, write_marked
+    from footpass.events import read_ground_truth
     from footpass.metrics import evaluate
     from footpass.postprocess.search import recipe, search
 
     truth = read_ground_truth(args.ground_truth)
     events = cross_fit(*recipe(search(args.per_class)), _inputs(args), truth).table
-    write_events(events, args.out)
-    write_provenance(args.out, read_provenance(args.predictions).by("postprocess lomo"))
+    write_marked(events, args.out, read_provenance(args.predictions).by("postprocess lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")
 
 
@@ -84,8 +83,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _apply(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, write_provenance
-    from footpass.events import write_events
+    from footpass.data.provenance import read_provenance, write_marked
     from footpass.files import fingerprint
     from footpass.postprocess.evidence import as_evidence
     from footpass.postprocess.search import load
@@ -94,9 +92,8 @@ def _apply(args: argparse.Namespace) -> None:
     inputs = _inputs(args)
     config = load(args.model)
     done = postprocess(inputs["events"], as_evidence(inputs["evidence"]), config)
-    write_events(done.table, args.out)
     made_by = f"postprocess {fingerprint(Path(args.model))}"
-    write_provenance(args.out, read_provenance(args.predictions).by(made_by))
+    write_marked(done.table, args.out, read_provenance(args.predictions).by(made_by))
     fates = done.audit["fate"].value_counts()
     changes = ", ".join(f"{n} {fate}" for fate, n in fates.items() if n and fate != "kept")
     count = f"{len(done.table)} of {len(inputs['events'])} events"

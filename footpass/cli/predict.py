@@ -54,8 +54,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _predict_dst(args: argparse.Namespace, checkpoint: Path) -> None:
-    from footpass.data.provenance import write_provenance
-    from footpass.events import predictions_path, write_events
+    from footpass.data.provenance import write_marked
+    from footpass.events import predictions_path
     from footpass.sequence.decode import (
         check_logits,
         load_dst,
@@ -75,9 +75,8 @@ def _predict_dst(args: argparse.Namespace, checkpoint: Path) -> None:
         check_logits(checkpoint, halves)
     with locked_by_first(args.out):  # what cannot be made is found before decoding
         events = predict_events(model.to(join_processes()), halves, windows)
-        write_events(events, predictions_path(args.out, args.split))
         made = written_by(model, checkpoint, halves)
-        write_provenance(predictions_path(args.out, args.split), made)
+        write_marked(events, predictions_path(args.out, args.split), made)
     print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
 
 

@@ -35,10 +35,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, together, write_provenance
+    from footpass.data.provenance import read_provenance, together, write_marked
     from footpass.ensemble import rescore
     from footpass.ensemble.candidates import check_order
-    from footpass.events import read_ground_truth, read_predictions, write_events
+    from footpass.events import read_ground_truth, read_predictions
     from footpass.experiments.profile import load_profile
     from footpass.experiments.release import find_train_truth
     from footpass.metrics import evaluate
@@ -60,8 +60,7 @@ def _rescore(args: argparse.Namespace) -> None:
         fitted = rescore.load(args.model)
         check_order(list(tables.values()), models, fitted.rates, fitted.made_by)
         events = rescore.apply(fitted, list(tables.values()))
-        write_events(events, args.out)
-        write_provenance(args.out, data.by(f"rescore {fingerprint(Path(args.model))}"))
+        write_marked(events, args.out, data.by(f"rescore {fingerprint(Path(args.model))}"))
         print(f"{args.out}: {len(events)} events")
         return
     truth = read_ground_truth(args.ground_truth)
@@ -73,6 +72,5 @@ def _rescore(args: argparse.Namespace) -> None:
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
     events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
-    write_events(events, args.out)
-    write_provenance(args.out, data.by("rescore lomo"))
+    write_marked(events, args.out, data.by("rescore lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")

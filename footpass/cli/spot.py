@@ -124,9 +124,9 @@ def _events(
     args: argparse.Namespace, footage: "dict[str, Footage]", adjusted: "LogitAdjustment"
 ) -> "pd.DataFrame":
     """Events of all halves, written with what they were made of."""
-    from footpass.data.provenance import read_provenance, write_provenance
+    from footpass.data.provenance import read_provenance, write_marked
     from footpass.detectors.predict import predict
-    from footpass.events import predictions_path, write_events
+    from footpass.events import predictions_path
     from footpass.training.distributed import join_processes
 
     run, device = args.out / "logits", join_processes()
@@ -141,8 +141,7 @@ def _events(
         halves = open_recorded(args.out / "data", _SPLIT, [run])
         events = predict_events(model.to(device), halves, windows)
         made = written_by(model, args.dst, halves)
-    write_events(events, predictions_path(args.out, _SPLIT))
-    write_provenance(predictions_path(args.out, _SPLIT), made)
+    write_marked(events, predictions_path(args.out, _SPLIT), made)
     if not args.dst:
         events["slot"] = _slots(args, footage, adjusted)
     return events

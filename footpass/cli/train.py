@@ -167,8 +167,8 @@ def _train_dst(args: argparse.Namespace) -> None:
 
 
 def _train_play_by_play(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import Provenance, write_provenance
-    from footpass.events import predictions_path, write_events
+    from footpass.data.provenance import write_marked
+    from footpass.events import predictions_path
     from footpass.experiments.play_by_play import leave_one_match_out
     from footpass.experiments.profile import load_profile
     from footpass.experiments.release import load_release
@@ -185,9 +185,8 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     events = leave_one_match_out(recipe, release.train, taad, release.val, args.out, device).table
     if rank_and_world()[0] > 0:
         return
-    write_events(events, predictions_path(args.out, "val"))
-    made = Provenance(release.simulated).by(f"play-by-play {fingerprint(recipe)}")
-    write_provenance(predictions_path(args.out, "val"), made)
+    made = release.provenance.by(f"play-by-play {fingerprint(recipe)}")
+    write_marked(events, predictions_path(args.out, "val"), made)
     figures = [evaluate(table, release.val).macro_f1 for table in (taad["TAAD"], events)]
     print(f"{release.source}: macro F1 on val {figures[0]:.4f} of the detections alone")
     print(f"{predictions_path(args.out, 'val')}: {figures[1]:.4f}, leaving one match out")

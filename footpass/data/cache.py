@@ -11,8 +11,8 @@ import numpy as np
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from footpass.configs import build
-from footpass.data.halves import SLACK, HalfMatch, _cells, _half
+from footpass.configs import Count, config_dataclass, read_config
+from footpass.data.halves import _CELL, SLACK, HalfMatch, _cells, _half
 from footpass.data.hdf5 import names_in
 from footpass.data.paths import find, tactical_path, video_path
 from footpass.data.provenance import Provenance, read_provenance
@@ -20,7 +20,7 @@ from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
 from footpass.files import DataError, atomic_write, fingerprint, identity, locked, make_folder
-from footpass.schema import SPLITS, Tactical
+from footpass.schema import N_SLOTS, SPLITS, Tactical
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,25 @@ class Footage:
 
     half: HalfMatch
     video: Path
+
+
+@config_dataclass
+class _Meta:
+    """What is known of a prepared half, beside its cells.
+
+    Attributes
+    ----------
+    source
+        `_source` of the file that it is of.
+    faults
+        Row and reason of what was mended.
+    """
+
+    source: str
+    first_frame: Count
+    labelled: bool
+    faults: tuple[tuple[Count, str], ...]
+    provenance: Provenance
 
 
 def open_footage(
@@ -135,8 +154,7 @@ def open_halves(
         made = {name: load_half(path, name, cache) for name in bar}
     if strict:
         for name in ready:
-            meta = json.loads((_folder(path, name, cache) / "meta.json").read_text())
-            for row, fault in meta["faults"]:
+            for row, fault in _read_meta(_folder(path, name, cache)).faults:
                 raise DataError(fault, path, name, row)
     return {name: half or made[name] for name, half in ready.items()}
 
@@ -169,11 +187,10 @@ def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None
     rows = read_rows(path, name)
     cells, first, faults = _cells(rows, name, path)
     labelled = rows.shape[1] > Tactical.LABEL
-    mended = [(int(fault.rows[0]), str(fault)) for fault in faults]
+    mended = tuple((int(fault.rows[0]), str(fault)) for fault in faults)
     for row, fault in mended:
         log.warning("%s", DataError(fault, path, name, row))
-    meta = {"source": source, "first_frame": first, "labelled": labelled, "faults": mended}
-    meta["provenance"] = asdict(read_provenance(path))
+    meta = _Meta(source, first, labelled, mended, read_provenance(path))
     _store(cells, meta, _folder(path, name, cache))
     return _prepared(path, name, cache)
 
@@ -194,24 +211,29 @@ def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | Non
     """A half from the cache, or None if it is not there or is of another file."""
     folder = _folder(path, name, cache)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        if meta["source"] != _source(path):
+        meta = _read_meta(folder)
+        if meta.source != _source(path):
             return None
         cells = np.asarray(np.load(folder / "cells.npy", mmap_mode="r"))
-        provenance = build(Provenance, meta["provenance"])
-        return _half(name, meta["first_frame"], cells, meta["labelled"], provenance)
-    except (OSError, ValueError, KeyError):  # not there, or damaged: it is made again
+        if cells.dtype != _CELL or cells.shape[1:] != (N_SLOTS,):
+            return None
+        return _half(name, meta.first_frame, cells, meta.labelled, meta.provenance)
+    except (OSError, ValueError):  # not there, or damaged: it is made again
         return None
 
 
-def _store(cells: np.ndarray, meta: dict, folder: Path) -> None:
+def _read_meta(folder: Path) -> _Meta:
+    return read_config(folder / "meta.json", _Meta, "of a prepared half")
+
+
+def _store(cells: np.ndarray, meta: _Meta, folder: Path) -> None:
     """Put a half into the cache; it counts only with the `meta` of its source, written last."""
     make_folder(folder)
     try:
         with atomic_write(folder / "cells.npy", "wb") as stream:
             np.save(stream, cells)
         with atomic_write(folder / "meta.json") as stream:
-            json.dump(meta, stream)
+            json.dump(asdict(meta), stream)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import pandas as pd
 
-from footpass.configs import build
+from footpass.configs import Config, parse, read_config
 from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path
-from footpass.events import load_json
-from footpass.files import DataError, atomic_write
+from footpass.events import write_events
+from footpass.files import DataError, atomic_write, package_version
 from footpass.schema import SPLITS
 
 MARK = Path("simulated.json")  # in the folder of a season, by split
@@ -57,6 +58,11 @@ class Provenance:
 REAL = Provenance()
 
 
+def simulation(seed: int, **settings: bool | int | float) -> Provenance:
+    """Provenance of what this version simulates."""
+    return Provenance(True, package_version(), seed, settings)
+
+
 def together(parts: Iterable[Provenance]) -> Provenance:
     """Provenance of what is made of several: the first's, or that of the first simulated one."""
     found = list(parts)
@@ -72,10 +78,19 @@ def mark_file(file: h5py.File, provenance: Provenance) -> None:
 def mark_season(folder: str | Path, split: str, provenance: Provenance) -> None:
     """Mark a split of a season; other splits of the folder keep theirs."""
     path = Path(folder, MARK)
-    marks = load_json(path) if path.is_file() else {}
-    marks = {split: asdict(provenance)} | (marks if isinstance(marks, dict) else {})
+    marks = _read(path, dict[str, Provenance]) if path.is_file() else {}
+    marks[split] = provenance
     with atomic_write(path) as stream:
-        json.dump(marks | {split: asdict(provenance)}, stream, indent=1)
+        json.dump({split: asdict(mark) for split, mark in marks.items()}, stream, indent=1)
+
+
+def write_marked(events: pd.DataFrame, path: str | Path, provenance: Provenance) -> None:
+    """Write events and their provenance; whatever fails, no simulated ones are there without it."""
+    if provenance != REAL:
+        write_provenance(path, provenance)
+    write_events(events, path)
+    if provenance == REAL:
+        write_provenance(path, provenance)
 
 
 def write_provenance(path: str | Path, provenance: Provenance) -> None:
@@ -100,14 +115,12 @@ def read_provenance(path: str | Path) -> Provenance:
         if isinstance(mark, str):
             return _parsed(mark, path)
     if _beside(path).is_file():
-        return _parsed(load_json(_beside(path)), _beside(path))
+        return _read(_beside(path), Provenance)
     for split in SPLITS:
         if path.name in (tactical_path(split).name, play_by_play_path(split).name):
             for folder in path.parents[:2]:
                 if (folder / MARK).is_file():
-                    marks = load_json(folder / MARK)
-                    mark = marks.get(split, {}) if isinstance(marks, dict) else marks
-                    return _parsed(mark, folder / MARK)
+                    return _read(folder / MARK, dict[str, Provenance]).get(split, REAL)
     return REAL
 
 
@@ -121,8 +134,12 @@ def _beside(path: str | Path) -> Path:
     return Path(path).with_suffix(".provenance.json")
 
 
-def _parsed(mark: Any, path: Path) -> Provenance:
+def _read(path: Path, kind: type[Config]) -> Config:
+    return read_config(path, kind, "provenance (simulate writes it)")
+
+
+def _parsed(mark: str, path: Path) -> Provenance:
     try:
-        return build(Provenance, json.loads(mark) if isinstance(mark, str) else mark)
-    except (ValueError, TypeError, AttributeError) as error:
+        return parse(Provenance, mark)
+    except DataError as error:
         raise DataError(f"no provenance: {error}", path) from error

@@ -21,12 +21,12 @@ from tqdm.auto import tqdm
 from footpass.data.cache import Footage
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
-from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_provenance
+from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_marked
 from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
 from footpass.detectors.inputs import window_inputs
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, check_model, events_from_store
-from footpass.events import predictions_path, write_events
+from footpass.events import predictions_path
 from footpass.files import DataError, atomic_write, fingerprint, make_folder
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.public import load_reference, read_public
@@ -89,8 +89,7 @@ def predict(
         events = events_from_store(path, halves, model.without_box, adjustment)
         if rank_and_world()[0] == 0:
             out = predictions_path(run_dir, split)
-            write_events(events, out)
-            write_provenance(out, read_provenance(path))
+            write_marked(events, out, read_provenance(path))
     return events
 
 

@@ -5,24 +5,24 @@ what nobody else is at. What rows have in common is a stage (`experiments.stages
 """
 
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from tqdm.auto import tqdm
 
-from footpass.configs import build, config_dataclass
+from footpass.configs import Count, build, config_dataclass, read_toml
 from footpass.crossfit import cross_fit
 from footpass.data.logits import logits_path
-from footpass.data.provenance import read_provenance, write_provenance
+from footpass.data.provenance import read_provenance, write_marked
 from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
-from footpass.events import predictions_path, read_predictions, write_events
+from footpass.events import predictions_path, read_predictions
 from footpass.experiments.profile import Profile
 from footpass.experiments.stages import Stage, Study
 from footpass.files import PROJECT, Busy, DataError, sources
@@ -66,12 +66,12 @@ class Row:
     against: str | None = None
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Grid:
     """Rows, and the seeds that those with a DST are trained with."""
 
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
 
     def jobs(self) -> Iterator[tuple[Row, int]]:
         """Every row with every one of its seeds; detectors, which cost the most, have the first only."""
@@ -90,17 +90,11 @@ class Outcome(NamedTuple):
 
 def read_grid(path: str | Path) -> Grid:
     """A grid from a TOML file: ``seeds`` and a table ``rows`` of `Row`."""
+    content = read_toml(path)
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"no readable grid: {error}", path) from error
-    if set(content) != {"seeds", "rows"} or not all(type(s) is int for s in content["seeds"]):
-        raise DataError("a grid has seeds, a list of whole numbers, and rows", path)
-    try:
-        rows = tuple(build(Row, row) for row in content["rows"])
-    except (DataError, TypeError) as error:
-        raise DataError(str(error), path) from error
-    grid = Grid(rows, tuple(content["seeds"]))
+        grid = build(Grid, content)
+    except DataError as error:
+        raise error.at(path) from error
     names = [row.name for row in grid.rows]
     for row in grid.rows:
         if names.count(row.name) > 1:
@@ -163,9 +157,9 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     with study.stage("row", recipe, *made_of, of=of) as folder:
         path = predictions_path(folder, "val")
         if not path.is_file():
-            write_events(_events(study, row, stages, seed), path)
+            events = _events(study, row, stages, seed)
             made = read_provenance(predictions_path(stages[row.model].dir, "val"))
-            write_provenance(path, made.by(*(f"{part} {folder.name}" for part in parts[::-1])))
+            write_marked(events, path, made.by(*(f"{part} {folder.name}" for part in parts[::-1])))
     return Outcome(read_predictions(path), stages)
 
 

@@ -1,11 +1,10 @@
 """Profiles: every setting of every notebook, a TOML file each; the project's lie in ``profiles/``."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from footpass.configs import PROFILES, build, config_dataclass, resolve_profile
+from footpass.configs import PROFILES, build, config_dataclass, read_toml, resolve_profile
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.rescore import RescoreConfig
 from footpass.files import DataError
@@ -108,14 +107,16 @@ def load_profile(profile: str | None = None) -> Profile:
     """
     name = resolve_profile(profile)
     path = FOLDER / f"{name}.toml" if name in PROFILES else Path(name)
+    values = read_toml(path)
+    if "base" in values:
+        base = values.pop("base")
+        if base not in PROFILES:
+            raise DataError(f"base = {base!r}: none of {', '.join(PROFILES)}", path)
+        values = _merged(read_toml(FOLDER / f"{base}.toml"), values)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "base" in values:
-            base = FOLDER / f"{values.pop('base')}.toml"
-            values = _merged(tomllib.loads(base.read_text(encoding="utf-8")), values)
         return build(Profile, {"name": path.stem, **values})
-    except (OSError, ValueError) as error:  # DataError is a ValueError
-        raise DataError(f"{path}: no readable profile: {error}") from error
+    except DataError as error:
+        raise DataError(f"no profile: {error}", path) from error
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from footpass.configs import config_dataclass, read_config
 from footpass.data.paths import data_dir, find, play_by_play_path, release_dir
-from footpass.data.provenance import Provenance, write_provenance
-from footpass.events import load_json, read_ground_truth, read_predictions, select_halves, write_events
+from footpass.data.provenance import (
+    REAL,
+    Provenance,
+    read_provenance,
+    simulation,
+    together,
+    write_marked,
+)
+from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
@@ -23,6 +31,11 @@ PREDICTION_FILES = {
 _SOURCE = "source.json"  # in a folder of our own models' events; the public one has none
 
 
+@config_dataclass
+class _Note:
+    what: str
+
+
 @dataclass(frozen=True)
 class Release:
     """Public event tables: ground truth of train and val, and two models' predictions on val.
@@ -33,25 +46,28 @@ class Release:
         Model name (``TAAD``, ``DST``) -> prediction table of the val halves.
     files
         What was read; empty where the tables are simulated.
+    provenance
+        Of its matches.
     made
-        What it is and whether it is simulated, where it was written by `write_release`.
+        What it is, where it was written by `write_release`.
     """
 
     train: pd.DataFrame
     val: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
     files: tuple[Path, ...]
-    made: tuple[str, bool] | None = None
+    provenance: Provenance = REAL
+    made: str | None = None
 
     @property
     def simulated(self) -> bool:
-        return self.made[1] if self.made else not self.files
+        return self.provenance.simulated
 
     @property
     def source(self) -> str:
         """What it is, in words, for captions."""
         if self.made:
-            return self.made[0]
+            return self.made
         return "simulated play-by-play" if self.simulated else "public FOOTPASS release"
 
     @property
@@ -67,19 +83,12 @@ def read_release(folder: str | Path) -> Release:
     folder = Path(folder)
     truth = {split: read_ground_truth(folder / file) for split, file in TRUTH_FILES.items()}
     predictions = {m: read_predictions(folder / file) for m, file in PREDICTION_FILES.items()}
-    files = [*TRUTH_FILES.values(), *PREDICTION_FILES.values()]
+    files = tuple(folder / file for file in (*TRUTH_FILES.values(), *PREDICTION_FILES.values()))
     made = None
     if (folder / _SOURCE).is_file():
-        note = load_json(folder / _SOURCE)
-        if not isinstance(note, dict) or set(note) != {"what", "simulated"}:
-            raise DataError("not a note of write_release: delete it", folder / _SOURCE)
-        made = (note["what"], note["simulated"])
-    return Release(
-        **truth,
-        predictions=predictions,
-        files=tuple(folder / file for file in files),
-        made=made,
-    )
+        made = read_config(folder / _SOURCE, _Note, "a note of write_release: delete it").what
+    provenance = together(map(read_provenance, files))
+    return Release(**truth, predictions=predictions, files=files, provenance=provenance, made=made)
 
 
 def write_release(
@@ -87,7 +96,7 @@ def write_release(
     truth: Mapping[str, pd.DataFrame],
     predictions: Mapping[str, pd.DataFrame],
     what: str,
-    simulated: bool,
+    provenance: Provenance,
 ) -> Path:
     """Write events in the layout of the public repository, for the notebooks that start from it.
 
@@ -95,18 +104,17 @@ def write_release(
     ----------
     truth, predictions
         By split, and by model (``TAAD``, ``DST``).
-    what, simulated
-        What notebooks call it, and whether its matches are simulated.
+    what, provenance
+        What notebooks call it, and where its matches come from.
     """
     folder = Path(folder)
     tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
     tables |= {file: predictions[model] for model, file in PREDICTION_FILES.items()}
     for file, table in tables.items():
         make_folder((folder / file).parent)
-        write_events(table, folder / file)
-        write_provenance(folder / file, Provenance(simulated))
+        write_marked(table, folder / file, provenance)
     with atomic_write(folder / _SOURCE) as stream:
-        json.dump({"what": what, "simulated": simulated}, stream)
+        json.dump(asdict(_Note(what)), stream)
     return folder
 
 
@@ -118,7 +126,7 @@ def simulate_release(matches: int, seed: int = 0) -> Release:
     halves = list(truth["half"].cat.categories)
     train, val = (select_halves(truth, part) for part in (halves[:-6], halves[-6:]))
     predictions = simulate_detections(val, released_detectors(), seed)
-    return Release(train=train, val=val, predictions=predictions, files=())
+    return Release(train, val, predictions, (), simulation(seed, matches=matches))
 
 
 def load_release(folder: str | Path | None = None, matches: int = 48, seed: int = 0) -> Release:

@@ -9,7 +9,6 @@ from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import data_dir, tactical_path
 from footpass.data.provenance import MARK, Provenance, season_provenance
-from footpass.events import load_json
 from footpass.experiments.profile import Profile, SeasonSize
 from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
 from footpass.schema import FPS
@@ -110,7 +109,7 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
     wanted = {**asdict(size), "marked": MARK.name}  # a season from before there were marks is made anew
 
     def finished() -> bool:
-        return made.is_file() and load_json(made) == wanted
+        return made.is_file() and made.read_bytes() == json.dumps(wanted).encode()
 
     if finished():
         return folder

@@ -23,7 +23,7 @@ from footpass import zoo
 from footpass.data.cache import Footage
 from footpass.data.halves import events_of
 from footpass.data.logits import logits_path, made_by, read_logits
-from footpass.data.provenance import write_provenance
+from footpass.data.provenance import write_marked
 from footpass.detectors.clips import ClipDataset, learnable_events
 from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.recipes import GNNRecipe
@@ -44,7 +44,6 @@ from footpass.events import (
     predictions_path,
     read_predictions,
     select_halves,
-    write_events,
 )
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile
@@ -367,8 +366,8 @@ class Study:
             if not path.is_file():
                 model, windows = load_dst(stage.checkpoint)
                 halves = self.recorded(split, model.config.fusion)
-                write_events(predict_events(model.to(self.device), halves, windows, batch=64), path)
-                write_provenance(path, written_by(model, stage.checkpoint, halves))
+                events = predict_events(model.to(self.device), halves, windows, batch=64)
+                write_marked(events, path, written_by(model, stage.checkpoint, halves))
         return read_predictions(path)
 
     def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:

@@ -167,7 +167,7 @@ def _inputs(path: Path, profile: str) -> str:
 
 def _finished(run_dir: Path, inputs: str) -> bool:
     file = run_dir / "stamp.json"
-    return file.is_file() and json.loads(file.read_text()) == inputs
+    return file.is_file() and file.read_bytes() == json.dumps(inputs).encode()
 
 
 def headline(path: Path) -> tuple[str, str]:

@@ -4,18 +4,18 @@ The page and the executed notebooks open offline: pictures are embedded, nothing
 network, and every string that comes from data is escaped.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from footpass.files import DataError, atomic_write, inside, make_folder
 from footpass.report.html import write_page
 from footpass.report.notebooks import Failure, _picture, headline
+from footpass.report.record import Source, read_record
 from footpass.zoo import cards
 
 
@@ -115,12 +115,7 @@ def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
 def _tables(runs: Sequence[dict]) -> list[dict]:
     """What each notebook read and how long it took, like tables of a run."""
     data = [
-        [
-            run["title"],
-            source["what"],
-            "synthetic" if source["simulated"] else "real",
-            source["fingerprint"],
-        ]
+        [run["title"], source["what"], source["kind"], source["fingerprint"]]
         for run in runs
         for source in run["data"]
     ]
@@ -158,24 +153,23 @@ def _tables(runs: Sequence[dict]) -> list[dict]:
 
 def _load_run(path: Path) -> dict:
     """A run's ``metrics.json``, its pictures embedded, with its notebook's title and question."""
-    run = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record(path)
+    run = asdict(record)
     for figure in run["figures"]:
         figure["address"] = _picture(inside(path.parent, figure["file"], "figure").read_bytes())
-    run.setdefault("answer", None)  # runs from before there were answers
+    for source, known in zip(run["data"], record.data, strict=True):
+        source["kind"] = known.kind
     run["id"] = name = path.parent.name
     run["link"] = f"{name}/notebook.html"
-    run.setdefault("trained", [])  # a run from before these were told
-    for source in run["data"]:
-        source.setdefault("systems", None)
-    run["of"] = "; ".join(dict.fromkeys(map(_words, run["data"])))
+    run["of"] = "; ".join(dict.fromkeys(map(_words, record.data)))
     executed = path.parent / f"{name}.ipynb"
     run["title"], run["question"] = headline(executed) if executed.is_file() else (name, "")
     return run
 
 
-def _words(source: dict) -> str:
+def _words(source: Source) -> str:
     """Data, and where the systems on them come from: no name may stand for two things on a page."""
-    what = source["what"]
-    if source["simulated"] and not re.search("simulated|synthetic", what):
+    what = source.what
+    if source.simulated and not re.search("simulated|synthetic", what):
         what += ", simulated"
-    return f"systems {source['systems']}, on: {what}" if source["systems"] else what
+    return f"systems {source.systems}, on: {what}" if source.systems else what

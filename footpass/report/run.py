@@ -25,8 +25,10 @@ from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from footpass.configs import check_seed, profile_name
+from footpass.data.provenance import REAL, Provenance
 from footpass.files import PROJECT, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
+from footpass.report.record import Metric, Picture, Record, Source, Table, Trained
 
 if TYPE_CHECKING:
     from footpass.experiments.stages import Study
@@ -50,10 +52,10 @@ class Run:
     seed: int
     config: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
-    data: list[dict] = field(default_factory=list)
-    metrics: list[dict] = field(default_factory=list)
-    figures: list[dict] = field(default_factory=list)
-    tables: list[dict] = field(default_factory=list)
+    data: list[Source] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    figures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     text: str | None = None
     handle: DisplayHandle | None = None
 
@@ -67,23 +69,21 @@ class Run:
         self,
         what: str,
         paths: Iterable[str | Path] = (),
-        simulated: bool = False,
+        provenance: Provenance = REAL,
         systems: str | None = None,
     ) -> None:
-        """Record a source of data, with the fingerprint of its files.
-
-        ``systems`` says where those come from that are scored on it: trained here, as released, made up.
-        """
+        """Record a source of data, with the fingerprint of its files; as in `Source`."""
         files = [Path(path) for path in paths]
-        told = {"what": what, "simulated": simulated, "systems": systems}
-        self.data.append({**told, "fingerprint": fingerprint(*files) if files else None})
+        made = provenance.simulated, provenance.seed, provenance.version
+        self.data.append(Source(what, *made, systems, fingerprint(*files) if files else None))
 
     def metric(self, name: str, value: float | Interval, label: str) -> None:
         """Record a headline figure, with its 90 % interval where there is one."""
         bounds = None
         if isinstance(value, Interval):
-            bounds, value = [value.low, value.high], value.value
-        self.metrics.append({"name": name, "value": float(value), "label": label, "interval": bounds})
+            bounds, value = (value.low, value.high), value.value
+            bounds = bounds if np.isfinite(bounds).all() else None
+        self.metrics.append(Metric(name, _plain(float(value)), label, bounds))
 
     def figure(self, figure: Figure, name: str, caption: str, alt: str) -> None:
         """Save a figure as PNG, show it in the notebook and close it.
@@ -93,7 +93,7 @@ class Run:
         file = f"{name}.png"
         with atomic_write(self.dir / file, "wb") as stream:
             figure.savefig(stream, format="png", dpi=120, bbox_inches="tight", facecolor="white")
-        self.figures.append({"name": name, "file": file, "caption": caption, "alt": alt})
+        self.figures.append(Picture(name, file, caption, alt))
         display(figure, metadata={"image/png": {"alt": alt}})
         plt.close(figure)
         _show_caption(caption)
@@ -102,15 +102,8 @@ class Run:
         """Record a table, its index too where that has a name, and show it with ``digits`` decimals."""
         plain = table.reset_index() if any(table.index.names) else table
         plain = plain.rename_axis(columns=None)  # it would be shown as a column of its own
-        self.tables.append(
-            {
-                "name": name,
-                "caption": caption,
-                "digits": digits,
-                "columns": [str(column) for column in plain.columns],
-                "rows": [[_plain(value) for value in row] for row in plain.to_numpy(dtype=object)],
-            }
-        )
+        rows = tuple(tuple(map(_plain, row)) for row in plain.to_numpy(dtype=object))
+        self.tables.append(Table(name, caption, digits, tuple(map(str, plain.columns)), rows))
         text = plain.astype(object).map(format_cell, digits=digits)
         display(HTML(text.to_html(index=False, border=0)))
         _show_caption(caption)
@@ -120,24 +113,24 @@ class Run:
 
         ``trained`` are the models behind it (`Study.trained`), which may be older than the run.
         """
-        content = {
-            "notebook": self.name,
-            "answer": self.text,
-            "profile": self.profile,
-            "seed": self.seed,
-            "config": self.config,
-            "data": self.data,
-            "metrics": self.metrics,
-            "figures": self.figures,
-            "tables": self.tables,
-            "trained": list(trained),
-            "seconds": round(time.monotonic() - self.started, 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "git": revision(),
-            "environment": environment(),
-        }
+        content = Record(
+            notebook=self.name,
+            profile=self.profile,
+            seed=self.seed,
+            config=_plain(self.config),
+            data=tuple(self.data),
+            metrics=tuple(self.metrics),
+            figures=tuple(self.figures),
+            tables=tuple(self.tables),
+            seconds=round(time.monotonic() - self.started, 1),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            git=revision(),
+            environment=environment(),
+            answer=self.text,
+            trained=tuple(Trained(**stage) for stage in trained),
+        )
         with atomic_write(self.dir / "metrics.json") as stream:
-            json.dump(_plain(content), stream, indent=1, allow_nan=False)
+            json.dump(asdict(content), stream, indent=1, allow_nan=False)
 
 
 def start_run(
@@ -208,7 +201,7 @@ def start_experiment(
     asked = {"config": settings, "kinetics": kinetics, **extra}
     run = start_run(name, profile=profile, run_dir=run_dir, seed=seed, **asked)
     season = find_season(settings, data)
-    run.uses(season.source, season.files, season.simulated, season.systems)
+    run.uses(season.source, season.files, season.provenance, season.systems)
     return run, Study(run.dir.parent / "stages", settings, season, join_processes(), kinetics)
 
 
@@ -224,11 +217,13 @@ def format_cell(value: object, digits: int = 3) -> str:
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def format_metric(value: float, sign: str = "") -> str:
+def format_metric(value: float | None, sign: str = "") -> str:
     """A headline figure: a share with four decimals, as papers give F1; a larger number with one.
 
-    ``sign`` is ``+`` for a change. Zero has no minus.
+    ``sign`` is ``+`` for a change. Zero has no minus; what is not defined is a dash.
     """
+    if value is None:
+        return "–"
     return f"{value:{sign}z.4f}" if abs(value) < 2 else f"{value:{sign},.1f}"
 
 
@@ -246,7 +241,7 @@ def _show_caption(caption: str) -> None:
     display(HTML(f"<p><small>{escape(caption)}</small></p>"))
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> Any:
     """A value as JSON has it; NaN becomes null."""
     if isinstance(value, np.generic):
         value = value.item()

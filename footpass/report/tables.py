@@ -4,13 +4,14 @@ A table stands between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. N
 ``publish`` writes it from what lies in ``reports/``, and a test compares.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from footpass.configs import config_dataclass, read_config
 from footpass.files import DataError, atomic_write
 from footpass.report.notebooks import NOTEBOOKS, headline
+from footpass.report.record import Metric, Record, read_record
 from footpass.report.run import format_metric
 
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -28,6 +29,26 @@ _SYSTEMS = (
     ),
     ("learned re-scoring of both files", "07_ensemble", "rescored_macro_f1", "rescored_gain"),
 )
+
+
+@config_dataclass
+class _Benchmark:
+    """A speed as a ratio to a plain implementation, and the one that is asked for."""
+
+    name: str
+    what: str
+    fast_s: float
+    plain_s: float
+    ratio: float
+    target: float
+
+
+@config_dataclass
+class _Benchmarks:
+    environment: dict[str, str | int]
+    git: str | None
+    finished: str
+    benchmarks: tuple[_Benchmark, ...]
 
 
 def write_tables(project: Path) -> list[Path]:
@@ -65,9 +86,9 @@ def filled(text: str, reports: Path) -> str:
 def _results(reports: Path) -> str:
     rows = []
     for system, notebook, score, gain in _SYSTEMS:
-        run = _load(reports / "study" / notebook / "metrics.json")
-        metrics = {metric["name"]: metric for metric in run["metrics"]}
-        kind = " (simulated data)" if _simulated(run) else ""
+        run = read_record(reports / "study" / notebook / "metrics.json")
+        metrics = {metric.name: metric for metric in run.metrics}
+        kind = " (simulated data)" if run.simulated else ""
         gained = "{} ({})".format(*_figure(metrics[gain], "+")) if gain else ""
         rows.append((system + kind, *_figure(metrics[score]), gained))
     return _table(("system", "macro F1, held out", "90 % interval", "gain over the DST"), rows)
@@ -76,59 +97,45 @@ def _results(reports: Path) -> str:
 def _notebooks(reports: Path) -> str:
     rows = []
     for path in sorted((reports / "study").glob("*/metrics.json")):
-        run, notebook = _load(path), NOTEBOOKS / f"{path.parent.name}.ipynb"
+        run, notebook = read_record(path), NOTEBOOKS / f"{path.parent.name}.ipynb"
         _, question = headline(notebook)
         link = f"[{notebook.stem}](notebooks/{notebook.name})"
-        kind = "simulated" if _simulated(run) else "real"
-        rows.append((link, question, run.get("answer") or _in_short(run), kind))
+        kind = "simulated" if run.simulated else "real"
+        rows.append((link, question, run.answer or _in_short(run), kind))
     return _table(("notebook", "question", "answer", "data"), rows)
 
 
-def _in_short(run: dict) -> str:
+def _in_short(run: Record) -> str:
     """The figures with an interval, of a notebook from before there were answers."""
-    sure = [metric for metric in run["metrics"] if metric["interval"]]
-    return "; ".join(f"{metric['label']}: {_figure(metric)[0]}" for metric in sure)
+    sure = [metric for metric in run.metrics if metric.interval]
+    return "; ".join(f"{metric.label}: {_figure(metric)[0]}" for metric in sure)
 
 
 def _study(reports: Path) -> str:
     rows = []
     for path in sorted((reports / "study").glob("*/metrics.json")):
-        run = _load(path)
-        kind = "simulated" if _simulated(run) else "real"
-        rows += [
-            (path.parent.name, kind, metric["label"], *_figure(metric)) for metric in run["metrics"]
-        ]
+        run = read_record(path)
+        kind = "simulated" if run.simulated else "real"
+        rows += [(path.parent.name, kind, metric.label, *_figure(metric)) for metric in run.metrics]
     return _table(("notebook", "data", "figure", "value", "90 % interval"), rows)
 
 
 def _speed(reports: Path) -> str:
-    measured = _load(reports / "benchmarks.json")
-    rows = [
-        (row["name"], row["what"], f"{row['ratio']:,.1f}", f"{row['target']:g}")
-        for row in measured["benchmarks"]
-    ]
-    machine, torch = measured["environment"]["machine"], measured["environment"]["torch"]
+    path = reports / "benchmarks.json"
+    measured = read_config(path, _Benchmarks, "benchmarks (make bench writes them)")
+    rows = [(row.name, row.what, f"{row.ratio:,.1f}", f"{row.target:g}") for row in measured.benchmarks]
+    machine, torch = measured.environment["machine"], measured.environment["torch"]
     table = _table(("name", "what", "ratio", "asked for"), rows)
-    return f"{table}\nMeasured at revision {measured['git']} on {machine}, torch {torch}.\n"
+    return f"{table}\nMeasured at revision {measured.git} on {machine}, torch {torch}.\n"
 
 
-def _simulated(run: dict) -> bool:
-    return any(source["simulated"] for source in run["data"])
-
-
-def _figure(metric: dict, sign: str = "") -> tuple[str, str]:
+def _figure(metric: Metric, sign: str = "") -> tuple[str, str]:
     """A figure and its interval, as a table shows them."""
-    low, high = metric["interval"] or (None, None)
+    low, high = metric.interval or (None, None)
     interval = "" if low is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
-    return format_metric(metric["value"], sign), interval
+    return format_metric(metric.value, sign), interval
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _load(path: Path) -> dict:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file: publish a report first (footpass publish study)")
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from footpass.configs import check_seed
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
-from footpass.data.provenance import Provenance, mark_season
+from footpass.data.provenance import Provenance, mark_season, simulation
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
-from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder, package_version
+from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder
 from footpass.processes import in_parallel
 from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
 from footpass.simulate.camera import Shots, film
@@ -121,7 +121,7 @@ def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
 def _provenance(jobs: Sequence[_Job]) -> Provenance:
     matches, job = len({job.game for job in jobs}), jobs[0]
     settings = {"minutes": job.minutes, "video": job.video, "highlights": job.highlights}
-    return Provenance(True, package_version(), job.seed, {"matches": matches, **settings})
+    return simulation(job.seed, matches=matches, **settings)
 
 
 def _put_together(out: Path, split: str, jobs: Sequence[_Job], truth: pd.DataFrame) -> None:

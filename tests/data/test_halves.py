@@ -379,7 +379,7 @@ def test_a_half_written_half_is_not_used_and_not_left(season, monkeypatch):
     assert_same_half(load_half(path, "game_1_H1", cache), expected)
 
 
-@pytest.mark.parametrize("damage", ["no meta", "empty meta", "short cells", "no cells"])
+@pytest.mark.parametrize("damage", ["no meta", "empty meta", "other cells", "short cells", "no cells"])
 def test_a_damaged_cache_is_made_again(season, damage):
     path, cache = season / "val_tactical_data.h5", season / "prepared"
     expected = dense(read_rows(path, "game_1_H1"), "game_1_H1")
@@ -390,6 +390,8 @@ def test_a_damaged_cache_is_made_again(season, damage):
         (folder / "meta.json").unlink()
     elif damage == "empty meta":
         (folder / "meta.json").write_text("{}")
+    elif damage == "other cells":
+        np.save(folder / "cells.npy", np.zeros((10, 26)))
     elif damage == "short cells":
         os.truncate(folder / "cells.npy", 5000)
     else:

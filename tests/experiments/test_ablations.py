@@ -55,13 +55,15 @@ def test_short_profiles_take_the_first_seed_alone():
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("seeds = [0", "no readable grid"),
-        ("seeds = [0]", "a grid has seeds"),
-        ('seeds = ["0"]\nrows = []', "a grid has seeds"),
+        ("seeds = [0", "not TOML"),
+        ("seeds = [0]", "Grid.rows: Field required"),
+        ('seeds = 0\n[[rows]]\nname = "a"', "Grid.seeds = 0: Input should be"),
+        ('seeds = ["0"]\n[[rows]]\nname = "a"', "Grid.seeds.0 = '0'"),
+        ("seeds = [0]\nrows = []", "at least 1 item"),
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = "b"', "compared with 'b', which is no row"),
-        ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Row.model"),
-        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Row.steps: no such field"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Grid.rows.0.model"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Grid.rows.0.steps: no such field"),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, text, reason):

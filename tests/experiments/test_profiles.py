@@ -66,8 +66,8 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("base = ", "mine.toml: no readable profile: Invalid value"),
-        ('base = "dmo"', "dmo.toml"),
+        ("base = ", "mine.toml: not TOML: Invalid value"),
+        ('base = "dmo"', "base = 'dmo': none of smoke"),
         ("", "Profile.taad: Field required"),
         ('base = "demo"\n[taad.train]\nbatsh = 4', "mine.toml.*Profile.taad.train.batsh: no such field"),
         (

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from footpass.data.provenance import REAL, Provenance
 from footpass.experiments.release import PREDICTION_FILES, read_release, write_release
 from footpass.files import DataError
 from footpass.schema import Action
@@ -18,9 +19,12 @@ FOUND = {
 }
 
 
+MADE = Provenance(True, "0.1.0", 3, {"matches": 2})
+
+
 def written(folder):
     tables = {"train": TRUTH, "val": TRUTH}
-    return write_release(folder, tables, FOUND, "two models on a synthetic season", simulated=True)
+    return write_release(folder, tables, FOUND, "two models on a synthetic season", MADE)
 
 
 def test_our_models_events_are_read_like_the_release(tmp_path):
@@ -28,19 +32,21 @@ def test_our_models_events_are_read_like_the_release(tmp_path):
     pd.testing.assert_frame_equal(release.val, TRUTH)
     for model, table in FOUND.items():
         pd.testing.assert_frame_equal(release.predictions[model], table)
-    assert release.source == "two models on a synthetic season" and release.simulated
+    assert release.source == "two models on a synthetic season" and release.provenance == MADE
 
 
-def test_without_its_note_it_is_the_public_one(tmp_path):
-    (written(tmp_path) / "source.json").unlink()
+def test_without_its_note_and_marks_it_is_the_public_one(tmp_path):
+    for path in written(tmp_path).rglob("*.json"):
+        if path.name == "source.json" or ".provenance" in path.name:
+            path.unlink()
     release = read_release(tmp_path)
-    assert release.source == "public FOOTPASS release" and not release.simulated
+    assert release.source == "public FOOTPASS release" and release.provenance == REAL
 
 
 def test_a_damaged_note_is_named(tmp_path):
     (written(tmp_path) / "source.json").write_text("{")
     with pytest.raises(DataError, match=r"source\.json"):
         read_release(tmp_path)
-    (tmp_path / "source.json").write_text(json.dumps({"what": "x"}))
+    (tmp_path / "source.json").write_text(json.dumps({"what": 1}))
     with pytest.raises(DataError, match=r"source\.json: not a note of write_release"):
         read_release(tmp_path)

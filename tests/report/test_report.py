@@ -46,7 +46,8 @@ def report(tmp_path_factory):
     good = notebook(
         folder / "01_good.ipynb",
         START + "\nimport logging\nlogging.warning('made now')"
-        "\nrun.uses('<script>alert(1)</script>', simulated=True)",
+        "\nfrom footpass.data.provenance import simulation"
+        "\nrun.uses('<script>alert(1)</script>', provenance=simulation(7))",
         "import matplotlib.pyplot as plt\nimport pandas as pd\nfigure, axes = plt.subplots()\n"
         "run.figure(figure, 'plot', caption='<b>caption</b>', alt='\" onerror=\"alert(1)')",
         "run.table(pd.DataFrame({'<i>': ['<script>alert(2)</script>']}), 't', 'c')\n"

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from footpass.configs import resolve_profile
+from footpass.data.provenance import Provenance
 from footpass.files import DataError, fingerprint
 from footpass.metrics import Interval
 from footpass.report.run import format_cell, start_run
@@ -16,7 +17,7 @@ def test_a_run_directory_tells_its_story(tmp_path):
     source.write_text("{}")
     plt.close("all")  # what other tests have left open
     run = start_run("x", profile="smoke", run_dir=tmp_path / "run", seed=3, config={"rate": 0.1})
-    run.uses("a file", [source], systems="trained here")
+    run.uses("a file", [source], Provenance(True, "0.1.0", 5), "trained here")
     run.metric("f1", Interval(0.5, 0.4, 0.6), "F1")
     run.figure(plt.figure(), "plot", caption="c", alt="a")
     run.answer("Half of it.")
@@ -27,7 +28,8 @@ def test_a_run_directory_tells_its_story(tmp_path):
     run.finish()
     told = json.loads((run.dir / "metrics.json").read_text())
     assert (told["profile"], told["seed"], told["config"]) == ("smoke", 3, {"rate": 0.1})
-    data = {"what": "a file", "simulated": False, "systems": "trained here"}
+    data = {"what": "a file", "simulated": True, "seed": 5, "version": "0.1.0"}
+    data["systems"] = "trained here"
     assert told["data"] == [data | {"fingerprint": fingerprint(source)}]
     assert told["trained"] == []
     assert told["answer"] == "Half of it."
