@@ -57,8 +57,6 @@ def _line(error: BaseException) -> Iterator[str]:
     elif isinstance(error, OSError) and error.strerror:
         files = [str(name) for name in (error.filename, error.filename2) if name is not None]
         yield ": ".join([" to ".join(files), error.strerror] if files else [error.strerror])
-    elif type(error).__name__ == "BrokenProcessPool":
-        yield "a process was ended from outside, mostly for want of memory: use fewer --workers"
     elif isinstance(error, OSError) or type(error).__module__.partition(".")[0] not in _OURS:
         yield f"{message or type(error).__name__}"
     else:

@@ -2,15 +2,17 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from math import inf
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 # Windows has no hang-up.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PATIENCE = 10.0  # seconds that a child has to clean up
+_ENDED = "a process was ended from outside, mostly for want of memory: use fewer --workers"
 _ONCE = 5.0  # seconds in which signals are one
 
 
@@ -111,26 +114,58 @@ def in_parallel(
 ) -> Iterator[Any]:
     """Results in the order of the jobs, from several processes (None: one a core).
 
-    In this process if one is enough. If anything ends it early, the processes are ended too.
+    In this process if one is enough. If anything ends it early, the processes are ended too. They are
+    talked to by pipes alone: the pools of Python's library have semaphores, which are named, tracked by
+    one more process, and left behind or reported by it when several are ended at once.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
         yield from map(work, jobs)
         return
-    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with _children_ignore_the_terminal():  # Python's tracker of semaphores is one too, and the first
-        pool = ProcessPoolExecutor(workers, context, _end_with_parent)
+    pipes: list[Connection] = []
+    children: list[BaseProcess] = []
     try:
+        if hasattr(signal, "pthread_sigmask"):
+            # Python's tracker of resources is the first child of all, and lets SIGINT through again.
+            with _children_ignore_the_terminal():
+                resource_tracker.ensure_running()
         with _children_ignore_the_terminal():
-            futures = [pool.submit(partial(_do, work), job) for job in jobs]
-        for future in futures:
-            yield future.result()
-    except BaseException:
-        end_children(set(multiprocessing.active_children()) - others)
-        raise
+            for _ in range(workers):
+                pipe, theirs = context.Pipe()
+                child = context.Process(target=_serve, args=(theirs, work))
+                child.start()
+                theirs.close()  # so that the end of the child is the end of the pipe
+                pipes.append(pipe)
+                children.append(child)
+        yield from _in_order(pipes, jobs)
     finally:
-        pool.shutdown(cancel_futures=True)
+        end_children(children)
+        for pipe in pipes:
+            pipe.close()
+
+
+def _in_order(pipes: list[Connection], jobs: Sequence[Any]) -> Iterator[Any]:
+    """Give every process one job after the other; results in the order of the jobs."""
+    left = iter(enumerate(jobs))
+    idle: list[Any] = list(pipes)
+    at: dict[Any, int] = {}  # the number of a process's job
+    done: dict[int, Any] = {}
+    for turn in range(len(jobs)):
+        while turn not in done:
+            try:
+                for pipe, (number, job) in zip(idle, left, strict=False):
+                    at[pipe] = number
+                    pipe.send(job)
+                idle = list[Any](wait(list(at)))
+                answers = [pipe.recv() for pipe in idle]
+            except (EOFError, OSError) as error:
+                raise ChildProcessError(_ENDED) from error
+            for pipe, (result, fault) in zip(idle, answers, strict=True):
+                if fault:
+                    raise fault
+                done[at.pop(pipe)] = result
+        yield done.pop(turn)
 
 
 @contextmanager
@@ -158,10 +193,28 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do(work: Callable[[Any], Any], job: Any) -> Any:
-    """Do a job; a SIGTERM meanwhile ends the process once it has cleaned up, and says nothing."""
+def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+    """Do the jobs that come through a pipe, until it ends."""
+    _end_with_parent()
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_do(work, job))
+
+
+def _do(work: Callable[[Any], Any], job: Any) -> tuple[Any, Exception | None]:
+    """Result or error of a job; a SIGTERM meanwhile ends the process, cleaned up and without a word."""
     try:
         with interruptible():
-            return work(job)
+            return work(job), None
     except Interrupted as signalled:
         os._exit(128 + signalled.number)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # one that cannot be sent
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(traceback.format_exc())
+        return None, error

@@ -1,6 +1,7 @@
 """Processes end when they are asked to: children with them, temporary files removed, nothing said."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -85,8 +86,36 @@ def test_the_error_of_a_worker_comes_with_its_parts():
     assert error.value.row == 1 and error.value.file == "p.json"
 
 
+def ends(job: int) -> int:
+    if job == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_a_worker_that_is_killed_is_one_clear_error():
+    with pytest.raises(ChildProcessError, match="ended from outside.*use fewer --workers"):
+        list(in_parallel(ends, [0, 1, 2], workers=2))
+    assert not multiprocessing.active_children()
+
+
+class Unsendable(Exception):
+    def __init__(self, first, second):
+        super().__init__("cannot be made of its message")
+
+
+def raises(job: int) -> None:
+    raise Unsendable(job, job)
+
+
+def test_an_error_that_cannot_be_sent_is_named():
+    with pytest.raises(RuntimeError, match="Unsendable: cannot be made") as error:
+        list(in_parallel(raises, [0, 1], workers=2))
+    assert "in raises" in error.value.__notes__[0]  # where it was, for FOOTPASS_DEBUG
+
+
 def test_results_come_in_the_order_of_the_jobs():
     assert list(in_parallel(abs, [-3, 2, -1], workers=2)) == [3, 2, 1]
+    assert list(in_parallel(abs, range(-9, 0), workers=2)) == [*range(9, 0, -1)]
     assert list(in_parallel(abs, [-3, 2, -1], workers=1)) == [3, 2, 1]
 
 
