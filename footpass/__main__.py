@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from footpass.faults import explain
-from footpass.files import DataError, package_version
+from footpass.files import DataError, package_version, protected, strictly
 from footpass.processes import Interrupted, end_children, ignore_signals, interruptible
 
 _OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a file are inputs
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible():
             try:
                 args = _parser().parse_args(argv)
-                _keep_inputs(args)
-                code = args.run(args) or 0
+                with protected(_inputs(args)), strictly(getattr(args, "strict", False)):
+                    code = args.run(args) or 0
                 sys.stdout.flush()
                 return code
             except BaseException as error:
@@ -82,21 +82,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep_inputs(args: argparse.Namespace) -> None:
-    """Refuse to write over a file that the command reads."""
-    given = {name: _files(value) for name, value in vars(args).items()}
-    inputs = list(chain.from_iterable(given[name] for name in given if name not in _OUTPUTS))
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    """Files that the command may read, of which no output may be one."""
+    from footpass.data.paths import data_files
+
+    given = {name: _paths(value) for name, value in vars(args).items()}
+    inputs: list[Path] = []
+    for path in chain.from_iterable(given[name] for name in given if name not in _OUTPUTS):
+        inputs += [path] if path.is_file() else data_files(path)
     for name in _OUTPUTS:
-        for output in given.get(name, ()):
+        for output in filter(Path.is_file, given.get(name, ())):
             if any(output.samefile(path) for path in inputs):
                 option = name.replace("_", "-")
                 raise DataError(f"--{option} would write over what the command reads", output)
+    return inputs
 
 
-def _files(value: object) -> list[Path]:
-    """The files that exist among the values of an option."""
+def _paths(value: object) -> list[Path]:
+    """What exists among the values of an option."""
     values = value if isinstance(value, (list, tuple)) else [value]
-    return [Path(one) for one in values if isinstance(one, (str, Path)) and os.path.isfile(one)]
+    return [Path(one) for one in values if isinstance(one, (str, Path)) and os.path.exists(one)]
 
 
 def script() -> int:

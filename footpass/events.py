@@ -9,7 +9,6 @@ halves of the file, so that a half without events is not lost.
 import codecs
 import gc
 import json
-import logging
 import re
 import zipfile
 from collections import Counter
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic_core import from_json
 
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, atomic_write, tolerate
 from footpass.schema import (
     ACTIONS,
     EVENT_COLUMNS,
@@ -29,8 +28,6 @@ from footpass.schema import (
     PREDICTION_COLUMNS,
     RANGES,
 )
-
-log = logging.getLogger(__name__)
 
 HALF_NAME = re.compile(r"([^/\\\x00-\x1f\ud800-\udfff]+)_H[0-9]+")  # the name of a file too
 
@@ -236,7 +233,7 @@ def _uncollected() -> Iterator[None]:
 def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
     table, notes = read_with_notes(path, columns)
     for half, note in notes:
-        log.warning("%s", DataError(note, path, half))
+        tolerate(DataError(note, path, half))
     return table
 
 

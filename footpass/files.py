@@ -13,8 +13,9 @@ import stat
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -65,6 +66,45 @@ class DataError(ValueError):
             half if self.half is None else self.half,
             row if self.row is None else self.row,
         )
+
+
+_STRICT = ContextVar("_STRICT", default=False)
+
+
+@contextmanager
+def strictly(strict: bool = True) -> Iterator[None]:
+    """Let `tolerate` raise what it is given in the body."""
+    before = _STRICT.set(strict)
+    try:
+        yield
+    finally:
+        _STRICT.reset(before)
+
+
+def is_strict() -> bool:
+    """Whether faults are to be raised that could be tolerated."""
+    return _STRICT.get()
+
+
+def tolerate(fault: DataError) -> None:
+    """Read on in spite of a fault: it is named on stderr, or raised within `strictly`."""
+    if is_strict():
+        raise fault
+    log.warning("%s", fault)
+
+
+_PROTECTED: ContextVar[frozenset] = ContextVar("_PROTECTED", default=frozenset())
+
+
+@contextmanager
+def protected(paths: Iterable[Path]) -> Iterator[None]:
+    """Refuse to write over these files, which the body reads."""
+    statuses = [os.stat(path) for path in paths]
+    before = _PROTECTED.set(frozenset((status.st_dev, status.st_ino) for status in statuses))
+    try:
+        yield
+    finally:
+        _PROTECTED.reset(before)
 
 
 @contextmanager
@@ -192,6 +232,8 @@ def _place(path: Path) -> tuple[Path | None, int | None]:
         return None, None
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):  # root could, but was told not to
         raise PermissionError(errno.EACCES, "is write-protected")
+    if (status.st_dev, status.st_ino) in _PROTECTED.get():
+        raise PermissionError(errno.EACCES, "is what the command reads")
     return Path(os.path.realpath(path)), stat.S_IMODE(status.st_mode)
 
 

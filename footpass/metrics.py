@@ -280,8 +280,8 @@ def evaluate(
         A half without predictions counts as all missed, and predictions for a half without ground
         truth are an error. ``False`` is the official behaviour: only halves in both are scored.
     """
-    if tolerance < 0:
-        raise DataError(f"tolerance {tolerance} is negative")
+    if not 0 <= tolerance < 2**31:
+        raise DataError(f"tolerance {tolerance} is outside 0..2**31 - 1")
     if not 0 <= threshold <= 1:
         raise DataError(f"threshold {threshold} is outside 0..1")
     predicted, true = halves_of(predictions), halves_of(truth)

@@ -17,7 +17,7 @@ from footpass.events import (
     write_events,
     write_submission,
 )
-from footpass.files import DataError
+from footpass.files import DataError, strictly
 from tests.tables import predictions, truth
 
 GOOD = [100, 0, 10, 2, 0.9]
@@ -228,6 +228,8 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path, caplog):
     assert caplog.messages == [
         f"{path}: half game_1_H1: 3 whole numbers are written with a decimal point"
     ]
+    with strictly(), pytest.raises(DataError, match="with a decimal point"):
+        read_predictions(path)
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path):

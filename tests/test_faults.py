@@ -132,3 +132,13 @@ def test_an_output_is_not_an_input(tmp_path, capsys):
     assert cli.main(command) == 2
     assert "link.json: --json would write over what the command reads" in capsys.readouterr().err
     assert truth.read_text() == '{"keys": [], "events": {}}'
+
+
+def test_an_output_is_no_file_of_a_data_folder_that_is_read(tmp_path, capsys):
+    truth = tmp_path / "playbyplay_GT" / "playbyplay_val.json"
+    truth.parent.mkdir()
+    truth.write_text("{}")
+    assert cli.main(["check", str(tmp_path), "--json", str(truth)]) == 2
+    assert "--json would write over what the command reads" in capsys.readouterr().err
+    assert truth.read_text() == "{}"
+    assert cli.main(["check", str(tmp_path), "--json", str(tmp_path / "found.json")]) == 1

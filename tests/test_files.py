@@ -26,6 +26,7 @@ from footpass.files import (
     identity,
     inside,
     locked,
+    protected,
     sources,
 )
 from footpass.training.checkpoints import save_checkpoint
@@ -103,6 +104,21 @@ def test_a_write_protected_file_is_refused(tmp_path):
     ):
         pass
     assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["out"]
+
+
+def test_what_is_read_is_not_written_whatever_it_is_called(tmp_path):
+    (tmp_path / "data").write_text("rows")
+    (tmp_path / "link").symlink_to("data")
+    with protected([tmp_path / "data"]), atomic_write(tmp_path / "other") as stream:
+        stream.write("x")
+    for name in ("data", "link"):
+        with (
+            protected([tmp_path / "data"]),
+            pytest.raises(DataError, match=f"{name}: cannot be written: is what the command reads"),
+            atomic_write(tmp_path / name),
+        ):
+            pass
+    assert (tmp_path / "data").read_text() == "rows"
 
 
 @pytest.mark.parametrize("mode", ["w", "wb", "w+b"])

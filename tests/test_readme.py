@@ -34,8 +34,9 @@ def test_readme_is_short_and_its_sentences_are_plain_text():
 def test_publishing_writes_a_changed_figure_once(tmp_path):
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "benchmarks.json").write_text(
-        '{"git": "abc", "environment": {"machine": "a machine", "torch": "2"},'
-        ' "benchmarks": [{"name": "boxes", "what": "boxes of a clip", "ratio": 1417.04, "target": 45}]}'
+        '{"git": "abc", "environment": {"machine": "a machine", "torch": "2"}, "finished": "now",'
+        ' "benchmarks": [{"name": "boxes", "what": "boxes of a clip", "fast_s": 0.1, "plain_s": 141.7,'
+        ' "ratio": 1417.04, "target": 45}]}'
     )
     text = "Before.\n<!-- table speed -->\n| old |\n<!-- end -->\nAfter.\n"
     (tmp_path / "README.md").write_text(text)

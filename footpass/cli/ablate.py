@@ -4,7 +4,7 @@ import argparse
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_command, add_settings
+from footpass.cli.options import add_command, add_settings, add_strict
 from footpass.configs import override
 
 
@@ -13,6 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "compute the rows of the ablation grid, beside other workers at the same folder"
     parser = add_command(commands, "ablate", _ablate, text, "ablate --profile demo")
     add_settings(parser, "taad.train.batch=4")
+    add_strict(parser)
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
@@ -30,10 +31,10 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.training.distributed import join_processes
 
     profile = reduce(override, args.set, load_profile(args.profile))
+    grid = open_grid(args.grid, profile)  # a mistake in it is found before a season is simulated
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
-    grid = open_grid(args.grid, profile)
     results = evaluations(run_grid(study, grid), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"

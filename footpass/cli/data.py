@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from footpass.cli.options import add_command
+from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, SPLITS, counted
 from footpass.simulate import FORMS
@@ -24,16 +24,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("data_dir", metavar="DATA_DIR")
 
     text = "make halves fast to read, once"
-    option = add_command(commands, "prepare", _prepare, text, "prepare data").add_argument
-    option("data_dir", metavar="DATA_DIR")
-    strict = "refuse rows that can only be read by mending or leaving them out"
-    option("--strict", action="store_true", help=strict)
+    prepare = add_command(commands, "prepare", _prepare, text, "prepare data")
+    prepare.add_argument("data_dir", metavar="DATA_DIR")
+    add_strict(prepare)
 
     _add_simulate(commands)
 
     text = "make corrected events the labels of tactical data"
     example = "label --events corrected.json --data data --out corrected"
-    option = add_command(commands, "label", _label, text, example).add_argument
+    label = add_command(commands, "label", _label, text, example)
+    add_strict(label)
+    option = label.add_argument
     option("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
     option("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
     option("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
@@ -42,7 +43,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     text = "a half as mp4 or PNG: broadcast with boxes, or radar"
     example = "view data game_18_H1 --out half.mp4 --seconds 20"
-    option = add_command(commands, "view", _view, text, example).add_argument
+    view = add_command(commands, "view", _view, text, example)
+    add_strict(view)
+    option = view.add_argument
     option("data_dir", metavar="DATA_DIR")
     option("half", metavar="HALF", help="such as game_18_H1")
     option("--out", required=True, type=Path, metavar="OUT.mp4", help="or one frame: OUT.png")
@@ -122,7 +125,7 @@ def _prepare(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_halves, present_splits
 
     for split in present_splits(args.data_dir):
-        halves = open_halves(args.data_dir, split, strict=args.strict)
+        halves = open_halves(args.data_dir, split)
         print(f"{split}: {counted(len(halves), 'half')}")
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from footpass.cli.options import add_command
+from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE, counted
 
@@ -23,13 +23,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("--tolerance", type=int, default=TOLERANCE, help="frames (%(default)s)")
     option("--threshold", type=float, default=SCORE_THRESHOLD, help="lowest score (%(default)s)")
     official = "leave out halves without predictions, as the official evaluator does"
-    option("--no-strict", dest="strict", action="store_false", help=official)
+    option("--no-strict", dest="official", action="store_true", help=official)
     option("--per-match", action="store_true", help="also score every match")
     option("--json", metavar="OUT.json", help="write the figures here")
 
     example = "submit --predictions P.json --data data --split challenge --out entry.zip"
     text = "validate predictions and zip them"
-    option = add_command(commands, "submit", _submit, text, example).add_argument
+    submit = add_command(commands, "submit", _submit, text, example)
+    add_strict(submit)
+    option = submit.add_argument
     option("--predictions", required=True, metavar="P.json")
     option("--out", required=True, metavar="OUT.zip")
     option("--data", metavar="DATA_DIR", help="check halves and frames against these data")
@@ -45,11 +47,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     truth = read_ground_truth(args.ground_truth)
     predictions = read_predictions(args.predictions)
-    result = evaluate(predictions, truth, args.tolerance, args.threshold, strict=args.strict)
+    result = evaluate(predictions, truth, args.tolerance, args.threshold, strict=not args.official)
     data = together(map(read_provenance, (args.ground_truth, args.predictions)))
     figures = result.as_dict() | {"provenance": plain(data)}
     if result.missing_halves:
-        fate = "counted as all missed" if args.strict else "left out"
+        fate = "left out" if args.official else "counted as all missed"
         print(f"no predictions for {', '.join(result.missing_halves)}: {fate}", file=sys.stderr)
     if args.per_match:
         figures["per_match"] = {

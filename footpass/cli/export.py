@@ -4,7 +4,7 @@ import argparse
 import re
 from datetime import UTC, datetime
 
-from footpass.cli.options import add_command
+from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError
 from footpass.schema import SCORE_THRESHOLD
 
@@ -16,7 +16,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     example = "export csv --predictions P.json --data data --out events.csv"
     text = "write events in the formats of other tools"
-    option = add_command(commands, "export", _export, text, example).add_argument
+    export = add_command(commands, "export", _export, text, example)
+    add_strict(export)
+    option = export.add_argument
     option("format", choices=_FORMATS)
     option("--predictions", required=True, metavar="P.json", help="predictions, or ground truth")
     option("--data", metavar="DATA_DIR", help="where everybody was (needed for spadl, cdf)")

@@ -2,9 +2,11 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import fields
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from footpass.files import DataError
@@ -34,8 +36,12 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As of argparse, but a mistyped option is named before what is missing because of it."""
-        known = self._option_string_actions
-        for word in [] if self._subparsers else args or ():
+        known, words = self._option_string_actions, list(sys.argv[1:] if args is None else args)
+        if "" in words:
+            self.error("an empty argument: a variable of the shell that is not set?")
+        if self._subparsers:  # what follows the command is the command's
+            words = list(takewhile(lambda word: word.startswith("-"), words))
+        for word in words:
             name = word.partition("=")[0]
             if re.match("--[a-z]", name) and not any(option.startswith(name) for option in known):
                 self.error(f"no option {name}{_meant(name, known)}")
@@ -60,6 +66,12 @@ def add_command(
     parser = commands.add_parser(name, help=text, example=example)
     parser.set_defaults(run=run)
     return parser
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add ``--strict``, for a command that reads data tolerantly (`footpass.files.tolerate`)."""
+    text = "refuse data that can only be read by mending them or leaving some out"
+    parser.add_argument("--strict", action="store_true", help=text)
 
 
 def add_settings(

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from footpass.cli.options import add_command
+from footpass.cli.options import add_command, add_strict
 from footpass.schema import SPLITS
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         ("fit", _fit, "fit and save", f"{known} steps.json"),
         ("apply", _apply, "apply what fit has saved", fitted),
     ):
-        option = add_command(actions, name, run, what, f"postprocess {name} {example}").add_argument
+        action = add_command(actions, name, run, what, f"postprocess {name} {example}")
+        add_strict(action)
+        option = action.add_argument
         option("--predictions", required=True, metavar="P.json")
         evidence = "another model's predictions (json), or the logits of a run (h5)"
         option("--evidence", required=True, metavar="E", help=evidence)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from footpass.cli.options import add_strict
 from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS, counted
 
@@ -38,6 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "split that it has not learned from",
     )
     adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
+    add_strict(predict)
     predict.set_defaults(run=_predict)
 
 

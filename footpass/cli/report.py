@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from footpass.cli.options import add_command
+from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError
 from footpass.schema import SPLITS
 
@@ -27,7 +27,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     text = "a half as an interactive page: timeline and radar"
     example = "report-match --data data --half game_18_H1 --predictions P.json --out match.html"
-    option = add_command(commands, "report-match", _report_match, text, example).add_argument
+    page = add_command(commands, "report-match", _report_match, text, example)
+    add_strict(page)
+    option = page.add_argument
     option("--data", required=True, metavar="DATA_DIR", help="tactical data, play-by-play")
     option("--split", choices=SPLITS, default="val", help="%(default)s")
     option("--half", required=True, metavar="HALF", help="such as game_18_H1")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_command, add_settings
+from footpass.cli.options import add_command, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint, make_folder
 
@@ -17,6 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "decide which of several models' events are true"
     example = "rescore lomo --predictions DST.json TAAD.json --ground-truth G.json --out lomo.json"
     rescore = add_command(commands, "rescore", _rescore, text, example)
+    add_strict(rescore)
     option = rescore.add_argument
     actions = "lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others"
     option("action", nargs="?", choices=tuple(_NEEDS), help=actions)

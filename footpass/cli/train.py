@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_setting, add_settings
+from footpass.cli.options import add_setting, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint
 from footpass.training.config import TrainConfig
@@ -24,6 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     trained = [*_detectors(models), _dst(models), _play_by_play(models)]
     for model in trained:
         add_settings(model, "train.batch=4", "train.", TrainConfig)
+        add_strict(model)
     for model in trained[2:]:
         add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 

@@ -1,7 +1,6 @@
 """Prepared halves: memory-mapped, shared by processes, with the video of their match."""
 
 import json
-import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -19,10 +18,17 @@ from footpass.data.provenance import Provenance, read_provenance
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import probe
 from footpass.events import match_of
-from footpass.files import DataError, atomic_write, fingerprint, identity, locked, make_folder
+from footpass.files import (
+    DataError,
+    atomic_write,
+    fingerprint,
+    identity,
+    is_strict,
+    locked,
+    make_folder,
+    tolerate,
+)
 from footpass.schema import N_SLOTS, SPLITS, Tactical
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +89,7 @@ def open_footage(
             reason = f"its last frame is {half.end_frame - 1} and the video has {length} frames"
             if half.end_frame > length + SLACK or length <= half.first_frame:
                 raise DataError(f"{reason}: it is cut off, or another match's", path, name)
-            log.warning("%s: half %s: %s: what is beyond is left out", path, name, reason)
+            tolerate(DataError(f"{reason}: what is beyond is left out", path, name))
             half = half.window(half.first_frame, length)
         footage[name] = Footage(half, path)
     return footage
@@ -121,7 +127,6 @@ def open_halves(
     split: str,
     cache: str | Path | None = None,
     matches: int | None = None,
-    strict: bool = False,
 ) -> dict[str, HalfMatch]:
     """Halves of a split by name, memory-mapped; those that are not prepared yet are, once.
 
@@ -131,8 +136,6 @@ def open_halves(
         Folder of the prepared halves; `prepared_dir` by default.
     matches
         Only the first so many of the file.
-    strict
-        Refuse rows that could only be read by mending or leaving them out.
     """
     path = find(data_dir, tactical_path(split))
     if path is None:
@@ -145,17 +148,13 @@ def open_halves(
     names = half_names(path)
     others = [repr(name) for name in names_in(path) if name not in names]
     if others:
-        log.warning("%s: left out, being no half: %.200s", path, ", ".join(others))
+        tolerate(DataError(f"left out, being no half: {', '.join(others):.200}", path))
     chosen = list(dict.fromkeys(map(match_of, names)))[:matches]
     ready = {name: _prepared(path, name, cache) for name in names if match_of(name) in chosen}
     missing = [name for name, half in ready.items() if half is None]
     bar = tqdm(missing, desc=f"preparing {split}", unit="half", disable=not missing)
     with bar, logging_redirect_tqdm():
         made = {name: load_half(path, name, cache) for name in bar}
-    if strict:
-        for name in ready:
-            for row, fault in _read_meta(_folder(path, name, cache)).faults:
-                raise DataError(fault, path, name, row)
     return {name: half or made[name] for name, half in ready.items()}
 
 
@@ -189,7 +188,7 @@ def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None
     labelled = rows.shape[1] > Tactical.LABEL
     mended = tuple((int(fault.rows[0]), str(fault)) for fault in faults)
     for row, fault in mended:
-        log.warning("%s", DataError(fault, path, name, row))
+        tolerate(DataError(fault, path, name, row))
     meta = _Meta(source, first, labelled, mended, read_provenance(path))
     _store(cells, meta, _folder(path, name, cache))
     return _prepared(path, name, cache)
@@ -211,19 +210,15 @@ def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | Non
     """A half from the cache, or None if it is not there or is of another file."""
     folder = _folder(path, name, cache)
     try:
-        meta = _read_meta(folder)
-        if meta.source != _source(path):
-            return None
+        meta = read_config(folder / "meta.json", _Meta, "of a prepared half")
+        if meta.source != _source(path) or (meta.faults and is_strict()):
+            return None  # in the latter case, `_prepare` says why
         cells = np.asarray(np.load(folder / "cells.npy", mmap_mode="r"))
         if cells.dtype != _CELL or cells.shape[1:] != (N_SLOTS,):
             return None
         return _half(name, meta.first_frame, cells, meta.labelled, meta.provenance)
     except (OSError, ValueError):  # not there, or damaged: it is made again
         return None
-
-
-def _read_meta(folder: Path) -> _Meta:
-    return read_config(folder / "meta.json", _Meta, "of a prepared half")
 
 
 def _store(cells: np.ndarray, meta: _Meta, folder: Path) -> None:

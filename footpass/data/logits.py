@@ -1,6 +1,5 @@
 """The logit store: HDF5, a dataset for every half, written half by half and read back."""
 
-import logging
 from pathlib import Path
 
 import h5py
@@ -8,10 +7,8 @@ import numpy as np
 
 from footpass.data.halves import SLACK, HalfMatch
 from footpass.data.hdf5 import opened, plain_table
-from footpass.files import DataError, fingerprint
+from footpass.files import DataError, fingerprint, tolerate
 from footpass.schema import N_CLASSES, N_SLOTS
-
-log = logging.getLogger(__name__)
 
 
 def half_fingerprint(half: HalfMatch) -> str:
@@ -99,7 +96,7 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
     missing = half.n_frames - logits.shape[-1]
     if missing:
         reason = f"logits end {missing} frames before it: nothing is detected there"
-        log.warning("%s", DataError(reason, path, half.name))
+        tolerate(DataError(reason, path, half.name))
         logits = np.pad(logits, ((0, 0), (0, 0), (0, missing)))
     return logits
 

@@ -53,6 +53,12 @@ def video_path(match: str) -> Path:
     return Path("videos") / f"{match}.mp4"
 
 
+def data_files(folder: str | Path) -> list[Path]:
+    """Files of a data folder, or of one that an archive has unpacked into; at most one folder deep."""
+    names = ("*_tactical_data.h5", "playbyplay_*.json", f"{video_path('game_*').name}")
+    return [path for name in names for deep in (name, f"*/{name}") for path in Path(folder).glob(deep)]
+
+
 def find(folder: str | Path, path: Path) -> Path | None:
     """Where ``path`` is in a data folder: as written, else a file of that name in any sub-folder.
 

@@ -70,11 +70,12 @@ def write_labelled(
     missing = [half for half in halves_of(events) if half not in half_names(source)]
     if missing:
         raise DataError("not there, and there are events of it", source, missing[0])
-    target = Path(out, tactical_path(to))
-    if target.exists():
-        raise DataError("there already: choose another folder, or delete it", target)
-    for folder in (play_by_play_path(to), video_path("")):
-        make_folder(Path(out, folder).parent)
+    target, known = Path(out, tactical_path(to)), Path(out, play_by_play_path(to))
+    for path in (target, known):
+        if path.exists():
+            raise DataError("there already: choose another folder, or delete it", path)
+    for path in (known, Path(out, video_path(""))):
+        make_folder(path.parent)
     tables, left = [], []
 
     def halves():
@@ -86,7 +87,7 @@ def write_labelled(
             yield half, rows
 
     write_tactical(target, halves(), read_provenance(source))
-    write_events(concat(tables), Path(out, play_by_play_path(to)))
+    write_events(concat(tables), known)
     for match in dict.fromkeys(map(match_of, halves_of(events))):
         video, link = find(data_dir, video_path(match)), Path(out, video_path(match))
         if video and not link.exists():

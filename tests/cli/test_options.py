@@ -40,6 +40,8 @@ def test_version(capsys):
     ("words", "message"),
     [
         ("evalute", "did you mean evaluate?"),
+        ("--verison", "no option --verison; did you mean --version?"),
+        ("evaluate --hepl", "no option --hepl; did you mean --help?"),
         ("train tadd", "did you mean taad?"),
         ("evaluate --predictons P.json", "no option --predictons; did you mean --predictions?"),
         ("train taad --batsh=4", "no option --batsh; did you mean --batch?"),
@@ -51,6 +53,11 @@ def test_a_mistyped_word_is_answered_with_the_one_that_was_meant(capsys, words, 
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_variable_that_is_not_set_is_no_folder(capsys):
+    assert main(["simulate", "--out", ""]) == 2
+    assert "error: an empty argument" in capsys.readouterr().err
 
 
 def test_flags_and_set_end_in_one_list_of_settings():

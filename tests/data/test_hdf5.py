@@ -10,7 +10,7 @@ import pytest
 from footpass.data.halves import dense
 from footpass.data.logits import read_logits
 from footpass.data.tactical import read_rows
-from footpass.files import DataError
+from footpass.files import DataError, strictly
 from footpass.schema import N_CLASSES, N_SLOTS
 from tests.data.test_halves import row, table
 
@@ -149,6 +149,8 @@ def test_logits_a_few_frames_short_detect_nothing_there(tmp_path, half, caplog):
     np.testing.assert_array_equal(read[:, :, :30], volume[:, :, 20:50])
     assert not read[:, :, 30:].any()
     assert "half game_1_H1: logits end 70 frames before it" in caplog.text
+    with strictly(), pytest.raises(DataError, match="logits end 70 frames before it"):
+        read_logits(tmp_path / "l.h5", half)
     store(tmp_path / "l.h5", lambda volume: volume[:, :, :44])
     with pytest.raises(DataError, match=r"logits of shape \(9, 26, 44\) instead of \(9, 26, 120\)"):
         read_logits(tmp_path / "l.h5", half)

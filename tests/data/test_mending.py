@@ -243,8 +243,10 @@ def test_odd_rows_are_named_when_a_half_is_prepared_and_refused_by_strict(season
         open_halves(season, "val")
     assert [record.getMessage() for record in caplog.records] == [said]
     assert main(["prepare", str(season)]) == 0
-    assert main(["prepare", str(season), "--strict"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}"
+    page = ["report-match", "--data", str(season), "--out", str(season / "match.html")]
+    for command in (["prepare", str(season)], [*page, "--half", "game_1_H1"]):
+        assert main([*command, "--strict"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}"
 
 
 def test_what_is_no_half_is_left_out_and_named(season, caplog):

@@ -105,11 +105,15 @@ def test_labelling_with_its_own_truth_changes_nothing(folder):
     [
         (("--split", "train"), "no train_tactical_data.h5 in it"),
         (("--events", "nowhere.json"), "nowhere.json: cannot be read"),
-        (("--out", "data", "--to", "val"), "there already"),
+        (("--out", "data", "--to", "val"), "val_tactical_data.h5: there already"),
+        (("--out", "known"), "playbyplay_train.json: there already"),
     ],
 )
 def test_bad_requests_are_one_clear_line(folder, monkeypatch, capsys, options, reason):
     monkeypatch.chdir(folder)
+    known = folder / "known" / play_by_play_path("train")
+    known.parent.mkdir(parents=True)
+    known.touch()
     assert label(folder, *options) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and reason in line
