@@ -3,13 +3,13 @@
 import argparse
 import logging
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 from footpass.cli.options import add_setting, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint
-from footpass.training.config import TrainConfig
+from footpass.training.config import TRACKERS, TrainConfig
 
 log = logging.getLogger(__name__)
 _FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo:NAME"
@@ -25,6 +25,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     for model in trained:
         add_settings(model, "train.batch=4", "train.", TrainConfig)
         add_strict(model)
+    for model in trained[:3]:
+        text = "also log to TensorBoard, in OUT, or to Weights & Biases"
+        model.add_argument("--log", choices=TRACKERS, help=text)
     for model in trained[2:]:
         add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 
@@ -103,6 +106,7 @@ def _train_detector(args: argparse.Namespace) -> None:
     from footpass.experiments.profile import load_profile
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
+    from footpass.training.tracking import tracker
     from footpass.zoo import resolve
 
     device = join_processes()
@@ -112,7 +116,14 @@ def _train_detector(args: argparse.Namespace) -> None:
     recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
-    begin = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
+    begin: dict = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
+    if args.log and rank_and_world()[0] == 0:
+        from footpass.plots import filmstrip
+
+        shown = next(iter(splits["val"].values()))
+        begin["track"] = tracker(
+            args.log, args.out, partial(filmstrip, clips=recipe.clips, footage=shown)
+        )
     rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
@@ -132,6 +143,7 @@ def _train_dst(args: argparse.Namespace) -> None:
     from footpass.sequence.train import fine_tuning, sequence_figures, train_dst
     from footpass.training.checkpoints import LAST, checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
+    from footpass.training.tracking import tracker
     from footpass.zoo import resolve
 
     device = join_processes()
@@ -160,6 +172,7 @@ def _train_dst(args: argparse.Namespace) -> None:
         device,
         lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
         start,
+        tracker(args.log, args.out) if args.log and rank_and_world()[0] == 0 else None,
     )
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])

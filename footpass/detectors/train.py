@@ -29,8 +29,9 @@ from footpass.models.taad import TAAD, TAADConfig
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
 from footpass.training.config import TrainConfig, gentle
-from footpass.training.loop import train
+from footpass.training.loop import Track, train
 from footpass.training.optim import autocast
+from footpass.training.tracking import f1_figures
 
 log = logging.getLogger(__name__)
 Recipe = TypeVar("Recipe", bound=TAADRecipe)
@@ -44,6 +45,7 @@ def train_taad(
     device: torch.device | str = "cpu",
     kinetics: str | Path | None = None,
     start: str | Path | None = None,
+    track: Track | None = None,
 ) -> list[dict]:
     """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
@@ -53,6 +55,8 @@ def train_taad(
         File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
     start
         Checkpoint of a TAAD of the same sizes, to fine-tune it.
+    track
+        As in `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAAD, recipe.model)
@@ -66,7 +70,8 @@ def train_taad(
     about = _about(train_footage) | {"kinetics": str(kinetics) if kinetics else None}
     if start:
         about["start"] = fingerprint(Path(start))
-    return _train(model.to(device), recipe, *clips, ClipLoss(recipe.background), run_dir, about)
+    loss = ClipLoss(recipe.background)
+    return _train(model.to(device), recipe, *clips, loss, run_dir, about, track)
 
 
 def train_gnn(
@@ -76,6 +81,7 @@ def train_gnn(
     run_dir: str | Path,
     device: torch.device | str = "cpu",
     start: str | Path | None = None,
+    track: Track | None = None,
 ) -> list[dict]:
     """Train a TAAD + GNN, see `train_taad`.
 
@@ -107,7 +113,7 @@ def train_gnn(
         # A run with more epochs is the same run, going on; so the loss may change in between.
         part = replace(recipe, train=replace(recipe.train, epochs=min(end, recipe.train.epochs)))
         loss = ClipLoss(recipe.background, gamma, model.without_box)
-        rows = _train(model.to(device), part, *clips, loss, run_dir, about)
+        rows = _train(model.to(device), part, *clips, loss, run_dir, about, track)
     return rows
 
 
@@ -178,6 +184,7 @@ def _train(
     loss: "ClipLoss",
     run_dir: str | Path,
     about: Mapping[str, object],
+    track: Track | None,
 ) -> list[dict]:
     return train(
         model,
@@ -193,6 +200,7 @@ def _train(
             "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
             **about,
         },
+        track=track,
     )
 
 
@@ -238,7 +246,8 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     Returns
     -------
     dict
-        ``macro_f1``, ``micro_f1``, and ``accuracy`` of the class at the frame that a clip is around.
+        ``macro_f1``, ``micro_f1``, ``accuracy`` of the class at the frame that a clip is around, and
+        ``f1/pass`` and so on.
     """
     device = next(model.parameters()).device
     found, true, right = [], [], []
@@ -261,11 +270,7 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     predictions = _clip_events(found, len(clips), ("score",))
     truth = _clip_events(true, len(clips)).assign(box_visible=True, replay=False)
     counts = evaluate(predictions, truth).counts
-    return {
-        "macro_f1": counts.macro_f1,
-        "micro_f1": counts.micro["f1"],
-        "accuracy": float(np.concatenate(right).mean()),
-    }
+    return {**f1_figures(counts), "accuracy": float(np.concatenate(right).mean())}
 
 
 def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -81,7 +81,9 @@ def nearest_neighbours(positions: Tensor, present: Tensor, k: int, radius: float
     total = positions.where(present[..., None], 0).sum(dim=2)
     mean = total / present.sum(dim=2)[..., None]  # (B, M, 2), NaN where nowhere: as far away as can be
     distance = (mean[:, :, None] - mean[:, None]).norm(dim=-1)  # (B, M, M)
-    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    number = torch.arange(distance.shape[1], device=distance.device)
+    nobody = (number == number[:, None]) | distance.isnan()  # oneself, and who is nowhere
+    distance = distance.masked_fill(nobody, torch.inf)
     distance, index = distance.sort(dim=-1, stable=True)
     return Neighbours(index[..., :k], distance[..., :k] <= radius)
 
@@ -143,9 +145,9 @@ class _TimeConv(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        nodes = x.shape[:2]
+        nodes = x.shape[:3]
         x = self.conv(x.flatten(0, 1).transpose(1, 2)).transpose(1, 2)  # (B*M, T, width)
-        return self.dropout(F.gelu(self.norm(x))).unflatten(0, nodes)  # (B, M, T, width)
+        return self.dropout(F.gelu(self.norm(x))).reshape(*nodes, -1)  # (B, M, T, width)
 
 
 class TAADGNN(nn.Module):
@@ -246,7 +248,7 @@ class TAADGNN(nn.Module):
         x = self.head(torch.cat((visual, x), dim=-1))  # (B, M, T, head)
         over_time, _ = self.rnn(x.flatten(0, 1))  # (B*M, T, head)
         x = x + self.dropout(over_time).view_as(x)
-        return self.classify(x).movedim(-1, 1), influence  # (B, 9, M, T), (B, M, T, K)
+        return self.classify(x).movedim(3, 1), influence  # (B, 9, M, T), (B, M, T, K)
 
     @staticmethod
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -223,7 +223,7 @@ class PlayerDST(nn.Module):
         there = (state[..., :1] != MISSING) & real[..., None, None]
         places = _places(state) * there  # (B, n, 26, 4)
         state = (state - state.new_tensor(CENTRE)) * state.new_tensor(SCALE)
-        state = torch.cat((state, torch.ones_like(state[..., :1])), dim=-1) * there  # (B, n, 26, 6)
+        state = F.pad(state, (0, 1), value=1.0) * there  # (B, n, 26, 6)
         logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
         odds = (logits[..., 1:, :] - logits[..., :1, :]).clamp(-_SURE, _SURE)  # (B, n, step, V, 8, 26)
         odds = odds.where(given[..., None, None, None], -_SURE)

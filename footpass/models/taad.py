@@ -205,18 +205,22 @@ def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int, zero_outsid
     ``start`` and ``end`` are the boxes' extent along one axis, of the same shape ``(...)``.
     """
     extent = (end - start).clamp(min=1.0)
-    count = cells * (extent / cells).ceil()  # points along this axis
-    k = torch.arange(int(count.max()), device=start.device)  # (K,)
-    point = start[..., None] + (k + 0.5) * (extent / count)[..., None]  # (..., K)
-    share = (k < count[..., None]) / count[..., None]
+    count = cells * (extent / cells).ceil()  # points along this axis, the k-th at (k + 1/2) step
+    step, start = (extent / count)[..., None], start[..., None]
+    first, last = torch.zeros_like(start), count[..., None]
     if zero_outside:
-        share = share * ((point >= -1) & (point <= size))
-    point = point.clamp(0, size - 1)  # outside the map, the value at its border
-    low = point.long()
-    weights = torch.zeros(*start.shape, size, dtype=start.dtype, device=start.device)
-    weights.scatter_add_(-1, low, share * (1 - (point - low)))
-    weights.scatter_add_(-1, (low + 1).clamp(max=size - 1), share * (point - low))
-    return weights
+        low, high = (-1 - start) / step - 0.5, (size - start) / step - 0.5
+        first, last = torch.minimum(low.ceil().relu(), last), torch.minimum(high.floor() + 1, last)
+        last = torch.maximum(last, first)
+    # A point between two rows gives each a share that falls with the distance. So the rows from the one
+    # after a gap on have all points before the gap, and of those in it their distances to the row before
+    # it: the sum of an arithmetic series. What lies outside the map counts at its border.
+    away = torch.arange(size, dtype=start.dtype, device=start.device) - start  # (..., size)
+    before = torch.minimum(torch.maximum((away / step - 0.5).ceil(), first), last)  # points before a row
+    low, high = before[..., :-1], before[..., 1:]
+    passed = low - first + (high - low) * (away[..., 1:] - step * (high + low) / 2)  # (..., size - 1)
+    passed = torch.cat((torch.zeros_like(last), passed, last - first), dim=-1)
+    return (passed[..., 1:] - passed[..., :-1]) / count[..., None]
 
 
 class TemporalTransformer(nn.Module):
@@ -285,7 +289,7 @@ class TAAD(nn.Module):
             x = self.conv(x.transpose(1, 2))
         x = F.gelu(self.norm(x))  # (B*M, head, T)
         x = self.classify(x.transpose(1, 2))  # (B*M, T, 9)
-        return x.unflatten(0, (clips, players)).movedim(-1, 1)  # (B, 9, M, T)
+        return x.reshape(clips, players, *x.shape[1:]).movedim(3, 1)  # (B, 9, M, T)
 
     @staticmethod
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from footpass.plots.data import (
     transition_matrix,
     visibility,
 )
-from footpass.plots.detectors import clips_as_seen, learning_curves, logit_traces
+from footpass.plots.detectors import clips_as_seen, filmstrip, learning_curves, logit_traces
 from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to
 from footpass.plots.scores import (
     calibration,

@@ -9,12 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
-from footpass.data.halves import HalfMatch
+from footpass.data.cache import Footage
+from footpass.data.halves import HalfMatch, events_of
+from footpass.data.video import video_reader
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, figure_legend, legend, subplots
 from footpass.schema import FPS, N_ROLES, State
 
 if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
+    from footpass.detectors.clips import ClipConfig
     from footpass.detectors.inputs import ModelInputs
+    from footpass.models.gnn import TAADGNN
+    from footpass.models.taad import TAAD
 
 
 def learning_curves(rows: list[dict]) -> Figure:
@@ -58,6 +63,30 @@ def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figu
             axes.set_title(f"{name}, frame {frame}", fontsize=8, pad=2)
             axes.axis("off")
     return figure
+
+
+def filmstrip(
+    model: "TAAD | TAADGNN", clips: "ClipConfig", footage: Footage, events: int = 4, seconds: int = 12
+) -> Figure:
+    """What a model finds around the first events of a half with a box: true white, predicted yellow.
+
+    Parameters
+    ----------
+    seconds
+        Of play to look at, from a second before the first of these events.
+    """
+    from footpass.detectors.predict import half_logits
+    from footpass.detectors.spotting import events_from_logits
+    from footpass.plots.views import close_ups
+
+    truth = events_of(footage.half)
+    seen = truth[truth["box_visible"]]
+    start = max(footage.half.first_frame, int(seen["frame"].min()) - FPS)
+    part = footage.half.window(start, min(start + seconds * FPS, footage.half.end_frame))
+    logits = [logits for _, logits in half_logits(model, Footage(part, footage.video), clips)]
+    found = events_from_logits(np.concatenate(logits, -1), part, without_box=model.without_box)
+    shown = seen[seen["frame"] < part.end_frame].head(events)
+    return close_ups(part, video_reader(footage.video), shown, truth, found, (-6, 0, 6))
 
 
 def logit_traces(

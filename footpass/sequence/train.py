@@ -22,7 +22,8 @@ from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
 from footpass.training.checkpoints import load_checkpoint, load_weights, new_model
-from footpass.training.loop import train
+from footpass.training.loop import Track, train
+from footpass.training.tracking import f1_figures
 
 
 def train_dst(
@@ -33,6 +34,7 @@ def train_dst(
     device: torch.device | str = "cpu",
     validate: Callable[[Any], Mapping[str, float]] | None = None,
     start: str | Path | None = None,
+    track: Track | None = None,
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
@@ -46,6 +48,8 @@ def train_dst(
         As in `training.train`, such as `sequence_figures`.
     start
         A checkpoint of a model of these sizes, to begin with its weights; random ones by default.
+    track
+        As in `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
@@ -70,6 +74,7 @@ def train_dst(
             "data": _seen(first, counts),  # a run must not go on with other halves or logits
             "provenance": plain(together(half.provenance for half in begin.values())),
         },
+        track=track,
     )
 
 
@@ -106,9 +111,9 @@ def sequence_figures(
     windows: WindowConfig,
     batch: int = 64,
 ) -> dict[str, float]:
-    """``macro_f1`` and ``micro_f1`` of the events that a model writes of halves."""
+    """``macro_f1``, ``micro_f1``, and ``f1/pass`` and so on, of the events that a model writes."""
     counts = evaluate(predict_events(model, halves, windows, batch=batch), truth).counts
-    return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"]}
+    return f1_figures(counts)
 
 
 def sequence_loss(

@@ -85,6 +85,7 @@ class TrainConfig:
             )
 
 
+TRACKERS = ("tensorboard", "wandb")
 FINE_TUNING = 0.1
 
 

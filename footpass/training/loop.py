@@ -46,6 +46,8 @@ Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor | float]]
 # Figures of the model, in evaluation mode, on a fixed validation set; all processes call it after each
 # epoch. The best epoch has the highest ``macro_f1``; without figures it is the last.
 Validate = Callable[[nn.Module], Mapping[str, float]]
+# Given the row of each epoch and the model that is validated, by the first of several processes.
+Track = Callable[[Mapping[str, Any], nn.Module], None]
 
 
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
@@ -68,6 +70,7 @@ def train(
     validate: Validate | None = None,
     collate: Callable[[list], Any] | None = None,
     about: Mapping[str, Any] | None = None,
+    track: Track | None = None,
 ) -> list[dict]:
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
@@ -82,6 +85,8 @@ def train(
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
     about
         What else a checkpoint should say, plain values and configs; a run goes on only with the same.
+    track
+        What else is told of each epoch, such as a `training.tracking.tracker`.
 
     Returns
     -------
@@ -117,6 +122,8 @@ def train(
                 row = _row(run, epoch, mean, validate)
                 row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
                 _close_epoch(run, row, run_dir, settings)
+                if track and rank == 0:
+                    track(row, run.averaged.eval())
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
 

@@ -29,7 +29,7 @@ from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
-from footpass.schema import ACTIONS, Action
+from footpass.schema import ACTION_LABELS, ACTIONS, Action
 from footpass.training.checkpoints import LAST, checkpoint_path, load_checkpoint
 from footpass.training.config import TrainConfig
 from footpass.training.loop import train
@@ -154,6 +154,7 @@ def test_figures_of_a_perfect_model_are_perfect(data):
     every = [clips[i] for i in range(len(clips))]
     config = TrainConfig(batch=3)
     perfect = clip_figures(Perfect(every), clips, config)
+    assert all(perfect.pop(f"f1/{label}") in (0.0, 1.0) for label in ACTION_LABELS)
     assert perfect == {"macro_f1": 4 / 8, "micro_f1": 1.0, "accuracy": 1.0}  # 4 of 8 classes occur
     without = clip_figures(Perfect(every, missed=Action.PASS), clips, config)
     assert without["macro_f1"] == 3 / 8 and without["accuracy"] == pytest.approx(3 / 5)

@@ -1,0 +1,85 @@
+"""Training curves and pictures for TensorBoard or Weights & Biases, beside ``log.jsonl``.
+
+Nothing is sent anywhere unless it is asked for, and TensorBoard's files stay in the run directory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from footpass.files import DataError
+from footpass.metrics import Counts
+from footpass.schema import ACTION_LABELS
+from footpass.training.loop import Track
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_Write = Callable[[dict[str, float], "Figure | None", int], None]
+
+
+def f1_figures(counts: Counts) -> dict[str, float]:
+    """``macro_f1``, ``micro_f1``, and ``f1/pass`` and so on, as `training.train` takes them."""
+    by_class = {f"f1/{label}": float(f1) for label, f1 in zip(ACTION_LABELS, counts.f1, strict=True)}
+    return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"], **by_class}
+
+
+def tracker(
+    kind: str, run_dir: str | Path, picture: "Callable[[nn.Module], Figure] | None" = None
+) -> Track:
+    """What `training.train` calls after each epoch to write its losses, rates and figures.
+
+    Parameters
+    ----------
+    kind
+        One of `config.TRACKERS`. ``"wandb"`` sends them to the project ``footpass`` of whoever is logged
+        in there (``WANDB_MODE=offline``: to nobody).
+    picture
+        Of the model at work, for each epoch.
+    """
+    try:
+        write = {"tensorboard": _tensorboard, "wandb": _wandb}[kind](Path(run_dir))
+    except ImportError as error:
+        raise DataError(f"{kind} is not installed: pip install {kind}") from error
+
+    def track(row: Mapping[str, Any], model: nn.Module) -> None:
+        write(dict(_scalars(row)), picture(model) if picture else None, row["epoch"])
+
+    return track
+
+
+def _scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers of a row but its epoch and step; those of a table by names such as ``lr/features.``."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _scalars({key or "all": part for key, part in value.items()}, f"{name}/")
+        elif isinstance(value, (int, float)) and name not in ("epoch", "step"):
+            yield prefix + name, value
+
+
+def _tensorboard(run_dir: Path) -> _Write:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter(str(run_dir))
+
+    def write(scalars: dict[str, float], figure: "Figure | None", epoch: int) -> None:
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, epoch)
+        if figure:
+            writer.add_figure("detections", figure, epoch)
+        writer.flush()
+
+    return write
+
+
+def _wandb(run_dir: Path) -> _Write:
+    import wandb
+
+    run = wandb.init(project="footpass", name=run_dir.name, dir=run_dir)
+
+    def write(scalars: dict[str, float], figure: "Figure | None", epoch: int) -> None:
+        run.log(scalars | ({"detections": wandb.Image(figure)} if figure else {}), step=epoch)
+
+    return write
