@@ -27,12 +27,12 @@ from footpass.models.transformer import (
     FUSIONS,
     Fusion,
     KeysValues,
-    TransformerLayer,
     WindowLength,
     Written,
     decoder_step,
     frame_code,
-    layers_of,
+    memory_of,
+    transformer_layers,
 )
 from footpass.schema import (
     EOS,
@@ -53,26 +53,10 @@ SlotWidth = Annotated[Width, Field(multiple_of=2 * SLOT_HEADS)]
 
 @config_dataclass
 class DSTConfig:
-    """Sizes of a DST; the defaults are the published ones.
+    """Sizes of a DST; the defaults are the published ones."""
 
-    Attributes
-    ----------
-    window_length
-        Frames of the longest window.
-    fusion
-        ``"none"`` reads TAAD's logits, ``"concat"`` those of TAAD + GNN beside them (arXiv 2606.09679).
-    mask_memory
-        Whether the decoder is kept from padded frames; the published one is not.
-    branch, branch_width, branch_layers
-        How a branch beside the frames reads the players' game state (`SlotEncoder`), ``"serial"`` or
-        ``"parallel"``, and its size: with the logits it is added to what the encoder reads (PAVE, arXiv
-        2606.28389). ``"none"`` is the published DST.
-    encoder
-        ``"frames"`` reads a frame as one vector; ``"slots"`` keeps the slots apart in layers of
-        ``slot_width``, with roles and distances (ME-DST, arXiv 2608.01696).
-    """
-
-    window_length: WindowLength = 750
+    window_length: WindowLength = 750  # frames of the longest window
+    # "none" reads TAAD's logits, "concat" those of TAAD + GNN beside them (arXiv 2606.09679).
     fusion: Fusion = "none"
     width: Width = 512
     heads: Width = 8
@@ -80,10 +64,14 @@ class DSTConfig:
     decoder_layers: Depth = 6
     feedforward: Width = 2048
     dropout: Share = 0.1
-    mask_memory: bool = True
+    mask_memory: bool = True  # whether the decoder is kept from padded frames; the published one is not
+    # A `SlotEncoder` of the players' game state beside the frames, "serial" or "parallel", and its size:
+    # with the logits it is added to what the encoder reads (PAVE, arXiv 2606.28389).
     branch: Literal["none", "serial", "parallel"] = "none"
     branch_width: SlotWidth = 64
     branch_layers: Depth = 1
+    # "frames" reads a frame as one vector; "slots" keeps the slots apart in layers of slot_width, with
+    # roles and distances (ME-DST, arXiv 2608.01696).
     encoder: Literal["frames", "slots"] = "frames"
     slot_width: SlotWidth = 64
 
@@ -106,21 +94,11 @@ class TokenLogits(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of a batch of windows, made once.
+    """What the decoder reads of a batch of windows, made once."""
 
-    Attributes
-    ----------
-    keys_values
-        For each of its layers.
-    mask
-        ``(B, 1, 1, T)`` bool, True for frames to be read; or None for all.
-    length
-        ``(B,)`` number of each window's last frame.
-    """
-
-    keys_values: list[KeysValues]
-    mask: Tensor | None
-    length: Tensor
+    keys_values: list[KeysValues]  # for each of its layers
+    mask: Tensor | None  # (B, 1, 1, T) bool, True for frames to be read; None for all
+    length: Tensor  # (B,) number of each window's last frame
 
 
 class DST(nn.Module):
@@ -137,21 +115,15 @@ class DST(nn.Module):
         self.write_slot = nn.Embedding(N_SLOT_TOKENS, width)
         self.write_frame = nn.Embedding(config.window_length + 2, width)  # 0 for SOS, the last for EOS
         frame_layers = config.encoder_layers if config.encoder == "frames" else 0
-        self.encoder = nn.ModuleList(TransformerLayer(config, cross=False) for _ in range(frame_layers))
+        self.encoder = transformer_layers(config, frame_layers, cross=False)
         self.encoder_norm = nn.LayerNorm(width)
-        self.decoder = nn.ModuleList(
-            TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
-        )
+        self.decoder = transformer_layers(config, config.decoder_layers, cross=True)
         self.decoder_norm = nn.LayerNorm(width)
         self.heads = nn.Linear(width, N_ACTION_TOKENS + N_SLOT_TOKENS + config.window_length + 2)
         # What is added up must be heard: next to the frame's code, whose sines reach 1, the public start
         # of 0.02 leaves slots unlearned for hundreds of steps. The numbers of frames add little to it.
-        for table, loud in (
-            (self.read_frame, 0.1),
-            (self.write_action, 0.5),
-            (self.write_slot, 0.5),
-            (self.write_frame, 0.1),
-        ):
+        tables = self.read_frame, self.write_action, self.write_slot, self.write_frame
+        for table, loud in zip(tables, (0.1, 0.5, 0.5, 0.1), strict=True):
             nn.init.normal_(table.weight, std=loud)
         # A frame is first recognised by its code, so that neighbours are alike from the start.
         with torch.no_grad():
@@ -186,8 +158,7 @@ class DST(nn.Module):
     def memory(self, features: Tensor, frames: Tensor) -> Memory:
         """Read windows; the arguments are those of `forward`."""
         x, mask = self.encode(features, frames)
-        keys_values = [layer.cross.keys_values(x) for layer in layers_of(self.decoder) if layer.cross]
-        return Memory(keys_values, mask, length=frames.amax(dim=1))
+        return Memory(memory_of(self.decoder, x), mask, length=frames.amax(dim=1))
 
     def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """``(B, T, width)`` of what was read, and the mask of `Memory`."""
@@ -196,8 +167,8 @@ class DST(nn.Module):
         x = self.read(features) + self.read_frame(frames.where(real, self.config.window_length + 1))
         x = x + frame_code(frames, self.config.width)  # (B, T, width)
         x = x + self._of_slots(features, frames, real)
-        for layer in layers_of(self.encoder):
-            x = layer(x, layer.attention.keys_values(x), mask)
+        for layer in self.encoder:
+            x = layer(x, mask=mask)
         # PyTorch's encoder gives zeros for padded frames; without `mask_memory` the decoder reads them.
         x = self.encoder_norm(x.where(real[..., None], 0))
         return x, mask if self.config.mask_memory else None
@@ -224,13 +195,8 @@ class DST(nn.Module):
     ) -> tuple[TokenLogits, list[KeysValues]]:
         """Logits after each token, and the decoder's keys and values up to here.
 
-        Parameters
-        ----------
-        tokens
-            ``(B, L, 3)``; ``(B, 1, 3)`` when there is a past. Of each window of the memory there may be
-            several sequences, one after the other: then B is a multiple of its windows.
-        past
-            What the last call gave.
+        ``tokens (B, L, 3)``; ``(B, 1, 3)`` with ``past``, what the last call gave. Of each window of the
+        memory there may be several sequences, one after the other: then B is a multiple of its windows.
         """
         action, slot, frame = tokens.clamp(min=0).unbind(-1)  # (B, L); padding is read by nobody
         x = self.write_action(action) + self.write_slot(slot) + self.write_frame(frame)
@@ -243,27 +209,15 @@ class DST(nn.Module):
     def write(
         self, features: Tensor, frames: Tensor, max_events: int = 50, beams: int = 1
     ) -> list[Written]:
-        """Decode windows to events, all together, each until its EOS.
+        """Decode windows, ``features`` and ``frames`` as in `forward`, together, each until its EOS.
 
         Each step takes the most likely token that means something: an event has a slot and a frame of
         the window, the end has none. The most likely frame is taken without a choice, since its
-        probability is spread over neighbours that mean the same.
-
-        Parameters
-        ----------
-        features, frames
-            As in `forward`.
-        max_events
-            Where to cut a sequence that does not end; what was written until there is kept. (The
-            training halves have at most 31 events in 750 frames.)
-        beams
-            1 is greedy; more keep as many sequences open, ranked by mean log-probability per token.
+        probability is spread over neighbours that mean the same. A sequence that does not end is cut
+        after ``max_events`` (the training halves have at most 31 in 750 frames). One beam is greedy;
+        more keep as many sequences open, ranked by mean log-probability per token.
         """
-        return self.write_from(self.memory(features, frames), max_events, beams)
-
-    @torch.no_grad()
-    def write_from(self, memory: Memory, max_events: int, beams: int) -> list[Written]:
-        """The same for windows that have been read."""
+        memory = self.memory(features, frames)
         # Every step reads all of it, which is quicker where each head's frames lie side by side.
         kept = [(keys.contiguous(), values.contiguous()) for keys, values in memory.keys_values]
         memory = memory._replace(keys_values=kept)

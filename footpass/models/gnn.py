@@ -7,7 +7,7 @@ A player is a node at every frame; three graph convolutions (EdgeConv, Wang et a
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,67 +16,44 @@ from torch import Tensor, nn
 
 from footpass.configs import Share, Width, config_dataclass
 from footpass.models.public import rename, take_alias
-from footpass.models.taad import PlayerFeatures, features_from_reference
+from footpass.models.taad import Detector, features_from_reference
 from footpass.models.x3d import X3DConfig
 from footpass.schema import N_CLASSES, N_SLOTS, Node
 
 
 @config_dataclass
 class GNNConfig:
-    """Sizes of a TAAD + GNN; the defaults are the published ones.
-
-    Attributes
-    ----------
-    width
-        Channels of the top-down path.
-    visual, graph, head
-        Channels of a player's visual features, of the graph layers and of the head.
-    neighbours, radius
-        At most so many neighbours, within this distance (units of the pitch positions).
-    public
-        Compute as the public code does: messages go from a player to the nearest others rather than from
-        them, and what lies outside the picture is zero (`roi_mean`).
-    """
+    """Sizes of a TAAD + GNN; the defaults are the published ones."""
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
+    # Channels of the top-down path, of a player's visual features, of the graph layers and of the head.
     width: Width = 192
     visual: Width = 64
     graph: Width = 128
     head: Width = 256
+    # At most so many neighbours, within this distance (units of the pitch positions).
     neighbours: Annotated[int, Field(ge=1, lt=N_SLOTS)] = 6
     radius: Annotated[float, Field(ge=0)] = 2.0
     graph_dropout: Share = 0.1
     head_dropout: Share = 0.2
     checkpoint_backbone: bool = False
+    # Compute as the public code does: messages go from a player to the nearest others rather than from
+    # them, and what lies outside the picture is zero (`roi_mean`).
     public: bool = False
 
 
 class Neighbours(NamedTuple):
-    """Whom each node listens to.
+    """Whom each node listens to."""
 
-    Attributes
-    ----------
-    index
-        ``(B, M, K)`` nodes that send messages to node m.
-    exists
-        ``(B, M, K)`` bool; where False, the index means nothing.
-    """
-
-    index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which nobody needs here
-    exists: Tensor
+    index: Tensor  # type: ignore[assignment]  # (B, M, K) who sends to node m; hides a method of tuples
+    exists: Tensor  # (B, M, K) bool; where False, the index means nothing
 
 
 def nearest_neighbours(positions: Tensor, present: Tensor, k: int, radius: float) -> Neighbours:
-    """Nearest others of each node by mean position over the clip, the nearest first.
+    """At most ``k`` nearest others of each node by mean position over the clip, within ``radius``.
 
-    Parameters
-    ----------
-    positions
-        ``(B, M, T, 2)``; anything, NaN too, where not present.
-    present
-        ``(B, M, T)`` bool.
-    k, radius
-        At most ``k`` neighbours, no farther than ``radius``. Of two as near, the lower slot comes first.
+    ``positions (B, M, T, 2)`` may be anything, NaN too, where not ``present (B, M, T)``. The nearest
+    come first; of two as near, the lower slot.
     """
     total = positions.where(present[..., None], 0).sum(dim=2)
     mean = total / present.sum(dim=2)[..., None]  # (B, M, 2), NaN where nowhere: as far away as can be
@@ -110,14 +87,9 @@ class EdgeConv(nn.Module):
         self.linear = nn.Linear(2 * width_in, width)
 
     def forward(self, x: Tensor, neighbours: Neighbours, sends: Tensor) -> tuple[Tensor, Tensor]:
-        """Send one round of messages.
+        """Send one round of messages to ``x (B, M, T, F)``.
 
-        Parameters
-        ----------
-        x
-            ``(B, M, T, F)``.
-        sends
-            ``(B, M, K, T)`` bool, whether neighbour k of node m sends at frame t.
+        ``sends (B, M, K, T)`` tells whether neighbour k of node m sends at frame t.
 
         Returns
         -------
@@ -150,7 +122,7 @@ class _TimeConv(nn.Module):
         return self.dropout(F.gelu(self.norm(x))).reshape(*nodes, -1)  # (B, M, T, width)
 
 
-class TAADGNN(nn.Module):
+class TAADGNN(Detector):
     """Logits of each class for each slot and frame, from pixels, positions and neighbours.
 
     What is not present reaches nobody: its values, whatever they are, never change another output.
@@ -159,12 +131,8 @@ class TAADGNN(nn.Module):
     without_box = True  # can it say what a player does who has no box?
 
     def __init__(self, config: GNNConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         visual, graph, head = config.visual, config.graph, config.head
-        self.features = PlayerFeatures(
-            config.x3d, config.width, config.checkpoint_backbone, config.public
-        )
         self.visual = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, visual), nn.ReLU()
         )
@@ -177,27 +145,15 @@ class TAADGNN(nn.Module):
         self.dropout = nn.Dropout(config.head_dropout)
         self.classify = nn.Linear(head, N_CLASSES)
 
-    def freeze(self, blocks: int | None) -> None:
-        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
-        self.features.x3d.freeze(blocks)
-
     def listened_to(self, nodes: Tensor, present: Tensor) -> Neighbours:
         """Whom each node listens to: its nearest others, or as the public code has it."""
         positions, config = nodes[..., Node.X : Node.Y + 1], self.config
         near = nearest_neighbours(positions, present, config.neighbours, config.radius)
         return turned_round(near) if config.public else near
 
-    def forward(
-        self,
-        clip: Tensor,
-        boxes: Tensor,
-        visible: Tensor,
-        nodes: Tensor,
-        present: Tensor,
-        neighbours: Neighbours | None = None,
-    ) -> Tensor:
+    def forward(self, *inputs: Any) -> Tensor:
         """``(B, 9, M, T)`` logits; the arguments are those of `explain`."""
-        return self.explain(clip, boxes, visible, nodes, present, neighbours)[0]
+        return self.explain(*inputs)[0]
 
     def explain(
         self,
@@ -254,13 +210,8 @@ class TAADGNN(nn.Module):
     def from_reference(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Public tensors under our names, for `models.public.load_reference`."""
         state = features_from_reference(public)
-        names = {
-            "MLP_to_graph_1.": "visual.0.",
-            "MLP_to_graph_2.": "visual.2.",
-            "conv_T.": "head.conv.",
-            "head_ln.ln.": "head.norm.",
-            "fc1.": "classify.",
-        }
+        names = {"MLP_to_graph_1.": "visual.0.", "MLP_to_graph_2.": "visual.2."}
+        names |= {"conv_T.": "head.conv.", "head_ln.ln.": "head.norm.", "fc1.": "classify."}
         for i in (1, 2, 3):
             take_alias(state, f"EdgeMLP{i}.", f"conv{i}.nn.")
             names[f"conv{i}.nn."] = f"edge_convs.{i - 1}.linear."

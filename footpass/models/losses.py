@@ -31,20 +31,10 @@ WEIGHTINGS = tuple(_SCHEMES)
 
 
 def class_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
-    """Weight of each class from how often it occurs; the mean weight is 1.
+    """Weight ``(C,)``, mean 1, of each class from its number of training events ``(C,)``.
 
-    Parameters
-    ----------
-    counts
-        ``(C,)`` number of training events per class.
-    scheme
-        One of `WEIGHTINGS`: equal weights, 1/n, 1/sqrt(n), or one over the effective number.
-
-    Returns
-    -------
-    np.ndarray
-        ``(C,)`` float64. A class that never occurs has weight 1: no target carries it, and an infinite
-        weight would push all others to zero.
+    The scheme is one of `WEIGHTINGS`. A class that never occurs has weight 1: no target carries it, and
+    an infinite weight would push all others to zero.
     """
     if scheme not in _SCHEMES:
         raise DataError(f"class weights {scheme!r}: choose one of {', '.join(WEIGHTINGS)}")
@@ -60,22 +50,11 @@ def class_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
 
 
 def token_weights(counts: np.ndarray, scheme: str) -> np.ndarray:
-    """Weights of the DST's action tokens: those of the classes, and for EOS that of an average event.
+    """Weights ``(10,)`` of the DST's action tokens, from the training events per class, ``(8,)``.
 
-    With a weight of 1, as the mean class has, EOS would outweigh the frequent classes several times, and
-    the model would learn to stop early.
-
-    Parameters
-    ----------
-    counts
-        ``(8,)`` training events per class, in the order of `schema.ACTIONS`.
-    scheme
-        One of `WEIGHTINGS`.
-
-    Returns
-    -------
-    np.ndarray
-        ``(10,)``; SOS, which is never a target, has 0.
+    Those of the classes as of `class_weights`; SOS, which is never a target, has 0, and EOS that of an
+    average event. With a weight of 1, as the mean class has, EOS would outweigh the frequent classes
+    several times, and the model would learn to stop early.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if counts.shape != (len(ACTIONS),):
@@ -91,16 +70,9 @@ def masked_cross_entropy(
 ) -> Tensor:
     """Weighted cross-entropy where the mask is set; focal with ``gamma`` (Lin et al. 2017, eq. 5).
 
-    Parameters
-    ----------
-    logits
-        ``(B, C, ...)``.
-    target, mask
-        ``(B, ...)`` class ids and bool; what is masked may be anything, NaN too.
-    weights
-        ``(C,)``, by default all 1.
-    gamma
-        0 is cross-entropy; the more, the less a target counts that is already likely.
+    Of logits ``(B, C, ...)``, class ids and a bool mask ``(B, ...)``, and class weights ``(C,)``, by
+    default 1; what is masked may be anything, NaN too. The higher gamma, the less a target counts that
+    is already likely.
     """
     target = target[mask]  # (N,)
     log_p = logits.movedim(1, -1)[mask].float().log_softmax(-1)  # (N, C)
@@ -117,7 +89,7 @@ def token_losses(
     action_weights: Tensor | None = None,
     smoothing: float = 0.05,
 ) -> Tensor:
-    """Cross-entropies of the DST's heads, means over the tokens that are not padding.
+    """Cross-entropies ``(3,)`` of the DST's heads, means over the tokens that are not padding.
 
     Parameters
     ----------
@@ -130,11 +102,6 @@ def token_losses(
     smoothing
         Label smoothing of actions and slots. A frame's neighbours are as good as it is, and other frames
         are not, so frames have none.
-
-    Returns
-    -------
-    Tensor
-        ``(3,)`` action, slot and frame; their sum is the loss.
     """
     losses = []
     for part, head in zip(Token, logits, strict=True):
@@ -142,13 +109,9 @@ def token_losses(
         weights = action_weights if part is Token.ACTION else None
         weights = torch.ones(head.shape[-1]) if weights is None else weights
         weights = weights.to(head.device, torch.float32)  # not those of a half-precision head
+        flat, smoothed = head.flatten(0, 1).float(), 0.0 if part is Token.FRAME else smoothing
         total = F.cross_entropy(
-            head.flatten(0, 1).float(),
-            labels,
-            weights,
-            ignore_index=PAD,
-            reduction="none",
-            label_smoothing=0.0 if part is Token.FRAME else smoothing,
+            flat, labels, weights, ignore_index=PAD, reduction="none", label_smoothing=smoothed
         )
         losses.append(_mean(total, weights[labels.clamp(min=0)] * (labels != PAD)))
     return torch.stack(losses)

@@ -21,12 +21,12 @@ from footpass.models.transformer import (
     FUSIONS,
     Fusion,
     KeysValues,
-    TransformerLayer,
     WindowLength,
     Written,
     decoder_step,
     frame_code,
-    layers_of,
+    memory_of,
+    transformer_layers,
 )
 from footpass.schema import (
     EOS,
@@ -53,38 +53,25 @@ _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, n
 
 @config_dataclass
 class PlayerDSTConfig:
-    """Sizes of a `PlayerDST`.
+    """Sizes of a `PlayerDST`."""
 
-    Attributes
-    ----------
-    window_length
-        Frames of the longest window.
-    fusion
-        As of `DSTConfig`: how many logit volumes are read.
-    step
-        Frames that are read as one; events are told no more exactly, within half of it.
-    player
-        Features of a player at a step.
-    forget
-        Share of players whose evidence is hidden from a window in training: of the halves that it
-        was trained on, a detector's logits look better than of others.
-    samples
-        Games that are drawn of a window to decode it.
-    min_probability
-        Share of the games in which an event has to happen to be written.
-    """
-
+    # As of `DSTConfig`.
     window_length: WindowLength = 375
     fusion: Fusion = "none"
+    # Frames that are read as one; events are told no more exactly, within half of it.
     step: Annotated[int, Field(ge=1, le=100)] = 5
-    player: Width = 24
+    player: Width = 24  # features of a player at a step
     width: Width = 64
     heads: Width = 4
     encoder_layers: Depth = 1
     decoder_layers: Depth = 1
     feedforward: Width = 128
     dropout: Share = 0.1
+    # Share of players whose evidence is hidden from a window in training: of the halves that it was
+    # trained on, a detector's logits look better than of others.
     forget: Share = 0.15
+    # Games that are drawn of a window to decode it, and the share of them in which an event has to
+    # happen to be written.
     samples: Annotated[
         int, Field(ge=1, le=10_000, validation_alias=AliasChoices("samples", "games"))
     ] = 64
@@ -105,48 +92,22 @@ class PlayerDSTConfig:
 
 
 class Read(NamedTuple):
-    """A batch of windows as read, n steps each.
+    """A batch of windows as read, n steps each."""
 
-    Attributes
-    ----------
-    steps
-        ``(B, n, width)`` what happens at a step, all in all.
-    players
-        ``(B, n, 26, player)``.
-    odds
-        ``(B, n, 26, 8)`` log-odds of each class, the best within the tolerance.
-    hazard
-        ``(B, n)`` log-odds of an event at a step, whatever was before.
-    keys_values
-        Of the steps, for each layer of the decoder.
-    real
-        ``(B, n)`` bool, False for steps after the window's end.
-    """
-
-    steps: Tensor
-    players: Tensor
-    odds: Tensor
-    hazard: Tensor
-    keys_values: list[KeysValues]
-    real: Tensor
+    steps: Tensor  # (B, n, width) what happens at a step, all in all
+    players: Tensor  # (B, n, 26, player)
+    odds: Tensor  # (B, n, 26, 8) log-odds of each class, the best within the tolerance
+    hazard: Tensor  # (B, n) log-odds of an event at a step, whatever was before
+    keys_values: list[KeysValues]  # of the steps, for each layer of the decoder
+    real: Tensor  # (B, n) bool, False for steps after the window's end
 
 
 class Answers(NamedTuple):
-    """What a `PlayerDST` says of the next event.
+    """What a `PlayerDST` says of the next event."""
 
-    Attributes
-    ----------
-    when
-        ``(B, L, n + 1)`` log-probabilities of its step; the last: there is none.
-    who
-        ``(B, L, 26, 8)`` log-odds of player and class, at the right step.
-    step
-        ``(B, L)`` the right step, n at the end; at padding it means nothing.
-    """
-
-    when: Tensor
-    who: Tensor
-    step: Tensor
+    when: Tensor  # (B, L, n + 1) log-probabilities of its step; the last: there is none
+    who: Tensor  # (B, L, 26, 8) log-odds of player and class, at the right step
+    step: Tensor  # (B, L) the right step, n at the end; at padding it means nothing
 
 
 class Prior(nn.Module):
@@ -193,14 +154,10 @@ class PlayerDST(nn.Module):
         self.take = nn.Linear(config.heads * player, width)
         self.field = nn.Linear(N_SLOTS * (len(State) + 1), width)
         self.steps_norm = nn.LayerNorm(width)
-        self.encoder = nn.ModuleList(
-            TransformerLayer(config, cross=False) for _ in range(config.encoder_layers)
-        )
+        self.encoder = transformer_layers(config, config.encoder_layers, cross=False)
         self.write_action = nn.Embedding(N_ACTION_TOKENS, width)
         self.write_slot = nn.Embedding(N_SLOTS + 1, width)
-        self.decoder = nn.ModuleList(
-            TransformerLayer(config, cross=True) for _ in range(config.decoder_layers)
-        )
+        self.decoder = transformer_layers(config, config.decoder_layers, cross=True)
         self.local, self.query, self.key = (nn.Linear(width, n) for n in (1, width, width))
         self.know_past, self.know_step = nn.Linear(width, width), nn.Linear(width, width)
         self.know_player, self.tell = nn.Linear(player, width), nn.Linear(width, actions)
@@ -253,13 +210,10 @@ class PlayerDST(nn.Module):
         number = 1 + step // 2 + step * torch.arange(steps.shape[1], device=steps.device)
         steps = steps + frame_code(number, size.width)  # (B, n, width)
         mask = None if real.all() else real[:, None, None, :]
-        for layer in layers_of(self.encoder):
-            steps = layer(steps, layer.attention.keys_values(steps), mask)
+        for layer in self.encoder:
+            steps = layer(steps, mask=mask)
         hazard = hazard + self.local(steps)[..., 0]
-        keys_values = [
-            layer.cross.keys_values(steps) for layer in layers_of(self.decoder) if layer.cross
-        ]
-        return Read(steps, x, best, hazard, keys_values, real)
+        return Read(steps, x, best, hazard, memory_of(self.decoder, steps), real)
 
     @property
     def _near(self) -> int:
@@ -276,22 +230,17 @@ class PlayerDST(nn.Module):
 
     def when(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
         """Log-probabilities ``(B, L, n + 1)`` of the next event's step; the last: there is none."""
-        hazard = self._hazard(told, tokens, read)
-        until = F.logsigmoid(-hazard).cumsum(-1)  # that there is none up to here
-        at = hazard + until  # log of sigmoid(h), of 1 - sigmoid(h) for each step before
-        return torch.cat((at, until[..., -1:]), dim=-1)
-
-    def _hazard(self, told: Tensor, tokens: Tensor, read: Read) -> Tensor:
-        """Log-odds ``(B, L, n)`` of an event at a step, if none was between it and the last one."""
         action, _, frame = tokens.clamp(min=0).unbind(-1)
         number = torch.arange(read.hazard.shape[1], device=told.device)
         passed = number - self._step(frame)[..., None]  # (B, L, n) steps since the last event
         gap = torch.bucketize(passed, torch.tensor(_GAPS, device=told.device), right=True)
         hazard = read.hazard[:, None] + self.prior.gap[action.clamp(max=SOS)[..., None], gap]
-        hazard = (
-            hazard + self.query(told) @ self.key(read.steps).transpose(1, 2) / self.config.width**0.5
-        )
-        return hazard.masked_fill(~read.real[:, None] | (passed < 0), _NEVER)
+        hazard += self.query(told) @ self.key(read.steps).transpose(1, 2) / self.config.width**0.5
+        # Log-odds (B, L, n) of an event at a step, if none was between it and the last one.
+        hazard = hazard.masked_fill(~read.real[:, None] | (passed < 0), _NEVER)
+        until = F.logsigmoid(-hazard).cumsum(-1)  # that there is none up to here
+        at = hazard + until  # log of sigmoid(h), of 1 - sigmoid(h) for each step before
+        return torch.cat((at, until[..., -1:]), dim=-1)
 
     def who(self, told: Tensor, tokens: Tensor, step: Tensor, read: Read) -> Tensor:
         """Log-odds ``(B, L, 26, 8)`` of player and class of the next event, at a step ``(B, L)``."""
@@ -311,12 +260,8 @@ class PlayerDST(nn.Module):
     def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> Answers:
         """What is answered after each of ``tokens`` but the last, given those before it.
 
-        Parameters
-        ----------
-        features, frames
-            As in `DST.forward`.
-        tokens
-            ``(B, L, 3)``, EOS and padding too: who and what are asked at the step that is the right one.
+        The arguments are those of `DST.forward`, with EOS and padding in ``tokens (B, L, 3)`` too: who
+        and what are asked at the step that is the right one.
         """
         read = self.read(features, frames)
         before, target = tokens[:, :-1], tokens[:, 1:]

@@ -51,16 +51,11 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
 def load_reference(
     model: nn.Module, state_dict: Mapping[str, Any], path: str | Path | None = None
 ) -> None:
-    """Fill a TAAD, TAAD + GNN or DST model from a checkpoint of the public repository.
+    """Fill a model from a checkpoint of the public repository, read from ``path``.
 
-    Parameters
-    ----------
-    model
-        A model with a method ``from_reference``, which gives the public tensors our names.
-    state_dict
-        The state dict itself, or the public training script's ``{"model_state_dict": ...}``.
-    path
-        Where it was read, for errors.
+    The model has a method ``from_reference``, which gives the public tensors our names: a TAAD, TAAD +
+    GNN or DST. The checkpoint may be wrapped, as the public training script's ``{"model_state_dict":
+    ...}``.
     """
     kind = type(model).__name__
     try:
@@ -94,11 +89,8 @@ def take_alias(state: dict[str, Tensor], alias: str, name: str) -> None:
 
 def rename(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
     """Replace the prefix of every name; a name with none of the prefixes is kept."""
-
-    def ours(name: str) -> str:
-        for old, new in prefixes.items():
-            if name.startswith(old):
-                return new + name.removeprefix(old)
-        return name
-
-    return {ours(name): tensor for name, tensor in state.items()}
+    ours = {}
+    for name, tensor in state.items():
+        old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        ours[prefixes.get(old, "") + name.removeprefix(old)] = tensor
+    return ours

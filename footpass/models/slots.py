@@ -21,13 +21,8 @@ _FAR = 50.0  # metres that count as 1
 class SlotEncoder(nn.Module):
     """Reads T frames of 26 slots, each a vector of ``inputs`` numbers.
 
-    Parameters
-    ----------
-    order
-        ``"serial"``: a layer looks across slots, then along time; ``"parallel"``: both look at the same,
-        and what they make of it is summed.
-    roles
-        Whether a slot is known by its role and team; without, slots differ by what they read alone.
+    With ``order`` "serial" a layer looks across slots, then along time; with "parallel" both look at the
+    same, and what they make of it is summed. Without ``roles``, slots differ by what they read alone.
     """
 
     def __init__(
@@ -46,16 +41,10 @@ class SlotEncoder(nn.Module):
         self.along = nn.ModuleList(layer() for _ in range(layers))
 
     def forward(self, x: Tensor, there: Tensor, frames: Tensor) -> Tensor:
-        """``(B, T, 26, width)``, zero where a slot is missing.
+        """``x (B, T, 26, inputs)`` to ``(B, T, 26, width)``, zero where a slot is missing.
 
-        Parameters
-        ----------
-        x
-            ``(B, T, 26, inputs)``.
-        there
-            ``(B, T, 26)`` bool, False for a missing slot or a padded frame: nobody attends to it.
-        frames
-            ``(B, T)`` number of each frame.
+        ``there (B, T, 26)`` is False for a missing slot or a padded frame, which nobody attends to;
+        ``frames (B, T)`` are the numbers of the frames.
         """
         batch, length = frames.shape
         x = self.read(x) + frame_code(frames, self.width)[:, :, None]

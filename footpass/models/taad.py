@@ -6,7 +6,7 @@ each frame, and a small head over time. What comes before the head is shared wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,47 +36,26 @@ class TemporalConfig:
 
 @config_dataclass
 class TAADConfig:
-    """Sizes of a TAAD; the defaults are the published ones.
-
-    Attributes
-    ----------
-    width
-        Channels of the top-down path, so of a player's features.
-    head
-        Channels of the head.
-    temporal
-        What looks along time in the head: ``"convolution"`` over 3 frames, as published, or
-        ``"transformer"`` (PAVE, arXiv 2606.28389).
-    transformer
-        Sizes of the latter.
-    checkpoint_backbone
-        Recompute the backbone in backward rather than keep its activations: less memory, more time.
-    public
-        Compute as the public code does: what lies outside the picture is zero (`roi_mean`).
-    """
+    """Sizes of a TAAD; the defaults are the published ones."""
 
     x3d: X3DConfig = field(default_factory=X3DConfig)
+    # Channels of the top-down path, so of a player's features, and of the head.
     width: Width = 192
     head: Width = 512
+    # Recompute the backbone in backward rather than keep its activations: less memory, more time.
     checkpoint_backbone: bool = False
+    # Compute as the public code does: what lies outside the picture is zero (`roi_mean`).
     public: bool = False
+    # What looks along time in the head: "convolution" over 3 frames, as published, or "transformer"
+    # (PAVE, arXiv 2606.28389) of these sizes.
     temporal: Literal["convolution", "transformer"] = "convolution"
     transformer: TemporalConfig = field(default_factory=TemporalConfig)
 
 
 class PlayerFeatures(nn.Module):
-    """Backbone, top-down path and box pooling: one vector per tracklet and frame.
+    """Backbone, top-down path and box pooling: a vector of ``width`` numbers per tracklet and frame.
 
-    Parameters
-    ----------
-    x3d
-        Sizes of the backbone.
-    width
-        Channels of the result.
-    recompute
-        See `X3D`.
-    public
-        See `TAADConfig`.
+    ``recompute`` is as of `X3D`, ``public`` as of `TAADConfig`.
     """
 
     def __init__(
@@ -90,7 +69,7 @@ class PlayerFeatures(nn.Module):
         self.merge8 = _Merge(width + stride8, width)
 
     def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
-        """Pool the features of every box.
+        """Pool the features of every box: ``(B, M, T, width)``, zero where not visible.
 
         Parameters
         ----------
@@ -100,11 +79,6 @@ class PlayerFeatures(nn.Module):
             ``(B, M, T, 4)`` x1, y1, x2, y2 in pixels of the clip; anything, NaN too, where not visible.
         visible
             ``(B, M, T)`` bool, whether there is a box.
-
-        Returns
-        -------
-        Tensor
-            ``(B, M, T, width)``, zero where not visible.
         """
         stride8, stride16, stride32 = self.x3d(clip)
         weights = roi_weights(boxes / STRIDE, visible, stride8.shape[-2:], self.public)
@@ -148,30 +122,23 @@ class _Merge(nn.Module):
 
 
 def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
-    """RoI-align over 4x2 cells, then the mean over the cells, for all boxes of a batch of clips.
+    """RoI-align over 4x2 cells, then the mean over the cells: ``(B, M, T, C)``, zero where not visible.
 
     The sampling points of RoI-align are a grid, each cell has as many, and bilinear interpolation is a
-    product of one weight per row and one per column. So the mean over all points is
-    ``w_y^T F w_x``, with the mean weight of each row and column, and no point is ever sampled.
+    product of one weight per row and one per column. So the mean over all points is ``w_y^T F w_x``,
+    with the mean weight of each row and column, and no point is ever sampled. Equal to
+    ``torchvision.ops.roi_align`` as called by default (adaptive sampling, not aligned), then the mean.
 
     Parameters
     ----------
     features
         ``(B, C, T, H, W)``.
-    boxes
-        ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the feature map; ignored where not visible.
-    visible
-        ``(B, M, T)`` bool.
+    boxes, visible
+        ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the feature map, and bool ``(B, M, T)``.
     zero_outside
         Points more than a cell outside the map are zero, as in torchvision's compiled kernel, which the
-        public models were trained with. It differs only for boxes that leave the picture.
-
-    Returns
-    -------
-    Tensor
-        ``(B, M, T, C)``, zero where not visible. Equal to ``torchvision.ops.roi_align`` as called by
-        default (adaptive sampling, not aligned), then the mean. Points outside the map take the value
-        at its border, as in torchvision's Python version.
+        public models were trained with; else they take the value at its border, as in its Python
+        version. It differs only for boxes that leave the picture.
     """
     weights = roi_weights(boxes, visible, features.shape[-2:], zero_outside)
     return weighted_mean(features, weights)
@@ -200,10 +167,7 @@ def weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def _mean_weights(start: Tensor, end: Tensor, cells: int, size: int, zero_outside: bool) -> Tensor:
-    """Mean weight that the sampling points of boxes give to each of ``size`` rows: ``(..., size)``.
-
-    ``start`` and ``end`` are the boxes' extent along one axis, of the same shape ``(...)``.
-    """
+    """Mean weight ``(..., size)`` that points of boxes from start to end ``(...)`` give to rows."""
     extent = (end - start).clamp(min=1.0)
     count = cells * (extent / cells).ceil()  # points along this axis, the k-th at (k + 1/2) step
     step, start = (extent / count)[..., None], start[..., None]
@@ -230,15 +194,8 @@ class TemporalTransformer(nn.Module):
         super().__init__()
         self.read = nn.Linear(width_in, sizes.width)
         self.place = nn.Parameter(0.02 * torch.randn(sizes.positions, sizes.width))
-        layer = nn.TransformerEncoderLayer(
-            sizes.width,
-            sizes.heads,
-            sizes.feedforward,
-            sizes.dropout,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
+        shape = sizes.width, sizes.heads, sizes.feedforward, sizes.dropout
+        layer = nn.TransformerEncoderLayer(*shape, activation="gelu", batch_first=True, norm_first=True)
         norm = nn.LayerNorm(sizes.width)
         self.layers = nn.TransformerEncoder(layer, sizes.layers, norm, enable_nested_tensor=False)
         self.out = nn.Linear(sizes.width, width_out)
@@ -253,27 +210,34 @@ class TemporalTransformer(nn.Module):
         return self.out(x)
 
 
-class TAAD(nn.Module):
-    """Logits of each class for each tracklet and frame, from pixels alone."""
+class Detector(nn.Module):
+    """What TAAD and TAAD + GNN share: the players' features, under a backbone that can be frozen."""
 
-    without_box = False  # can it say what a player does who has no box?
-
-    def __init__(self, config: TAADConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
         self.features = PlayerFeatures(
             config.x3d, config.width, config.checkpoint_backbone, config.public
         )
+
+    def freeze(self, blocks: int | None) -> None:
+        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
+        self.features.x3d.freeze(blocks)
+
+
+class TAAD(Detector):
+    """Logits of each class for each tracklet and frame, from pixels alone."""
+
+    without_box = False  # can it say what a player does who has no box?
+
+    def __init__(self, config: TAADConfig) -> None:
+        super().__init__(config)
         if config.temporal == "transformer":
             self.attend = TemporalTransformer(config.width, config.head, config.transformer)
         else:
             self.conv = nn.Conv1d(config.width, config.head, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm1d(config.head)
         self.classify = nn.Linear(config.head, N_CLASSES)
-
-    def freeze(self, blocks: int | None) -> None:
-        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
-        self.features.x3d.freeze(blocks)
 
     def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor, *game_state: Tensor) -> Tensor:
         """``(B, 9, M, T)`` logits; the arguments are those of `PlayerFeatures.forward`.

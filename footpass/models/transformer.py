@@ -1,7 +1,7 @@
 """What both DSTs are made of: transformer layers with cached keys and values, and the code of frames."""
 
 import math
-from typing import Annotated, NamedTuple, Protocol, cast
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,19 +19,6 @@ WindowLength = Annotated[
 _FEW_ROWS = 4  # measured on the CPU: with 2 threads up to twice as fast, from 8 rows slower
 CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
 KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
-
-
-class LayerSizes(Protocol):
-    """Sizes of a transformer layer, as the configs of both DSTs have them."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def feedforward(self) -> int: ...
-    @property
-    def dropout(self) -> float: ...
 
 
 class Written(NamedTuple):
@@ -64,7 +51,7 @@ class _Linear(nn.Linear):
 
 
 class _Attention(nn.Module):
-    def __init__(self, config: LayerSizes) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
         self.query = _Linear(config.width, config.width)
@@ -78,13 +65,9 @@ class _Attention(nn.Module):
     def forward(
         self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        x = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            *keys_values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )  # (B, heads, L, width / heads)
+        dropout, query = self.dropout if self.training else 0.0, self._split(self.query(x))
+        # (B, heads, L, width / heads)
+        x = F.scaled_dot_product_attention(query, *keys_values, mask, dropout, causal)
         return self.out(x.transpose(1, 2).flatten(2))  # (B, L, width)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -92,29 +75,31 @@ class _Attention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention to the own sequence, in the decoder to the memory, then two linear layers."""
+    """Attention to the own sequence, in the decoder to the memory, then two linear layers.
 
-    def __init__(self, config: LayerSizes, cross: bool) -> None:
+    The config is that of either DST.
+    """
+
+    def __init__(self, config: Any, cross: bool) -> None:
         super().__init__()
         self.attention = _Attention(config)
         self.cross = _Attention(config) if cross else None
+        width, inner = config.width, config.feedforward
         self.feedforward = nn.Sequential(
-            _Linear(config.width, config.feedforward),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            _Linear(config.feedforward, config.width),
+            _Linear(width, inner), nn.ReLU(), nn.Dropout(config.dropout), _Linear(inner, width)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3 if cross else 2))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
         x: Tensor,
-        keys_values: KeysValues,
+        keys_values: KeysValues | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
         memory: tuple[KeysValues, Tensor | None] | None = None,
     ) -> Tensor:
+        keys_values = keys_values or self.attention.keys_values(x)
         x = self.norms[0](x + self.dropout(self.attention(x, keys_values, mask, causal)))
         if memory is not None:
             assert self.cross is not None
@@ -124,13 +109,18 @@ class TransformerLayer(nn.Module):
         return self.norms[-1](x + self.dropout(self.feedforward(x)))
 
 
-def layers_of(stack: nn.ModuleList) -> list[TransformerLayer]:
-    """The layers of an encoder or decoder; of a `ModuleList`, types are not known."""
-    return cast(list[TransformerLayer], list(stack))
+def transformer_layers(config: Any, count: int, cross: bool) -> nn.ModuleList:
+    """An encoder's layers, or with ``cross`` a decoder's."""
+    return nn.ModuleList(TransformerLayer(config, cross) for _ in range(count))
+
+
+def memory_of(decoder: Any, x: Tensor) -> list[KeysValues]:
+    """Keys and values of what was read, ``(B, T, width)``, for each layer of a decoder."""
+    return [layer.cross.keys_values(x) for layer in decoder]
 
 
 def decoder_step(
-    decoder: nn.ModuleList,
+    decoder: Any,  # layers
     x: Tensor,
     memory: list[KeysValues],
     mask: Tensor | None,
@@ -138,15 +128,11 @@ def decoder_step(
 ) -> tuple[Tensor, list[KeysValues]]:
     """Tokens ``(B, L, width)`` through all layers of a decoder, and its keys and values up to here.
 
-    Parameters
-    ----------
-    memory, mask
-        Keys and values of what was read, for each layer, and which of it to attend to (None: all).
-    past
-        What the last call gave, of the tokens before these; L is 1 then.
+    ``memory`` and ``mask`` are the keys and values of what was read (`memory_of`), and which of it to
+    attend to. ``past`` is what the last call gave, of the tokens before these; L is 1 then.
     """
     present = []
-    for i, layer in enumerate(layers_of(decoder)):
+    for i, layer in enumerate(decoder):
         keys_values = layer.attention.keys_values(x)
         if past is not None:
             (old_keys, old_values), (keys, values) = past[i], keys_values

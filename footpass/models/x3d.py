@@ -8,7 +8,6 @@ the temporal one.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -34,21 +33,13 @@ def normalise(pixels: Tensor) -> Tensor:
 
 @config_dataclass
 class X3DConfig:
-    """Sizes of the backbone; the defaults are X3D-S.
+    """Sizes of the backbone; the defaults are X3D-S."""
 
-    Attributes
-    ----------
-    stem
-        Channels of the stem, at stride 2.
-    widths, depths
-        Channels and residual blocks of the four stages, at strides 4, 8, 16 and 32.
-    expansion
-        Inner channels of a block per outer channel.
-    """
-
-    stem: Width = 24
+    stem: Width = 24  # channels of the stem, at stride 2
+    # Channels and residual blocks of the four stages, at strides 4, 8, 16 and 32.
     widths: tuple[Width, Width, Width, Width] = (24, 48, 96, 192)
     depths: tuple[Depth, Depth, Depth, Depth] = (3, 5, 11, 7)
+    # Inner channels of a block per outer channel.
     expansion: Annotated[float, Field(ge=1, le=100)] = 2.25
 
 
@@ -71,11 +62,8 @@ def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
 class X3D(nn.Module):
     """Stem and four stages: ``(B, 3, T, H, W)`` to features at strides 8, 16 and 32; time is kept.
 
-    Parameters
-    ----------
-    recompute
-        Keep only the input of each residual block for backward and compute the rest again: the same
-        gradients for much less memory and one more forward.
+    With ``recompute``, only the input of each residual block is kept for backward and the rest computed
+    again: the same gradients for much less memory and one more forward.
     """
 
     def __init__(self, config: X3DConfig, recompute: bool = False) -> None:
@@ -96,8 +84,7 @@ class X3D(nn.Module):
         x = clip.contiguous(memory_format=layout)  # (B, 3, T, H, W)
         features = []
         for block in self.blocks:
-            assert isinstance(block, _Stem | _Stage)
-            for layer in block.layers():
+            for layer in getattr(block, "res_blocks", [block]):
                 x = _recomputed(layer, x) if self.recompute and torch.is_grad_enabled() else layer(x)
             features.append(x)
         fine, middle, coarse = features[2:]
@@ -123,11 +110,8 @@ class X3D(nn.Module):
     def load_kinetics(self, path: str | Path) -> None:
         """Load a pytorchvideo X3D checkpoint; its classification head is left out.
 
-        Parameters
-        ----------
-        path
-            A file, or an address (``https://...``), from which it is loaded once and kept where
-            `torch.hub` keeps its files.
+        ``path`` is a file, or an address (``https://...``), from which it is loaded once and kept where
+        `torch.hub` keeps its files.
         """
         try:
             address = "://" in str(path)
@@ -176,9 +160,6 @@ class _Stem(nn.Module):
         self.conv["conv_xy"] = Depthwise(width, (5, 1, 1))
         self.norm = nn.BatchNorm3d(width)
 
-    def layers(self) -> list[nn.Module]:
-        return [self]
-
     def forward(self, x: Tensor) -> Tensor:
         spatial = cast(nn.Conv3d, self.conv["conv_t"])
         return F.relu_(self.norm(self.conv["conv_xy"](convolve(spatial, x))))
@@ -190,9 +171,6 @@ class _Stage(nn.Module):
         first = _ResBlock(width_in, inner, width, stride=2, excite=True)
         rest = [_ResBlock(width, inner, width, 1, excite=i % 2 == 0) for i in range(1, depth)]
         self.res_blocks = nn.ModuleList([first, *rest])
-
-    def layers(self) -> nn.ModuleList:
-        return self.res_blocks
 
 
 class _ResBlock(nn.Module):
@@ -269,13 +247,8 @@ class Depthwise(nn.Conv3d):
         tap = time - time[:, None] + taps // 2  # [to, from]: the frames' distance as a tap of the kernel
         inside = ((tap >= 0) & (tap < taps))[None, :, :, None, None]
         band = torch.where(inside, self.weight[:, 0, tap.clamp(0, taps - 1)], 0)  # (C, T, T, kh, kw)
-        y = F.conv2d(
-            x.reshape(batch, channels * frames, *size),
-            band.flatten(0, 1),
-            stride=self.stride[1:],
-            padding=self.padding[1:],
-            groups=channels,
-        )
+        flat = x.reshape(batch, channels * frames, *size)
+        y = F.conv2d(flat, band.flatten(0, 1), None, self.stride[1:], self.padding[1:], 1, channels)
         return y.unflatten(1, (channels, frames))
 
 
@@ -301,13 +274,11 @@ def _round_to_8(width: float) -> int:
 
 
 def _recomputed(layer: nn.Module, x: Tensor) -> Tensor:
+    def passes() -> tuple[AbstractContextManager, AbstractContextManager]:
+        return nullcontext(), _statistics_kept(layer)
+
     # No dropout inside, so there is no random state to restore.
-    context = partial(_first_and_second_pass, layer)
-    return checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False, context_fn=context)
-
-
-def _first_and_second_pass(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    return nullcontext(), _statistics_kept(layer)
+    return checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False, context_fn=passes)
 
 
 @contextmanager
