@@ -20,27 +20,15 @@ _SLOW = 2  # times slower than life
 
 @dataclass(frozen=True)
 class Shots:
-    """What the viewer sees at each of T frames.
+    """What the viewer sees at each of T frames."""
 
-    Attributes
-    ----------
-    position, target
-        (T, 3), metres: where the camera stands, which point it looks at.
-    focal
-        (T,), pixels of the full-HD picture.
-    source
-        (T,): the frame of the half that is shown; the frame itself but for replays.
-    replay
-        (T,), bool.
-    boxes
-        (22, T, 4): left, top, width, height in full-HD pixels; NaN where a player has no box.
-    """
-
+    # (T, 3), metres: where the camera stands, which point it looks at.
     position: np.ndarray
     target: np.ndarray
-    focal: np.ndarray
-    source: np.ndarray
-    replay: np.ndarray
+    focal: np.ndarray  # (T,), pixels of the full-HD picture
+    source: np.ndarray  # (T,): the frame of the half that is shown; the frame itself but for replays
+    replay: np.ndarray  # (T,), bool
+    # (22, T, 4): left, top, width, height in full-HD pixels; NaN where a player has no box.
     boxes: np.ndarray
 
     def project(self, points: np.ndarray, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -49,14 +37,8 @@ class Shots:
         offset = points - self.position[frames]
         depth = np.maximum((offset * ahead).sum(-1), 0.5)
         scale = self.focal[frames] / depth
-        return np.stack(
-            [
-                FULL_HD[1] / 2 + scale * (offset * right).sum(-1),
-                FULL_HD[0] / 2 + scale * (offset * down).sum(-1),
-                scale,
-            ],
-            axis=-1,
-        )
+        x, y = (scale * (offset * axis).sum(-1) for axis in (right, down))
+        return np.stack([FULL_HD[1] / 2 + x, FULL_HD[0] / 2 + y, scale], axis=-1)
 
     def lenses(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
         """(T, 3, 3) from metres off the camera to homogeneous full-HD pixels."""
@@ -137,12 +119,8 @@ def _replays(motion: Motion, rng: np.random.Generator) -> tuple[np.ndarray, np.n
             k = last + 1
         elif edges[k] - edges[k - 1] > 3 * DEAD and rng.random() < 0.5:
             # Play rests for long: what happened is shown again though nothing is missed.
-            stretches.append(
-                (
-                    edges[k - 1] + 2 * FPS,
-                    edges[k - 1] + int(rng.uniform(0.4, 0.8) * (edges[k] - edges[k - 1])),
-                )
-            )
+            start, wait = edges[k - 1], edges[k] - edges[k - 1]
+            stretches.append((start + 2 * FPS, start + int(rng.uniform(0.4, 0.8) * wait)))
         k += 1
     for start, stop in stretches:
         start, stop = max(start, 0), min(max(stop, start + 1), length)
@@ -156,17 +134,15 @@ def _replays(motion: Motion, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def _boxes(motion: Motion, shots: Shots, rng: np.random.Generator) -> np.ndarray:
     """(22, T, 4) boxes of the main camera's picture: of players in view who are seen alone."""
     figures, length = motion.role.shape
-    height_px, width_px = FULL_HD
     ground = np.concatenate([motion.xy, np.zeros((figures, length, 1))], axis=2)
     foot = shots.project(ground)  # (22, T, 3)
     jitter = gaussian_filter1d(rng.normal(size=(2, figures, length)), 2.0, axis=2)
     tall = foot[..., 2] * BODY * (1 + 0.05 * jitter[0])
     wide = tall * _WIDTH * (1 + 0.25 * jitter[1])
-    left, top = foot[..., 0] - wide / 2, foot[..., 1] - tall * 0.97
-    right, bottom = left + wide, top + tall
-    sides = [np.clip(left, 0, width_px), np.clip(top, 0, height_px)]
-    sides += [np.clip(right, 0, width_px), np.clip(bottom, 0, height_px)]
-    boxes = np.stack([sides[0], sides[1], sides[2] - sides[0], sides[3] - sides[1]], axis=-1)
+    corner = np.stack([foot[..., 0] - wide / 2, foot[..., 1] - tall * 0.97], axis=-1)
+    low = corner.clip(0, FULL_HD[::-1])
+    high = (corner + np.stack([wide, tall], axis=-1)).clip(0, FULL_HD[::-1])
+    boxes = np.concatenate([low, high - low], axis=-1)
     in_view = boxes[..., 2] * boxes[..., 3] > 0.6 * wide * tall
     seen = in_view & ~_crowded(boxes, in_view)
     # A tracker loses a player now and then, for about a second.
@@ -187,9 +163,7 @@ def _boxes(motion: Motion, shots: Shots, rng: np.random.Generator) -> np.ndarray
 def _crowded(boxes: np.ndarray, present: np.ndarray, limit: float = 0.3) -> np.ndarray:
     """(22, T) whether another player's box covers more than ``limit`` of the smaller of the two."""
     crowded = np.zeros(present.shape, bool)
-    corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1).astype(
-        np.float32
-    )
+    corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1, dtype=np.float32)
     area = (boxes[..., 2] * boxes[..., 3]).astype(np.float32)
     for a in range(len(boxes)):
         for b in range(a):

@@ -30,54 +30,33 @@ _NOBODY = 99  # a player who is not in the chain
 
 @config_dataclass
 class CopyPasteConfig:
-    """How snippets are cut and pasted.
+    """How snippets are cut and pasted."""
 
-    Attributes
-    ----------
-    reach
-        Frames within which a detection belongs to an event even if another player's; further away it
-        is background, and is pasted only where no event is that near.
-    chain
-        Events before and after whose players are recognised.
-    frame_jitter, score_jitter
-        Standard deviations, in frames and in logits: a score must not betray its donor.
-    persistence
-        Correlation of luck from one event to the next; models fail in runs.
-    donors
-        Least donors for a context to be used, from class alone to class, visibility, neighbours, gaps.
-    """
-
+    # Frames within which a detection belongs to an event even if another player's; further away it is
+    # background, and is pasted only where no event is that near.
     reach: Count = 40
+    # Events before and after whose players are recognised.
     chain: Annotated[int, Field(ge=0, le=100)] = 4
+    # Standard deviations, in frames and in logits: a score must not betray its donor.
     frame_jitter: Annotated[float, Field(ge=0, le=1000)] = 2.0
     score_jitter: Annotated[float, Field(ge=0, le=100)] = 0.6
-    persistence: Share = 0.85
+    persistence: Share = 0.85  # correlation of luck from one event to the next; models fail in runs
+    # Least donors for a context to be used, from class alone to class, visibility, neighbours, gaps.
     donors: tuple[Count, Count, Count, Count, Count] = (1, 4, 6, 8, 10)
 
 
 @dataclass(frozen=True)
 class Snippets:
-    """Detections by the event they belong to.
+    """Detections by the event they belong to."""
 
-    Attributes
-    ----------
-    contexts
-        ``(levels, events)``: code of each event's context, coarse to fine.
-    quality
-        ``(events,)``: how well the first model does around it.
-    first, count
-        ``(events,)``: its detections are the rows ``first .. first + count``.
-    detections
-        ``offset, model, cls, score, relative, opponent``; ``relative`` counts events along the chain.
-    least_gap
-        ``(models,)``: frames between a player's events of one class that a model never falls below.
-    """
-
-    contexts: np.ndarray
-    quality: np.ndarray
+    contexts: np.ndarray  # (levels, events): code of each event's context, coarse to fine
+    quality: np.ndarray  # (events,): how well the first model does around it
+    # (events,): its detections are the rows first .. first + count.
     first: np.ndarray
     count: np.ndarray
+    # offset, model, cls, score, relative, opponent; relative counts events along the chain.
     detections: pd.DataFrame
+    # (models,): frames between a player's events of one class that a model never falls below.
     least_gap: np.ndarray
 
 
@@ -90,7 +69,8 @@ def cut_snippets(
     found = concat(list(tables))
     found["model"] = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     found = found[found["half"].isin(halves_of(truth))].reset_index(drop=True)
-    true, line = Timeline.of(truth), Timeline.of(found.assign(half=_as(found, truth)))
+    found["half"] = found["half"].cat.set_categories(halves_of(truth))
+    true, line = Timeline.of(truth), Timeline.of(found)
 
     i, j = pairs_within(line.place, true.place, config.reach)
     same_player = line.player[i] == true.player[j]
@@ -105,11 +85,8 @@ def cut_snippets(
     offset = line.place - true.place[event] if len(truth) else line.place
     keep = (event >= 0) & (line.half == true.half[event]) if len(truth) else np.zeros(0, dtype=bool)
 
-    right = (
-        (np.abs(offset) <= TOLERANCE)
-        & (line.player == true.player[event])
-        & (line.cls == true.cls[event])
-    )
+    right = (line.player == true.player[event]) & (line.cls == true.cls[event])
+    right &= np.abs(offset) <= TOLERANCE
     hit = np.bincount(event[keep & right & (found["model"] == 0)], minlength=len(truth)) > 0
     detections = pd.DataFrame(
         {
@@ -139,13 +116,7 @@ def paste(
     rng: np.random.Generator,
     config: CopyPasteConfig | None = None,
 ) -> list[pd.DataFrame]:
-    """Detections of every model for matches that have only ground truth.
-
-    Returns
-    -------
-    list[pd.DataFrame]
-        A prediction table per model, sorted by half and frame.
-    """
+    """Detections for matches that have only ground truth: a table per model, by half and frame."""
     config = config or CopyPasteConfig()
     truth = _sorted(truth)
     true, n = Timeline.of(truth), len(truth)
@@ -189,10 +160,6 @@ def _sorted(truth: pd.DataFrame) -> pd.DataFrame:
     return truth.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
-def _as(table: pd.DataFrame, other: pd.DataFrame) -> pd.Series:
-    return table["half"].cat.set_categories(halves_of(other))
-
-
 def _nearest(sorted_places: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Index of the nearest of the sorted places, -1 where there is none."""
     if not len(sorted_places):
@@ -226,12 +193,8 @@ def _contexts(truth: pd.DataFrame) -> np.ndarray:
         what.append(np.where(valid, line.cls[j], 0))
         when.append(np.where(valid, np.digitize(gap, _CONTEXT_GAPS), len(_CONTEXT_GAPS) + 1))
     codes = [line.cls]
-    for parts, size in (
-        ([sight], 3),
-        (who, len(RELATIONS) + 1),
-        (what, N_CLASSES),
-        (when, len(_CONTEXT_GAPS) + 2),
-    ):
+    sizes = 3, len(RELATIONS) + 1, N_CLASSES, len(_CONTEXT_GAPS) + 2
+    for parts, size in zip(([sight], who, what, when), sizes, strict=True):
         code = codes[-1]
         for part in parts:
             code = code * size + part

@@ -23,28 +23,15 @@ _RATES = Path(__file__).with_name("detections.json")
 
 @dataclass(frozen=True)
 class Detector:
-    """How a model errs, in figures.
+    """How a model errs, in figures."""
 
-    Attributes
-    ----------
-    outcome
-        ``(2, 8, 3)``: share of events without and with a box, by class, that are a hit, given to the
-        wrong class, given to the wrong player; the rest is missed.
-    confusion
-        ``(8, 8)``: share of each predicted class among a true class's events of wrong class.
-    false_alarms
-        ``(8,)``: predictions that belong to no event, per event of the truth.
-    jitter
-        ``(11,)``: quantiles, in steps of a tenth, of predicted minus true frame.
-    score
-        ``(2, 8, 11)``: quantiles of the score of false and true predictions, by predicted class.
-    """
-
+    # (2, 8, 3): share of events without and with a box, by class, that are a hit, given to the wrong
+    # class, given to the wrong player; the rest is missed.
     outcome: list
-    confusion: list
-    false_alarms: list
-    jitter: list
-    score: list
+    confusion: list  # (8, 8): share of each predicted class among a true class's events of wrong class
+    false_alarms: list  # (8,): predictions that belong to no event, per event of the truth
+    jitter: list  # (11,): quantiles, in steps of a tenth, of predicted minus true frame
+    score: list  # (2, 8, 11): quantiles of the score of false and true predictions, by predicted class
 
 
 def released_detectors() -> dict[str, Detector]:
@@ -58,23 +45,11 @@ def simulate_detections(
     seed: int | Sequence[int],
     agreement: float = 0.6,
 ) -> dict[str, pd.DataFrame]:
-    """Draw what each detector would make of the same matches.
+    """A prediction table by detector, sorted by half and frame: what each makes of the same matches.
 
-    Parameters
-    ----------
-    truth
-        Ground-truth event table.
-    detectors
-        By name, as in `released_detectors`.
-    agreement
-        Correlation, 0 to 1, between the models of how hard an event is: at 1, whatever one misses, a
-        model of lower recall misses too.
-
-    Returns
-    -------
-    dict[str, pd.DataFrame]
-        A prediction table by detector, sorted by half and frame. The order of the rows and the values
-        depend on nothing but the arguments.
+    The order of the rows and the values depend on nothing but the arguments. ``agreement`` is the
+    correlation, 0 to 1, between the models of how hard an event is: at 1, whatever one misses, a model
+    of lower recall misses too.
     """
     rng = np.random.default_rng(seed)
     hard = rng.standard_normal(len(truth))

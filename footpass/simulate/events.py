@@ -51,18 +51,11 @@ SWAPPED = ((Role.LB, Role.RB), (Role.LM, Role.RM), (Role.LW, Role.RW), (Role.LCB
 
 @dataclass(frozen=True)
 class SimulatedMatch:
-    """Events and line-ups of one match.
+    """Events and line-ups of one match."""
 
-    Attributes
-    ----------
-    events
-        Ground-truth event table (`footpass.events`) of both halves.
-    lineup
-        One row per stint: ``half, team, jersey, role, start, stop``; the player has the role in frames
-        ``start <= frame < stop``. At every frame of a half each team has 11 rows.
-    """
-
-    events: pd.DataFrame
+    events: pd.DataFrame  # ground-truth event table (`footpass.events`) of both halves
+    # One row per stint: half, team, jersey, role, start, stop; the player has the role in frames start
+    # <= frame < stop. At every frame of a half each team has 11 rows.
     lineup: pd.DataFrame
 
 

@@ -16,15 +16,10 @@ _REACH = 15  # frames around its middle that a peak is drawn on
 
 
 def simulate_logits(half: HalfMatch, rng: np.random.Generator, volumes: int = 1) -> list[np.ndarray]:
-    """Logits ``(9, 26, T)``, float16, of detectors that watched a half with labels.
+    """Logits ``(9, 26, T)``, float16, of so many detectors that watched a half with labels.
 
     The first detector sees players with a box only; the others, like a graph model, have a weaker idea
     of everybody else too. Each is better than the one before it.
-
-    Parameters
-    ----------
-    volumes
-        How many detectors.
     """
     return [_volume(half, rng, better=number) for number in range(volumes)]
 

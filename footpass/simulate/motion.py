@@ -44,26 +44,16 @@ _SHORTEST = 10  # frames of a half
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A half as it was played; T frames from ``first_frame`` on, 22 figures.
-
-    Attributes
-    ----------
-    script
-        The event table, with columns ``figure`` (who acts) and ``step`` (frame - first_frame) added.
-    jersey, role
-        (22, T): who that figure is at that frame, and as what.
-    xy
-        (22, T, 2), metres.
-    ball
-        (T, 3), metres; the third is its height.
-    """
+    """A half as it was played; T frames from ``first_frame`` on, 22 figures."""
 
     first_frame: int
+    # The event table, with columns figure (who acts) and step (frame - first_frame) added.
     script: pd.DataFrame
+    # (22, T): who that figure is at that frame, and as what.
     jersey: np.ndarray
     role: np.ndarray
-    xy: np.ndarray
-    ball: np.ndarray
+    xy: np.ndarray  # (22, T, 2), metres
+    ball: np.ndarray  # (T, 3), metres; the third is its height
 
     @property
     def velocity(self) -> np.ndarray:
@@ -72,15 +62,10 @@ class Motion:
 
 
 def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -> Motion:
-    """Let two teams play an event script.
+    """Let two teams play an event script, the event table of one half.
 
-    Parameters
-    ----------
-    script
-        Event table of one half.
-    lineup
-        Who plays where: rows ``team, jersey, role, start, stop`` as of `SimulatedMatch.lineup`. A
-        substitute goes on from where the replaced player is.
+    The line-up is that half's of `SimulatedMatch.lineup`; a substitute goes on from where the replaced
+    player is.
     """
     first, length = int(lineup["start"].min()), int(lineup["stop"].max() - lineup["start"].min())
     if length < _SHORTEST:
@@ -104,24 +89,21 @@ def _places(lineup: pd.DataFrame, first: int, length: int) -> tuple[np.ndarray, 
     for team in range(N_TEAMS):
         place_of: dict[int, int] = {}
         stints = lineup[lineup["team"] == team].sort_values("start", kind="stable")
-        for number, start, stop in stints[["jersey", "start", "stop"]].itertuples(index=False):
+        columns = ["jersey", "role", "start", "stop"]
+        for number, as_what, start, stop in stints[columns].itertuples(index=False):
             if number not in place_of and len(place_of) < N_PLACES:
                 place_of[number] = len(place_of)
             elif number not in place_of:
                 # The figure of the player who has no stint any more.
                 on = set(stints["jersey"][(stints["start"] <= start) & (stints["stop"] > start)])
-                gone = [place for one, place in place_of.items() if one not in on]
                 taken = {place for one, place in place_of.items() if one in on}
-                free = [place for place in gone if place not in taken]
+                free = [place for place in place_of.values() if place not in taken]
                 if not free:
                     raise DataError(f"line-up: a 12th player of team {team} at frame {start}")
                 place_of[number] = free[0]
             figure = team * N_PLACES + place_of[number]
             jersey[figure, start - first : stop - first] = number
-        for number, as_what, start, stop in stints[["jersey", "role", "start", "stop"]].itertuples(
-            index=False
-        ):
-            role[team * N_PLACES + place_of[number], start - first : stop - first] = as_what
+            role[figure, start - first : stop - first] = as_what
     if (role == 0).any():
         figure, step = np.argwhere(role == 0)[0]
         raise DataError(f"line-up: not 11 players of team {figure // N_PLACES} at frame {first + step}")
@@ -276,12 +258,9 @@ def _within_reach(script, vias, points, zone, ease, wait) -> np.ndarray:
     flight = np.flatnonzero(wait[1:] <= DEAD)
     start = np.concatenate([node[run], flight])
     end = np.concatenate([node[run + 1], flight + 1])
-    limit = np.concatenate(
-        [
-            RUN * (step[run + 1] - step[run]) / FPS,
-            _BALL_SPEED[cls[flight]] * wait[flight + 1] / FPS + 1.0,
-        ]
-    )
+    running = RUN * (step[run + 1] - step[run]) / FPS
+    flying = _BALL_SPEED[cls[flight]] * wait[flight + 1] / FPS + 1.0
+    limit = np.concatenate([running, flying])
     throw = cls == Action.THROW_IN
     shares = np.maximum(np.bincount(np.concatenate([start, end]), minlength=count), 1)[:, None]
     yields = (ease[start] / (ease[start] + ease[end]))[:, None]

@@ -20,6 +20,8 @@ _SCALE = np.array([MODEL_SIZE[1] / FULL_HD[1], MODEL_SIZE[0] / FULL_HD[0], MODEL
 _TEXELS = 5  # a metre of grass
 _MARGIN = 14.0  # metres of grass around the pitch
 _SHIFT = 4  # cv2 draws at 1/16 pixel
+_ONE = 2**_SHIFT
+_PEN = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
 _CHUNK = 250  # frames posed at once
 _Kit = tuple[tuple[int, int, int], tuple[int, int, int]]  # shirt, shorts
 Kits = tuple[_Kit, _Kit]  # of the field players, of the keeper
@@ -85,15 +87,7 @@ def render(
     rng: np.random.Generator,
     which: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """Pictures of every frame, uint8 (352, 640, 3) RGB.
-
-    Parameters
-    ----------
-    kits
-        Of team 0 and team 1.
-    which
-        Frames to draw, counted from the half's first; None: all.
-    """
+    """Pictures, uint8 (352, 640, 3) RGB, of frames counted from the half's first (None: of all)."""
     which = np.arange(len(motion.ball)) if which is None else which
     grass, walls = _grass(rng), _walls(rng)
     skins = rng.choice(len(_SKIN), len(motion.role), p=[0.4, 0.25, 0.2, 0.15])
@@ -145,19 +139,15 @@ def _grass(rng: np.random.Generator):
     size = ((np.array(PITCH) + 2 * _MARGIN) * _TEXELS).astype(int)
     mown = np.floor((np.arange(size[0]) / _TEXELS - _MARGIN) / (PITCH[0] / 18)).astype(int) % 2
     green = np.where(mown[:, None], (76, 138, 62), (66, 126, 54))
-    flat = np.broadcast_to(green, (size[1], size[0], 3)).astype(float)
-    flat = (
-        flat
-        + gaussian_filter1d(gaussian_filter1d(rng.normal(0, 20, flat.shape[:2]), 1, 0), 1, 1)[..., None]
-    )
-    flat = np.clip(flat, 0, 255).astype(np.uint8)
+    blades = gaussian_filter1d(gaussian_filter1d(rng.normal(0, 20, size[::-1]), 1, 0), 1, 1)
+    flat = np.clip(green + blades[..., None], 0, 255).astype(np.uint8)
     corner = np.array([-_MARGIN, -_MARGIN, 0.0])
     return flat, corner, np.eye(3)[:, :2] / _TEXELS
 
 
 def _draw_lines(picture: np.ndarray, points: np.ndarray, starts: np.ndarray) -> None:
     """Draw the markings; points (P, 3) in pixels and pixels per metre, ``starts`` of the polylines."""
-    fixed = np.round(points[:, :2] * 2**_SHIFT).clip(-(2**20), 2**20).astype(np.int32)
+    fixed = np.round(points[:, :2] * _ONE).clip(-(2**20), 2**20).astype(np.int32)
     pairs: np.ndarray = np.stack([fixed[:-1], fixed[1:]], axis=1)  # (P - 1, 2, 2)
     scale = np.minimum(points[:-1, 2], points[1:, 2])
     inside = np.any((pairs > -1600).all(axis=2) & (pairs < 11840).all(axis=2), axis=1)
@@ -177,15 +167,10 @@ def _walls(rng: np.random.Generator) -> list:
         ((-11.0, -7.0), (0.0, 1.0), 82),
         ((PITCH[0] + 11.0, -7.0), (0.0, 1.0), 82),
     ):
-        seats = rng.integers(45, 125, (high * 2, metres * 2, 1)) + rng.integers(
-            -40, 40, (high * 2, metres * 2, 3)
-        )
+        seats = rng.integers(45, 125, (high * 2, metres * 2, 1))
+        seats = seats + rng.integers(-40, 40, (high * 2, metres * 2, 3))
         dark = np.where(np.arange(high * 2) % 4 == 3, 0.45, 0.8)[:, None, None]
-        crowd = cv2.resize(
-            (seats * dark).astype(np.uint8),
-            (metres * texels, high * texels),
-            interpolation=cv2.INTER_LINEAR,
-        )
+        crowd = cv2.resize((seats * dark).astype(np.uint8), (metres * texels, high * texels))
         for left in range(0, metres, 12):  # boards, a metre high, 12 m long
             colour = tuple(int(c) for c in rng.integers(30, 230, 3))
             low, top = (left * texels, (high - 1) * texels), ((left + 12) * texels - 1, high * texels)
@@ -231,13 +216,11 @@ def _poses(motion: Motion, rng: np.random.Generator) -> dict[str, np.ndarray]:
     poses = {name: np.zeros(speed.shape, np.float32) for name in _CHANNELS}
     # Facing along the picture's x; who hardly moves keeps looking at the ball.
     looks = np.sign(motion.ball[None, :, 0] - motion.xy[..., 0])
-    poses["side"] = np.where(np.abs(velocity[..., 0]) > 1, np.sign(velocity[..., 0]), looks).astype(
-        np.float32
-    )
-    poses["along"] = np.clip(np.abs(velocity[..., 0]) / np.maximum(speed, 0.5), 0.3, 1).astype(
-        np.float32
-    )
-    poses["swing"] = np.clip(speed / 6, 0.06, 1).astype(np.float32)
+    side = np.where(np.abs(velocity[..., 0]) > 1, np.sign(velocity[..., 0]), looks)
+    along = np.clip(np.abs(velocity[..., 0]) / np.maximum(speed, 0.5), 0.3, 1)
+    swing = np.clip(speed / 6, 0.06, 1)
+    for name, value in (("side", side), ("along", along), ("swing", swing)):
+        poses[name] = value.astype(np.float32)
     poses["phase"] = np.cumsum(2 * np.pi * speed / (1.4 + 0.25 * speed) / FPS, axis=1)
     around = np.arange(-26, 19)
     script = motion.script
@@ -290,10 +273,8 @@ def _joints(motion: Motion, shots: Shots, poses: dict[str, np.ndarray], frames: 
         v[elbow] = v[2] - 0.05 - 0.28 * np.cos(turn)
         u[elbow + 1] = u[elbow] + 0.27 * np.sin(turn + 0.5 * swing)
         v[elbow + 1] = v[elbow] - 0.27 * np.cos(turn + 0.5 * swing)
-    u[1:], v[1:] = (
-        u[1:] * np.cos(lean) + v[1:] * np.sin(lean),
-        v[1:] * np.cos(lean) - u[1:] * np.sin(lean),
-    )
+    cos, sin = np.cos(lean), np.sin(lean)
+    u[1:], v[1:] = u[1:] * cos + v[1:] * sin, v[1:] * cos - u[1:] * sin
     v[1:] = np.maximum(v[1:], 0.06) + jump
     x = pixel[..., 0] + u * side * pixel[..., 2]
     y = pixel[..., 1] - v * pixel[..., 2] * (_SCALE[1] / _SCALE[0])
@@ -306,45 +287,32 @@ def _draw_figure(picture: np.ndarray, joints: np.ndarray, scale: float, clothes:
     if not (-20 < x < width + 20 and 0 < y < height + 3 * scale):
         return
     shirt, shorts, skin = clothes
-    fixed = np.rint(joints * 2**_SHIFT).astype(np.int32)
+    fixed = np.rint(joints * _ONE).astype(np.int32)
     limbs, points = fixed[_LIMBS], fixed.tolist()
     limb = max(1, round(0.13 * scale))
-    pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
-    one = 2**_SHIFT
-    shadow = (points[0][0] + int(0.25 * scale * one), points[0][1])
-    size = (int(0.5 * scale * one), int(0.12 * scale * one))
-    cv2.ellipse(picture, shadow, size, 0, 0, 360, (46, 90, 40), -1, **pen)
+    shadow = (points[0][0] + int(0.25 * scale * _ONE), points[0][1])
+    size = (int(0.5 * scale * _ONE), int(0.12 * scale * _ONE))
+    cv2.ellipse(picture, shadow, size, 0, 0, 360, (46, 90, 40), -1, **_PEN)
     for leg, (hip, knee, foot) in zip(limbs[:2], _LIMBS[:2].tolist(), strict=True):
-        cv2.polylines(picture, [leg], False, skin, limb, **pen)
-        cv2.line(picture, points[knee], points[foot], shirt, limb, **pen)  # socks
+        cv2.polylines(picture, [leg], False, skin, limb, **_PEN)
+        cv2.line(picture, points[knee], points[foot], shirt, limb, **_PEN)  # socks
         middle = [(a + b) // 2 for a, b in zip(points[hip], points[knee], strict=True)]
-        cv2.line(picture, points[hip], middle, shorts, limb + 2, **pen)
-    cv2.line(picture, points[1], points[2], shirt, max(2, round(0.36 * scale)), **pen)
+        cv2.line(picture, points[hip], middle, shorts, limb + 2, **_PEN)
+    cv2.line(picture, points[1], points[2], shirt, max(2, round(0.36 * scale)), **_PEN)
     for arm, (neck, elbow, _) in zip(limbs[2:], _LIMBS[2:].tolist(), strict=True):
-        cv2.polylines(picture, [arm], False, skin, max(1, limb - 1), **pen)
-        cv2.line(picture, points[neck], points[elbow], shirt, limb, **pen)
-    cv2.circle(picture, points[3], int(0.13 * scale * one), skin, -1, **pen)
+        cv2.polylines(picture, [arm], False, skin, max(1, limb - 1), **_PEN)
+        cv2.line(picture, points[neck], points[elbow], shirt, limb, **_PEN)
+    cv2.circle(picture, points[3], int(0.13 * scale * _ONE), skin, -1, **_PEN)
 
 
 def _draw_ball(picture: np.ndarray, ball: np.ndarray, shadow: np.ndarray) -> None:
-    one = 2**_SHIFT
     radius = max(1.3, 0.14 * ball[2])
-    pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
     if np.abs(shadow[:2]).max() < 2000 and np.abs(ball[:2]).max() < 2000:
-        low = np.round(shadow[:2] * one).astype(int).tolist()
-        cv2.ellipse(
-            picture,
-            low,
-            (int(radius * one), int(0.4 * radius * one)),
-            0,
-            0,
-            360,
-            (40, 80, 36),
-            -1,
-            **pen,
-        )
-        at = np.round((ball[:2] - [0, radius]) * one).astype(int).tolist()
-        cv2.circle(picture, at, int(radius * one), (250, 250, 245), -1, **pen)
+        low = np.round(shadow[:2] * _ONE).astype(int).tolist()
+        size = (int(radius * _ONE), int(0.4 * radius * _ONE))
+        cv2.ellipse(picture, low, size, 0, 0, 360, (40, 80, 36), -1, **_PEN)
+        at = np.round((ball[:2] - [0, radius]) * _ONE).astype(int).tolist()
+        cv2.circle(picture, at, int(radius * _ONE), (250, 250, 245), -1, **_PEN)
 
 
 def _goals() -> np.ndarray:
@@ -360,11 +328,10 @@ def _draw_goals(picture: np.ndarray, goals: np.ndarray, looks_at: float) -> None
     for x, at in zip((0, PITCH[0]), goals, strict=True):
         if abs(looks_at - x) > 45 or at[:, 2].max() > 100 or np.abs(at[:, :2]).max() > 2000:
             continue
-        fixed = np.round(at[:, :2] * 2**_SHIFT).astype(np.int32)
-        pen = {"lineType": cv2.LINE_AA, "shift": _SHIFT}
+        fixed = np.round(at[:, :2] * _ONE).astype(np.int32)
         for string in ([1, 4, 0], [2, 5, 3], [4, 5]):
-            cv2.polylines(picture, [fixed[string]], False, (170, 180, 175), 1, **pen)
-        cv2.polylines(picture, [fixed[:4]], False, (245, 245, 245), 2, **pen)
+            cv2.polylines(picture, [fixed[string]], False, (170, 180, 175), 1, **_PEN)
+        cv2.polylines(picture, [fixed[:4]], False, (245, 245, 245), 2, **_PEN)
 
 
 def _draw_graphics(picture: np.ndarray, frame: int, replay: bool) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import check_seed
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
-from footpass.data.provenance import Provenance, mark_season, simulation
+from footpass.data.provenance import mark_season, simulation
 from footpass.data.tactical import write_tactical
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
@@ -63,7 +63,7 @@ def write_season(
     workers: int | None = None,
     highlights: bool = False,
 ) -> list[str]:
-    """Simulate matches and write them as the official files of a split below ``out``.
+    """Write simulated matches as the official files of a split below ``out``; names of the halves.
 
     Halves are simulated in parallel. A run that was broken off goes on where it stopped: finished halves
     wait in a hidden folder until all are there. The same arguments give the same rows on every machine.
@@ -80,11 +80,6 @@ def write_season(
         Of each match, only its first half, and of that only the second before and after each event of a
         rare class (all but drive and pass) whose player has a box, one after the other: many examples
         of what is rare, for little drawing. How often things happen is not to be learned from them.
-
-    Returns
-    -------
-    list[str]
-        Names of the halves.
     """
     _check(matches, seed, split, workers)
     out = Path(out)
@@ -118,15 +113,11 @@ def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
         raise DataError(f"{matches} matches: not within 1..999")
 
 
-def _provenance(jobs: Sequence[_Job]) -> Provenance:
-    matches, job = len({job.game for job in jobs}), jobs[0]
-    settings = {"minutes": job.minutes, "video": job.video, "highlights": job.highlights}
-    return simulation(job.seed, matches=matches, **settings)
-
-
 def _put_together(out: Path, split: str, jobs: Sequence[_Job], truth: pd.DataFrame) -> None:
     """The official files of a split from the parts of its halves."""
-    provenance = _provenance(jobs)
+    matches, job = len({job.game for job in jobs}), jobs[0]
+    settings = {"minutes": job.minutes, "video": job.video, "highlights": job.highlights}
+    provenance = simulation(job.seed, matches=matches, **settings)
     mark_season(out, split, provenance)
     if jobs[0].video:
         for game, played in itertools.groupby(jobs, lambda job: job.game):
@@ -151,12 +142,8 @@ def simulate_half(game: int, half: int, minutes: float, seed: int) -> tuple[Moti
 def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.ndarray:
     """Rows ``(T * 22, 14)`` of a half, frame by frame; columns as in `Tactical`.
 
-    Velocities are in m/s, as those of the real files: measured on their provider's own tracking.
-
-    Parameters
-    ----------
-    squads
-        1 or 2 for team 0 and 1: hundreds of the player ids, which stay when the teams change sides.
+    ``squads`` are 1 or 2 for team 0 and 1: hundreds of the player ids, which stay when the teams change
+    sides. Velocities are in m/s, as those of the real files: measured on their provider's own tracking.
     """
     figures, length = motion.role.shape
     rows = np.zeros((length, figures, len(Tactical)), np.float32)
@@ -177,9 +164,7 @@ def unread_jerseys(motion: Motion) -> np.ndarray:
     """(22, T) whether a shirt number is not known: of a substitute, until the first act, at most 5 s."""
     unread = np.zeros(motion.jersey.shape, bool)
     for figure, step in np.argwhere(np.diff(motion.jersey, axis=1) != 0):
-        acts = motion.script["step"][
-            (motion.script["figure"] == figure) & (motion.script["step"] > step)
-        ]
+        acts = motion.script.query("figure == @figure and step > @step")["step"]
         unread[figure, step + 1 : min(step + 1 + 5 * FPS, acts.min() if len(acts) else np.inf)] = True
     return unread
 
@@ -208,7 +193,10 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
         if job.half == 1:
             previous = simulate_match(job.game, job.minutes, job.seed).lineup
             before -= int(previous["stop"][previous["half"] == f"game_{job.game}_H1"].max())
-        write_video(job.part(".mp4"), itertools.chain(_cards(before), pictures))
+        card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)  # on before the kick-off
+        style = cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
+        cv2.putText(card, "footpass", (240, 185), *style)
+        write_video(job.part(".mp4"), itertools.chain(itertools.repeat(card, before), pictures))
     step = motion.script["step"].to_numpy()
     return _realised(motion, shots).assign(frame=frames[step])[shown[step]]
 
@@ -235,16 +223,11 @@ def _realised(motion: Motion, shots: Shots) -> pd.DataFrame:
 def survey(
     matches: int, minutes: float = 90.0, seed: int = 0, workers: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a season of the same arguments is like, without writing it.
+    """Ground truth of a season of these arguments, which is not written, and what its halves are like.
 
-    Returns
-    -------
-    events
-        Its ground truth.
-    halves
-        One row per half: mean number of boxes outside replays, shares of all rows with a box and of
-        frames in replays, speeds in m/s (from positions), and how far the farthest actor was from
-        the ball at the anchor, in metres.
+    A row per half: mean number of boxes outside replays, shares of all rows with a box and of frames in
+    replays, speeds in m/s (from positions), and how far the farthest actor was from the ball at the
+    anchor, in metres.
     """
     games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
     jobs = [_Job(game, half, minutes, seed, False, Path(), False) for game in games for half in (0, 1)]
@@ -268,14 +251,6 @@ def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
         "top speed": speed.max(),
         "actor to ball": to_ball.max(initial=0),
     }
-
-
-def _cards(count: int) -> Iterator[np.ndarray]:
-    """What is on before the kick-off."""
-    card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)
-    style = cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
-    cv2.putText(card, "footpass", (240, 185), *style)
-    return itertools.repeat(card, count)
 
 
 def _join(path: Path, parts: list[Path]) -> None:

@@ -5,7 +5,7 @@ Frames are counted in the match's video, as by a tracker that ran over all of it
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def write_trackers(
     split: str = "train",
     workers: int | None = None,
 ) -> Path:
-    """Write the matches of a season as a tracker would see them, below ``out``.
+    """Write the matches of a season as a tracker would see them; the folder of the files below ``out``.
 
     Parameters
     ----------
@@ -46,49 +46,36 @@ def write_trackers(
         ``as_kloppy/<match>_tracking.json`` and ``<match>_match.json``, in SkillCorner's form.
     matches, minutes, seed, split, workers
         As of the season, `write_season`.
-
-    Returns
-    -------
-    Path
-        The folder with the files.
     """
     if form not in FORMS:
         raise DataError(f"form {form!r} is none of {', '.join(FORMS)}")
     folder = Path(out, f"as_{form}")
     make_folder(folder)
-    first = FIRST_GAME[split]
-    jobs = [_Job(game, minutes, seed, errors, form, folder) for game in range(first, first + matches)]
-    for _ in in_parallel(_write_match, jobs, workers):
+    write = partial(_write_match, folder, form, errors, minutes, seed)
+    games = range(FIRST_GAME[split], FIRST_GAME[split] + matches)
+    for _ in in_parallel(write, games, workers):
         pass
     return folder
 
 
-@dataclass(frozen=True)
-class _Job:
-    game: int
-    minutes: float
-    seed: int
-    errors: TrackerErrors
-    form: str
-    folder: Path
-
-
-def _write_match(job: _Job) -> None:
+def _write_match(
+    folder: Path, form: str, errors: TrackerErrors, minutes: float, seed: int, game: int
+) -> None:
     halves = []
     for half in range(2):
-        motion, shots = simulate_half(job.game, half, job.minutes, job.seed)
-        seed = [job.seed, job.game, half, 2]
-        tracks = track(motion, shots, job.errors, seed)
-        name = f"game_{job.game}_H{half + 1}"
-        if job.form == "gsr":
-            write_gsr(tracks, name, len(motion.ball), job.folder / f"{name}.json")
-        elif job.form == "mot":
-            homographies = picture_to_pitch(shots, job.errors.noise, np.random.default_rng([*seed, 1]))
+        motion, shots = simulate_half(game, half, minutes, seed)
+        drawn = [seed, game, half, 2]
+        tracks = track(motion, shots, errors, drawn)
+        name = f"game_{game}_H{half + 1}"
+        if form == "gsr":
+            write_gsr(tracks, name, len(motion.ball), folder / f"{name}.json")
+        elif form == "mot":
+            homographies = picture_to_pitch(shots, errors.noise, np.random.default_rng([*drawn, 1]))
             homographies[shots.replay] = np.nan
-            write_mot(tracks, name, motion.first_frame, homographies, job.folder / name)
+            write_mot(tracks, name, motion.first_frame, homographies, folder / name)
         halves.append((motion, tracks))
-    if job.form == "kloppy":
-        write_skillcorner(halves, job.game, job.folder)
+    if form == "kloppy":
+        write_skillcorner(halves, game, folder)
 
 
 def picture_to_pitch(shots: Shots, noise: float, rng: np.random.Generator) -> np.ndarray:
@@ -120,15 +107,10 @@ _GROUPS = ("home team", "away team")
 
 
 def write_skillcorner(halves: list[tuple[Motion, pd.DataFrame]], game: int, folder: Path) -> None:
-    """Write a match in the form of SkillCorner's data (version 2), which kloppy loads.
+    """Write a match, motion and tracks of each half, in the form of SkillCorner's data, version 2.
 
-    Ten frames a second, who is in the picture only; a track without a shirt number is nobody of the
-    line-up, and y points away from the camera.
-
-    Parameters
-    ----------
-    halves
-        Motion and tracks of each half.
+    kloppy loads it. Ten frames a second, who is in the picture only; a track without a shirt number is
+    nobody of the line-up, and y points away from the camera.
     """
     with atomic_write(folder / f"game_{game}_match.json") as stream:
         json.dump(_line_up([motion for motion, _ in halves], game), stream, indent=1)
@@ -206,13 +188,11 @@ def _pictures(motion: Motion, tracks: pd.DataFrame, period: int) -> Iterator[dic
 def _sampled(tracks: pd.DataFrame) -> pd.DataFrame:
     """Tracks at `_HZ`: every fifth frame, and the mean of the two in the middle between."""
     fifth = tracks["frame"] % 5
-    after = tracks.loc[fifth == 3, ["frame", "track", "x", "y"]].assign(
-        frame=lambda rows: rows["frame"] - 1
-    )
+    after = tracks.loc[fifth == 3, ["frame", "track", "x", "y"]]
+    after["frame"] -= 1
     between = tracks[fifth == 2].merge(after, on=["frame", "track"], suffixes=("", "_after"))
     between[["x", "y"]] = (between[["x", "y"]] + between[["x_after", "y_after"]].to_numpy()) / 2
     rows = pd.concat([tracks[fifth == 0], between], ignore_index=True)
     # Frame 52 and 53 make number 21: a tenth of a second is two and a half frames.
-    return rows.assign(frame=rows["frame"] // 5 * 2 + (rows["frame"] % 5 > 0)).sort_values(
-        ["frame", "track"]
-    )
+    rows["frame"] = rows["frame"] // 5 * 2 + (rows["frame"] % 5 > 0)
+    return rows.sort_values(["frame", "track"])

@@ -23,27 +23,18 @@ _BALL = 0.22  # metres
 
 @dataclass(frozen=True)
 class TrackerErrors:
-    """How far a tracker falls short; the defaults are perfect.
+    """How far a tracker falls short; the defaults are perfect."""
 
-    Attributes
-    ----------
-    break_tracks
-        Mean seconds after which a track ends and another begins; so it does after a second out of
-        sight. 0: a player has one track.
-    unknown_jerseys, wrong_jerseys
-        Shares of tracks without a shirt number, and with that of a team-mate.
-    noise
-        Standard deviation in metres of positions along each axis; it drifts within a second. MOT files
-        have no positions: there it is the homography's.
-    missed
-        Share of boxes not found, some tenths of a second at a time.
-    """
-
+    # Mean seconds after which a track ends and another begins; so it does after a second out of sight.
+    # 0: a player has one track.
     break_tracks: float = 0.0
+    # Shares of tracks without a shirt number, and with that of a team-mate.
     unknown_jerseys: float = 0.0
     wrong_jerseys: float = 0.0
+    # Standard deviation in metres of positions along each axis; it drifts within a second. MOT files
+    # have no positions: there it is the homography's.
     noise: float = 0.0
-    missed: float = 0.0
+    missed: float = 0.0  # share of boxes not found, some tenths of a second at a time
 
     def __post_init__(self) -> None:
         for name in ("break_tracks", "noise"):
@@ -59,12 +50,7 @@ class TrackerErrors:
 
 
 def track(motion: Motion, shots: Shots, errors: TrackerErrors, seed: list[int]) -> pd.DataFrame:
-    """What a tracker makes of a half.
-
-    Parameters
-    ----------
-    seed
-        Each kind of error is drawn on its own: more of one changes nothing about the others.
+    """What a tracker makes of a half; more of one kind of error changes nothing about the others.
 
     Returns
     -------
@@ -75,7 +61,10 @@ def track(motion: Motion, shots: Shots, errors: TrackerErrors, seed: list[int]) 
     """
     draws = np.random.default_rng(seed).spawn(4)
     boxes = np.concatenate([shots.boxes, _ball_boxes(motion, shots)[None]])  # (23, T, 4), the ball last
-    seen = np.isfinite(boxes[..., 0]) & ~_missed(boxes.shape[:2], errors.missed, draws[0])
+    figures, length = boxes.shape[:2]
+    bursts = draws[0].random((figures, length // _BURST + 2)) < errors.missed
+    missed = bursts[:, (np.arange(length) + draws[0].integers(_BURST)) // _BURST]
+    seen = np.isfinite(boxes[..., 0]) & ~missed
     number = _tracks(seen, motion.jersey, errors.break_tracks, draws[1])
     step, figure = np.nonzero(seen.T)
     rows = pd.DataFrame({"frame": motion.first_frame + step})
@@ -93,11 +82,6 @@ def track(motion: Motion, shots: Shots, errors: TrackerErrors, seed: list[int]) 
     rows[["x", "y"]] = xy[figure, step] / PITCH
     rows[["box_x", "box_y", "box_w", "box_h"]] = boxes[figure, step]
     return rows
-
-
-def _missed(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
-    bursts = rng.random((shape[0], shape[1] // _BURST + 2)) < share
-    return bursts[:, (np.arange(shape[1]) + rng.integers(_BURST)) // _BURST]
 
 
 def _tracks(
