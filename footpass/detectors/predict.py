@@ -34,7 +34,7 @@ from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import folded
 from footpass.schema import N_CLASSES, N_SLOTS
 from footpass.training.checkpoints import load_model
-from footpass.training.distributed import locked_by_first, rank_and_world, shard, wait_for_all
+from footpass.training.distributed import locked_by_first, rank_and_world, wait_for_all
 from footpass.training.optim import autocast
 
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
@@ -72,10 +72,7 @@ def predict(
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
 
-    Parameters
-    ----------
-    adjustment
-        As in `inference.events_from_logits`; the logits are written as they are.
+    The logits are written as they are; their adjustment is as in `spotting.events_from_logits`.
     """
     model, clips = load_detector(checkpoint, public)
     halves = {name: entry.half for name, entry in footage.items()}
@@ -118,8 +115,6 @@ def half_logits(
         What the model was trained on: length and size of clips, growth of boxes.
     stride
         Frames from window to window; None: half a window, so that each frame is seen twice.
-    precision
-        fp32, bf16 or fp16.
 
     Yields
     ------
@@ -190,13 +185,9 @@ def write_logits(
     """Write the logits of some halves to a store; one that was broken off goes on where it stopped.
 
     Finished halves wait beside ``path`` in a folder of parts until all are there. Under `torchrun`, each
-    process takes every n-th half, and the first puts the parts together.
-
-    Parameters
-    ----------
-    made_by
-        Kind and fingerprint of the checkpoint. Parts and stores by another one, or of another video or
-        other boxes, are made anew.
+    process takes every n-th half, and the first puts the parts together. Parts and stores that are not
+    ``made_by`` the checkpoint of this kind and fingerprint, or of another video or other boxes, are made
+    anew.
     """
     path = Path(path)
     how = (config.frames, config.size, config.grow, stride, precision, *["public"] * config.public)
@@ -209,7 +200,7 @@ def write_logits(
     parts = path.with_name(f"{path.name}.parts")
     make_folder(parts)
     rank, world = rank_and_world()
-    mine = shard(list(footage), rank, world)
+    mine = list(footage)[rank::world]
     frames = sum(footage[name].half.n_frames for name in mine)
     with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
         for name in mine:

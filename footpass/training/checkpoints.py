@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass
 from math import inf
 from pathlib import Path
@@ -29,12 +29,8 @@ def load_checkpoint(
 ) -> dict[str, Any]:
     """What `training.train` saved, on the CPU.
 
-    Parameters
-    ----------
-    expected
-        What its config must agree with, as far as it is given here: plain values, or configs.
-    ignored
-        Names in ``expected`` that may differ all the same.
+    Its config must agree with ``expected``, plain values or configs, as far as that goes and but for the
+    names ``ignored``.
 
     Returns
     -------
@@ -50,18 +46,16 @@ def load_checkpoint(
     except FileNotFoundError as error:
         raise DataError("no such checkpoint", path) from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
-        raise DataError(
-            f"damaged, or no checkpoint of this project ({type(error).__name__})", path
-        ) from error
-    for place, found, wanted in _differences(config, expected or {}, "", ignored, path):
-        raise DataError(f"of another config: {place} is {found!r:.80} there, not {wanted!r:.80}", path)
+        reason = f"damaged, or no checkpoint of this project ({type(error).__name__})"
+        raise DataError(reason, path) from error
+    _check_config(config, expected or {}, "", ignored, path)
     return content
 
 
-def _differences(
+def _check_config(
     found: Any, wanted: Any, place: str, ignored: Collection[str], path: str | Path
-) -> Iterator[tuple[str, Any, Any]]:
-    """Where a checkpoint's config is another, what is there and what is wanted."""
+) -> None:
+    """Refuse a checkpoint whose config is another than what is wanted."""
     if is_dataclass(wanted):  # a file may be older than a field, or have another name for it
         try:
             found, wanted = plain(build(type(wanted), found)), plain(wanted)
@@ -69,12 +63,11 @@ def _differences(
             raise DataError(f"of another config: {place}: {error.reason}", path) from error
     if isinstance(wanted, Mapping):
         parts = found if isinstance(found, Mapping) else {}
-        for name, value in wanted.items():
-            if name not in ignored:
-                inner = f"{place}.{name}" if place else name
-                yield from _differences(parts.get(name), value, inner, ignored, path)
+        for name in (name for name in wanted if name not in ignored):
+            inner = f"{place}.{name}" if place else name
+            _check_config(parts.get(name), wanted[name], inner, ignored, path)
     elif found != json.loads(json.dumps(wanted)):  # lists for tuples
-        yield place, found, wanted
+        raise DataError(f"of another config: {place} is {found!r:.80} there, not {wanted!r:.80}", path)
 
 
 def load_model(
@@ -82,22 +75,18 @@ def load_model(
 ) -> tuple[Any, Config]:
     """The model of a checkpoint, on the CPU, and the config of the samples that it reads.
 
-    Parameters
-    ----------
-    kinds
-        Models that it may be of, and the classes of their configs.
-    about, samples
-        Where in ``about`` the samples' config lies, and its class.
+    ``kinds`` are the models that it may be of, with the classes of their configs; the samples' config,
+    of class ``samples``, lies in the checkpoint's ``about`` under the name ``about``.
     """
     content = load_checkpoint(path)
     config = content["config"]
-    known = {kind.__name__: (kind, sizes) for kind, sizes in kinds.items()}
-    if str(config.get("kind")) not in known:
+    named, known = str(config.get("kind")), {kind.__name__: kind for kind in kinds}
+    if named not in known:
         wanted = "one of " + ", ".join(known)
         raise DataError(f"of another config: kind is {config.get('kind')!r:.80}, not {wanted}", path)
-    kind, sizes = known[str(config["kind"])]
+    kind = known[named]
     try:
-        model = new_model(kind, build(sizes, config.get("model")))
+        model = new_model(kind, build(kinds[kind], config.get("model")))
         reads = build(samples, dict(config["about"])[about])
     except (DataError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"damaged, its config is none of a {kind.__name__}: {error}", path) from error
@@ -127,9 +116,7 @@ def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | Path)
     """Take the weights of a checkpoint that `load_checkpoint` has read."""
     try:
         model.load_state_dict(content["model"])
-    except (
-        Exception
-    ) as error:  # a line for every tensor that differs; or whatever names that are none do
+    except Exception as error:  # a line for every tensor that differs; or whatever odd names do
         _, first, *others = map(str.strip, f"{error}\n\n".splitlines())
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
         reason = f"its weights are not of this {type(model).__name__}: {first:.300}{more}"

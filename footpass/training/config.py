@@ -80,9 +80,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         strange = sorted(set(self.constant) - set(self.lr))
         if strange:
-            raise DataError(
-                f"TrainConfig.constant = {strange}: not among the keys of lr, {list(self.lr)}"
-            )
+            keys = list(self.lr)
+            raise DataError(f"TrainConfig.constant = {strange}: not among the keys of lr, {keys}")
 
 
 TRACKERS = ("tensorboard", "wandb")
@@ -102,19 +101,17 @@ def learning_rate(
     decay: float = 0.1,
     cosine: int = 0,
 ) -> float:
-    """Learning rate of an optimizer step.
+    """Learning rate of an optimizer step, from 0.
 
     Steps are those of the optimizer, not micro-batches (the public scripts count these, and never leave
     their warm-up).
 
     Parameters
     ----------
-    step
-        From 0.
-    lr
+    lr, warmup
         What it rises to, linearly: step ``warmup - 1`` is the first to have it.
-    milestones
-        Steps from which on it is multiplied by ``decay``, once for each.
+    milestones, decay
+        From these steps on it is multiplied by ``decay``, once for each.
     cosine
         Steps after which it is zero, on half a cosine from the end of the warm-up; 0: it does not fall.
     """

@@ -2,11 +2,10 @@
 
 import atexit
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,17 +13,9 @@ from torch import Tensor, nn
 
 from footpass.files import DataError, locked
 
-Item = TypeVar("Item")
-
 
 def join_processes() -> torch.device:
-    """The device of this process; where a launcher started several, it first joins the others.
-
-    Returns
-    -------
-    torch.device
-        The GPU of this process, or the CPU where there is none.
-    """
+    """This process's GPU, or the CPU; where a launcher started several, it first joins the others."""
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
     if cuda:
@@ -39,11 +30,6 @@ def join_processes() -> torch.device:
 def rank_and_world() -> tuple[int, int]:
     """Number of this process, and of all processes: 0 and 1 where there is but one."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def shard(items: Sequence[Item], rank: int, world: int) -> Sequence[Item]:
-    """The items of one process of many: every ``world``-th, from the ``rank``-th."""
-    return items[rank::world]
 
 
 def sum_over_processes(values: Tensor) -> Tensor:

@@ -31,7 +31,6 @@ from footpass.training.config import TrainConfig
 from footpass.training.distributed import (
     locked_by_first,
     rank_and_world,
-    shard,
     sum_over_processes,
     wait_for_all,
 )
@@ -74,6 +73,9 @@ def train(
 ) -> list[dict]:
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
+    Each epoch has a row, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate``, the
+    seconds since it began or went on, and the revision that ran it.
+
     Parameters
     ----------
     model
@@ -87,16 +89,11 @@ def train(
         What else a checkpoint should say, plain values and configs; a run goes on only with the same.
     track
         What else is told of each epoch, such as a `training.tracking.tracker`.
-
-    Returns
-    -------
-    list[dict]
-        A row per epoch, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate`` and
-        the seconds it took (of an epoch that was broken off, those since), and the revision that ran it.
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
-    expected = _settings(model, config, size, about)
+    expected = {"kind": type(model).__name__, "model": getattr(model, "config", {}), "train": config}
+    expected |= {"samples": size, "about": about or {}}
     settings = json.loads(json.dumps(expected, default=plain))  # fails now if it could not be read back
     device = next(model.parameters()).device
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
@@ -126,19 +123,6 @@ def train(
                     track(row, run.averaged.eval())
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
-
-
-def _settings(
-    model: nn.Module, config: TrainConfig, size: int, about: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """What a checkpoint says of its run."""
-    return {
-        "kind": type(model).__name__,
-        "model": getattr(model, "config", {}),
-        "train": config,
-        "samples": size,
-        "about": about or {},
-    }
 
 
 def _close_epoch(run: Updates, row: dict, run_dir: Path, settings: dict[str, Any]) -> None:
@@ -219,12 +203,8 @@ def run_epoch(
 ) -> float:
     """Mean loss over the batches of all processes; with ``updates`` the model learns from them.
 
-    Parameters
-    ----------
-    batches
-        Of this process; with ``updates`` each comes with its `MicroBatch`, as ``(micro, batch)``.
-    updates, after_step
-        From `train`: what turns gradients into optimizer steps, and what to do after each.
+    Then each batch comes with its `MicroBatch`, as ``(micro, batch)``, gradients become optimizer steps
+    as ``updates`` says, and ``after_step`` is called after each.
     """
     learns = updates is not None
     model.train(learns)
@@ -260,23 +240,14 @@ def run_epoch(
 class MicroBatch(NamedTuple):
     """One micro-batch of one process.
 
-    Attributes
-    ----------
-    samples
-        Their places in the epoch.
-    seed
-        Of everything random in it.
-    last
-        Whether an optimizer step follows.
-    share
-        0 for a stand-in, which does not count: the last step of an epoch may have fewer micro-batches
-        than there are processes, and all must take part.
+    A stand-in counts nothing: the last step of an epoch may have fewer micro-batches than there are
+    processes, and all must take part.
     """
 
-    samples: list[int]
-    seed: int
-    last: bool
-    share: float
+    samples: list[int]  # their places in the epoch
+    seed: int  # of everything random in it
+    last: bool  # whether an optimizer step follows
+    share: float  # 0 for a stand-in, else 1
 
 
 def micro_batches(
@@ -287,7 +258,7 @@ def micro_batches(
     result = []
     for start in range(first * config.accumulate, len(batches), config.accumulate):
         step = range(start, min(start + config.accumulate, len(batches)))
-        mine = shard(step, rank, world) or step[:1]
+        mine = step[rank::world] or step[:1]
         for number in mine:
             seed = np.random.SeedSequence([config.seed, epoch, number]).generate_state(1, np.uint64)
             last, share = number == mine[-1], float(rank < len(step))
@@ -304,12 +275,8 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
             f"precision fp16 needs a CUDA device, and the model is on {device}: use bf16 or fp32"
         )
     if config.accumulate % world:
-        log.warning(
-            "accumulate = %d is no multiple of %d processes, which share the micro-batches of a step: "
-            "some of them idle",
-            config.accumulate,
-            world,
-        )
+        shared = "processes, which share the micro-batches of a step: some of them idle"
+        log.warning("accumulate = %d is no multiple of %d %s", config.accumulate, world, shared)
     if (config.frozen_epochs or config.frozen_blocks) and not hasattr(model, "freeze"):
         raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
 

@@ -4,19 +4,17 @@ import logging
 from collections.abc import Mapping
 from math import inf, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from footpass.files import DataError
-from footpass.training.config import learning_rate
+from footpass.training.config import TrainConfig, learning_rate
 from footpass.training.distributed import average_buffers, rank_and_world
 
-if TYPE_CHECKING:
-    from footpass.training.config import TrainConfig
-
+log = logging.getLogger(__name__)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,17 +23,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
 
 
-log = logging.getLogger(__name__)
-
-
 def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: float) -> list[dict]:
-    """Parameters by learning rate and with or without weight decay, for an optimizer.
+    """Parameters by learning rate and with or without weight decay, for an optimizer; sizes are logged.
 
-    Returns
-    -------
-    list[dict]
-        With ``params``, ``base_lr``, ``weight_decay`` and ``start``, that of
-        their names. Sizes are logged.
+    Each has ``params``, ``base_lr``, ``weight_decay`` and ``start``, that of their names.
     """
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -46,9 +37,8 @@ def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: fl
         groups.setdefault(key, []).append(parameter)
     idle = sorted(set(lr) - {start for start, _ in groups})
     if idle:
-        raise DataError(
-            f"learning rates for {idle}: no parameter of {type(model).__name__} is left for them"
-        )
+        kind = type(model).__name__
+        raise DataError(f"learning rates for {idle}: no parameter of {kind} is left for them")
     result = []
     for (start, decays), params in sorted(groups.items()):
         kind = "weights" if decays else "biases and norms"
@@ -62,13 +52,10 @@ def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: fl
 class Updates:
     """What changes in a run, and how: weights, moments, average, position; what a checkpoint holds.
 
-    Parameters
-    ----------
-    per_epoch
-        Optimizer steps in an epoch.
+    An epoch has ``per_epoch`` optimizer steps.
     """
 
-    def __init__(self, model: nn.Module, config: "TrainConfig", per_epoch: int) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig, per_epoch: int) -> None:
         self.model, self.config, self.per_epoch = model, config, per_epoch
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.lr, config.weight_decay))
         device = next(model.parameters()).device.type
@@ -83,13 +70,7 @@ class Updates:
         self.rows: list[dict] = []
 
     def apply(self, loss_sum: float, weight: float) -> None:
-        """Take an optimizer step.
-
-        Parameters
-        ----------
-        loss_sum, weight
-            Over the step, all processes together; the gradients are those of the sum.
-        """
+        """Take an optimizer step; sums are over the step and all processes, as the gradients are."""
         config = self.config
         self._demand_finite("loss", loss_sum)
         milestones = [epoch * self.per_epoch for epoch in config.milestones]
