@@ -16,29 +16,17 @@ Growth = Annotated[float, Field(gt=0, le=10)]
 
 @config_dataclass
 class Augmentation:
-    """How much a training clip is changed at random; the defaults are the published ones.
+    """How much a training clip is changed at random; the defaults are the published ones."""
 
-    Attributes
-    ----------
-    translate, scale
-        Largest shift as a share of width and height, and largest change of size.
-    rotate
-        Largest angle in degrees.
-    flip
-        Probability of a horizontal flip.
-    jitter, hue
-        Largest change of brightness, contrast and saturation, and of the hue in turns.
-    grow
-        Range of `ClipConfig.grow`, drawn for each tracklet.
-    """
-
+    # Largest shift as a share of width and height, and largest change of size.
     translate: Share = 0.1
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    rotate: Annotated[float, Field(ge=0, le=180)] = 1.5
-    flip: Share = 0.5
+    rotate: Annotated[float, Field(ge=0, le=180)] = 1.5  # largest angle in degrees
+    flip: Share = 0.5  # probability of a horizontal flip
+    # Largest change of brightness, contrast and saturation, and of the hue in turns.
     jitter: Share = 0.2
     hue: Share = 0.1
-    grow: tuple[Growth, Growth] = (1.0, 1.25)
+    grow: tuple[Growth, Growth] = (1.0, 1.25)  # range of `ClipConfig.grow`, drawn for each tracklet
 
 
 def random_warp(

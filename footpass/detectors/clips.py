@@ -28,43 +28,28 @@ Side = Annotated[int, Field(ge=32, le=4096)]  # of a picture, in pixels
 
 @config_dataclass
 class ClipConfig:
-    """What a clip is; the defaults are the published ones.
+    """What a clip is; the defaults are the published ones."""
 
-    Attributes
-    ----------
-    frames, size
-        Length, and height and width of the pictures in pixels.
-    earliest, latest
-        The event lies this many frames after the clip's first, both inclusive, unless the half's border
-        is in the way.
-    others
-        Tracklets beside the one that acts; 25 takes all slots.
-    others_from
-        Pairs of an epoch, from 0, and the number of ``others`` from it on.
-    random_per_half
-        Clips at random places of each half in an epoch, most without an event, beside those of events:
-        how the public code trains its TAAD + GNN since November 2025.
-    per_class
-        At most so many events of a class in an epoch.
-    dilation
-        Frames before and after an event that have its label too.
-    grow
-        Factor by which boxes are grown about their centre.
-    public
-        As the public inference has it: boxes are whole pixels and not grown about their centre
-        (`public_boxes`), and a half's last window is filled up with grey pictures.
-    """
-
+    # Length, and height and width of the pictures in pixels.
     frames: Annotated[int, Field(ge=1, le=1000)] = 50
     size: tuple[Side, Side] = MODEL_SIZE
+    # The event lies this many frames after the clip's first, both inclusive, unless the half's border is
+    # in the way.
     earliest: Count = 15
     latest: Count = 35
-    others: Others = 4
+    others: Others = 4  # tracklets beside the one that acts; 25 takes all slots
+    # Pairs of an epoch, from 0, and the number of others from it on.
     others_from: Annotated[tuple[tuple[Count, Others], ...], Field(max_length=1000)] = ()
+    # Clips at random places of each half in an epoch, most without an event, beside those of events: how
+    # the public code trains its TAAD + GNN since November 2025.
     random_per_half: Count = 0
-    per_class: Positive = 500
+    per_class: Positive = 500  # at most so many events of a class in an epoch
+    # Frames before and after an event that have its label too.
     dilation: Annotated[int, Field(ge=0, le=100)] = 1
+    # Factor by which boxes are grown about their centre.
     grow: Annotated[float, Field(gt=0, le=10)] = 1.125
+    # As the public inference has it: boxes are whole pixels and not grown about their centre
+    # (`public_boxes`), and a half's last window is filled up with grey pictures.
     public: bool = False
 
     def __post_init__(self) -> None:
@@ -84,14 +69,10 @@ class Events(NamedTuple):
 
 
 def learnable_events(halves: Sequence[HalfMatch], frames: int, without_box: bool = False) -> Events:
-    """Events that can be learned from pixels, in order of half, frame and slot.
+    """Events that can be learned from clips of so many ``frames``, in order of half, frame and slot.
 
-    Parameters
-    ----------
-    frames
-        Length of the clips that are to be cut around them.
-    without_box
-        Also those of players without a box, who are somewhere on the pitch: for the graph model.
+    With ``without_box`` also those of players without a box, who are somewhere on the pitch: for the
+    graph model.
     """
     parts = []
     for number, half in enumerate(halves):
@@ -117,9 +98,8 @@ def asked_about(half: HalfMatch, without_box: bool) -> np.ndarray:
         return visible
     present = np.isfinite(half.state[: State.VISIBLE]).all(axis=0)
     if visible.any() and not (visible & present).any():
-        raise DataError(
-            "no positions of the players with a box: the graph model needs them", half=half.name
-        )
+        reason = "no positions of the players with a box: the graph model needs them"
+        raise DataError(reason, half=half.name)
     return present
 
 
@@ -133,36 +113,21 @@ def draw_events(cls: np.ndarray, per_class: int, seed: int, epoch: int) -> np.nd
 class Clip(NamedTuple):
     """A clip, or, with an axis of B clips in front and tensors for arrays, a batch of them.
 
-    Attributes
-    ----------
-    pixels
-        uint8 ``(T, H, W, 3)``.
-    boxes
-        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. The
-        first tracklet is the one that acts.
-    labels
-        int8 ``(M, T)`` class ids.
-    slots, state
-        int64 ``(M,)``, and float32 ``(5, M, T)`` as in `HalfMatch`: of the match as the warp shows it,
-        mirrored where it flips the picture.
-    half, start, at
-        Number of the half, absolute frame of the first picture, and the event's place after it.
-    warp
-        float32 ``(2, 3)``: where a point (x, y, 1) of the picture goes, in pixels.
-    colour
-        float32 ``(3, 4)``: what a colour (r, g, b, 255) becomes.
+    Slots and state are of the match as the warp shows it: mirrored where it flips the picture.
     """
 
-    pixels: np.ndarray | Tensor
+    pixels: np.ndarray | Tensor  # uint8 (T, H, W, 3)
+    # Float32 (M, T, 4) x1, y1, x2, y2 in pixels of the clip, grown; NaN where not visible. The first
+    # tracklet is the one that acts.
     boxes: np.ndarray | Tensor
-    labels: np.ndarray | Tensor
-    slots: np.ndarray | Tensor
-    state: np.ndarray | Tensor
-    half: np.integer | Tensor
-    start: np.integer | Tensor
-    at: np.integer | Tensor
-    warp: np.ndarray | Tensor
-    colour: np.ndarray | Tensor
+    labels: np.ndarray | Tensor  # int8 (M, T) class ids
+    slots: np.ndarray | Tensor  # int64 (M,)
+    state: np.ndarray | Tensor  # float32 (5, M, T), as in `HalfMatch`
+    half: np.integer | Tensor  # its number
+    start: np.integer | Tensor  # absolute frame of the first picture
+    at: np.integer | Tensor  # the event's place after it
+    warp: np.ndarray | Tensor  # float32 (2, 3): where a point (x, y, 1) of the picture goes, in pixels
+    colour: np.ndarray | Tensor  # float32 (3, 4): what a colour (r, g, b, 255) becomes
 
 
 _SAME_PLACE = np.eye(2, 3, dtype=np.float32)
@@ -170,16 +135,9 @@ _SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
 
 
 class ClipDataset(Dataset):
-    """The clips of one epoch, in the order in which they are to be read; see the module's docstring.
+    """The clips of one epoch, drawn from the footage, in the order in which they are to be read.
 
-    Parameters
-    ----------
-    footage
-        Halves to draw from.
-    augmentation
-        None for validation: clips as they are.
-    epoch
-        Which draw; `at_epoch` gives the other ones.
+    Without augmentation, for validation, clips are as they are; `at_epoch` gives other epochs' draws.
     """
 
     def __init__(
@@ -261,13 +219,9 @@ def draw_slots(window: HalfMatch, actor: int, others: int, rng: np.random.Genera
 def shown_match(state: np.ndarray, slots: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slots ``(M,)`` and their state ``(5, M, T)`` in the match that a warped picture shows.
 
-    A flipped picture is one of the match mirrored along the pitch: positions and velocities change
-    sides, teams their direction, and so players their slots. Tracklets stay in their order.
-
-    Parameters
-    ----------
-    state
-        ``(5, 26, T)`` as in `HalfMatch`.
+    A flipped picture is one of the match, of state ``(5, 26, T)``, mirrored along the pitch: positions
+    and velocities change sides, teams their direction, and so players their slots. Tracklets stay in
+    their order.
     """
     if np.linalg.det(warp[:, :2]) < 0:
         mirror = MIRRORS["X"]
@@ -278,22 +232,11 @@ def shown_match(state: np.ndarray, slots: np.ndarray, warp: np.ndarray) -> tuple
 def window_boxes(
     window: HalfMatch, slots: np.ndarray, grow: float | np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """Boxes of some slots as the models take them, in training and inference alike.
+    """Boxes of the slots ``(M,)`` as the models take them, in training and inference alike.
 
-    Parameters
-    ----------
-    slots
-        ``(M,)``.
-    grow
-        Factor about the box's centre, one or ``(M,)``. The picture's border does not matter: a box that
-        crosses it stays centred on its player.
-    size
-        Height and width of the pictures.
-
-    Returns
-    -------
-    np.ndarray
-        float32 ``(M, T, 4)`` x1, y1, x2, y2 in pixels of the pictures, NaN where not visible.
+    ``grow`` is a factor about the box's centre, one or ``(M,)``. The picture's border does not matter: a
+    box that crosses it stays centred on its player. The result is float32 ``(M, T, 4)`` x1, y1, x2, y2
+    in pixels of pictures of ``size``, height and width; NaN where not visible.
     """
     boxes = window.boxes[slots]  # (M, T, 4)
     corners = boxes.reshape(*boxes.shape[:2], 2, 2) * np.divide(size, MODEL_SIZE)[::-1]

@@ -22,22 +22,13 @@ from footpass.schema import N_ROLES, N_SLOTS, State
 
 
 class ModelInputs(NamedTuple):
-    """What the models take.
+    """What the models take."""
 
-    Attributes
-    ----------
-    clip
-        ``(B, 3, T, H, W)``, normalised.
-    boxes, visible
-        ``(B, M, T, 4)`` and bool ``(B, M, T)``.
-    nodes, present
-        ``(B, M, T, 5)`` (`schema.Node`) and bool ``(B, M, T)``: the game state, which only the graph
-        model reads.
-    """
-
-    clip: Tensor
+    clip: Tensor  # (B, 3, T, H, W), normalised
+    # (B, M, T, 4) and bool (B, M, T).
     boxes: Tensor
     visible: Tensor
+    # (B, M, T, 5) (`schema.Node`) and bool (B, M, T): the game state, which only the graph model reads.
     nodes: Tensor
     present: Tensor
 
@@ -55,23 +46,19 @@ def model_inputs(batch: Clip, device: torch.device | str) -> ModelInputs:
     # A loss may call this under autocast, where coordinates of half precision would part a warped box
     # from its player by more than a pixel.
     with torch.autocast(torch.device(device).type, enabled=False):
-        return _model_inputs(batch, device)
-
-
-def _model_inputs(batch: Clip, device: torch.device | str) -> ModelInputs:
-    pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
-    pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
-    boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)
-    visible = boxes.isfinite().all(-1)  # (B, M, T)
-    if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
-        warp = torch.as_tensor(batch.warp).to(device)
-        pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
-        size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
-        visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
-    if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
-        pixels = recolour(pixels, torch.as_tensor(batch.colour).to(device))
-    state, slots = torch.as_tensor(batch.state), torch.as_tensor(batch.slots)
-    return ModelInputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
+        pixels = torch.as_tensor(batch.pixels).to(device, non_blocking=True).movedim(-1, 1)
+        pixels = pixels.float().contiguous()  # (B, 3, T, H, W)
+        boxes = torch.as_tensor(batch.boxes).to(device, non_blocking=True)
+        visible = boxes.isfinite().all(-1)  # (B, M, T)
+        if not (batch.warp == torch.from_numpy(_SAME_PLACE)).all():
+            warp = torch.as_tensor(batch.warp).to(device)
+            pixels, boxes = warp_pixels(pixels, warp), warp_boxes(boxes, warp)
+            size = boxes.new_tensor(pixels.shape[:-3:-1])  # width, height
+            visible &= ((boxes[..., 2:] > 0) & (boxes[..., :2] < size)).all(-1)
+        if not (batch.colour == torch.from_numpy(_SAME_COLOUR)).all():
+            pixels = recolour(pixels, torch.as_tensor(batch.colour).to(device))
+        state, slots = torch.as_tensor(batch.state), torch.as_tensor(batch.slots)
+        return ModelInputs(normalise(pixels), boxes, visible, *game_state(state, slots, device))
 
 
 def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -87,11 +74,8 @@ def window_inputs(
     """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
     slots = np.arange(N_SLOTS)
     clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
-    corners = (
-        public_boxes(window, config.grow, config.size)
-        if config.public
-        else window_boxes(window, slots, config.grow, config.size)
-    )
+    drawn = config.grow, config.size
+    corners = public_boxes(window, *drawn) if config.public else window_boxes(window, slots, *drawn)
     boxes = torch.from_numpy(corners).to(device)
     visible = boxes.isfinite().all(-1)  # (26, T)
     state = torch.from_numpy(np.ascontiguousarray(window.state))  # (5, 26, T)

@@ -12,33 +12,20 @@ from footpass.training.config import TrainConfig
 
 @config_dataclass
 class TAADRecipe:
-    """A TAAD, the clips it learns from, and how.
-
-    Attributes
-    ----------
-    background
-        Weight of the background class in the loss; each action has 1 minus it.
-    validation
-        Validation clips per class, the same in all epochs.
-    """
+    """A TAAD, the clips it learns from, and how."""
 
     model: TAADConfig
     clips: ClipConfig
     train: TrainConfig
     augmentation: Augmentation | None = field(default_factory=Augmentation)
-    background: Share = 0.05
-    validation: Positive = 100
+    background: Share = 0.05  # weight of the background class in the loss; each action has 1 minus it
+    validation: Positive = 100  # validation clips per class, the same in all epochs
 
 
 @config_dataclass
 class GNNRecipe(TAADRecipe):
-    """A TAAD + GNN, which is taught the same way, but about all players and with a focal loss.
-
-    Attributes
-    ----------
-    gammas
-        Pairs of an epoch, from 0, and the focal loss's gamma from it on.
-    """
+    """A TAAD + GNN, which is taught the same way, but about all players and with a focal loss."""
 
     model: GNNConfig  # type: ignore[assignment]  # instead of a TAAD's, not a kind of it
+    # Pairs of an epoch, from 0, and the focal loss's gamma from it on.
     gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))

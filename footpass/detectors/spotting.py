@@ -29,24 +29,16 @@ NMS_WINDOW = 25  # frames
 
 @config_dataclass
 class LogitAdjustment:
-    """What is done to a detector's logits before events are read from them; by default nothing.
+    """What is done to a detector's logits before events are read from them; by default nothing."""
 
-    Attributes
-    ----------
-    smoothing
-        Standard deviation, in frames, of the Gaussian by which logits are averaged over time.
-    offsets
-        Added to the logits of the classes, background first.
-    model
-        What it was fitted on (`Provenance.models`): it means nothing for another.
-    """
-
+    # Standard deviation, in frames, of the Gaussian by which logits are averaged over time.
     smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    # Added to the logits of the classes, background first.
     offsets: Annotated[
         tuple[Annotated[float, Field(ge=-1000, le=1000)], ...],
         Field(min_length=N_CLASSES, max_length=N_CLASSES),
     ] = (0.0,) * N_CLASSES
-    model: str | None = None
+    model: str | None = None  # what it was fitted on (`Provenance.models`): it means nothing for another
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """The logits ``(9, M, T)``, adjusted."""
@@ -65,14 +57,9 @@ def spot(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where a tracklet's likeliest class is an action, and no better such frame is near.
 
-    Parameters
-    ----------
-    logits, asked
-        ``(9, M, T)`` and bool ``(M, T)``. Nothing is found where a model is not asked (`asked_about`):
-        it was never taught what to say there.
-    window
-        Of two finds of one tracklet and class at most so many frames apart, the better one stays, of
-        equals the earlier.
+    Nothing is found where a model is not asked, ``(M, T)`` (`asked_about`): it was never taught what to
+    say there. Of two finds of one tracklet and class at most ``window`` frames apart, the better one
+    stays, of equals the earlier.
 
     Returns
     -------
@@ -98,16 +85,10 @@ def events_from_logits(
     without_box: bool = False,
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
-    """Events of a half, as of `spot`.
+    """Events of a half, as of `spot`, from the logits ``(9, 26, T)`` of its frames.
 
-    Parameters
-    ----------
-    logits
-        ``(9, 26, T)`` of the half's frames.
-    without_box
-        As of `asked_about`: what a graph model says of players without a box counts too.
-    adjustment
-        Of the logits, as of `fit_adjustment`.
+    With ``without_box``, what a graph model says of players without a box counts too; the adjustment is
+    that of `fit_adjustment`.
 
     Returns
     -------
@@ -161,12 +142,8 @@ def fit_adjustment(
     frequent ones: class c's offset is ``strength * log(share of c among all events)`` (logit adjustment,
     Menon et al. 2021, arXiv 2007.07314), the background has one of its own.
 
-    Parameters
-    ----------
-    logits, halves, truth
-        Of halves that the detector has not learned from, ``(9, 26, T)`` each, and their events.
-    smoothings
-        To choose from; ``(0.0,)`` fits the offsets alone.
+    Logits, ``(9, 26, T)`` each, and truth are of halves that the detector has not learned from;
+    smoothings ``(0.0,)`` fit the offsets alone.
     """
     if not halves:
         raise DataError("no halves to fit the adjustment of logits on")
@@ -191,10 +168,9 @@ def fit_adjustment(
 
 def check_model(adjustment: LogitAdjustment, model: str | None) -> None:
     """An adjustment is for the model that it was fitted on, where both are known."""
-    if adjustment.model and model and adjustment.model != model:
-        raise DataError(
-            f"an adjustment fitted on {adjustment.model} and logits of {model}: fit it on those"
-        )
+    fitted = adjustment.model
+    if fitted and model and fitted != model:
+        raise DataError(f"an adjustment fitted on {fitted} and logits of {model}: fit it on those")
 
 
 def write_adjustment(adjustment: LogitAdjustment, path: str | Path, model: str | None = None) -> None:

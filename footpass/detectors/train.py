@@ -66,12 +66,9 @@ def train_taad(
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
-    about = _about(train_footage) | {"kinetics": str(kinetics) if kinetics else None}
-    if start:
-        about["start"] = fingerprint(Path(start))
-    loss = ClipLoss(recipe.background)
-    return _train(model.to(device), recipe, *clips, loss, run_dir, about, track)
+    about = {"kinetics": str(kinetics) if kinetics else None}
+    about |= {"start": fingerprint(Path(start))} if start else {}
+    return _train(model.to(device), recipe, train_footage, val_footage, run_dir, about, track)
 
 
 def train_gnn(
@@ -85,11 +82,8 @@ def train_gnn(
 ) -> list[dict]:
     """Train a TAAD + GNN, see `train_taad`.
 
-    Parameters
-    ----------
-    start
-        Checkpoint of a TAAD with the same backbone and width, whose features it starts from, or of a
-        TAAD + GNN of the same sizes; without it, all weights are random.
+    ``start`` is a checkpoint of a TAAD with the same backbone and width, whose features it starts from, or of
+    a TAAD + GNN of the same sizes; without it, all weights are random.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAADGNN, recipe.model)
@@ -103,18 +97,9 @@ def train_gnn(
         model.features.load_state_dict(features)
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    clips = _clips(recipe, train_footage, val_footage, model.without_box, run_dir)
-    about = _about(train_footage) | {
-        "gammas": recipe.gammas,
-        "start": fingerprint(Path(start)) if start else None,
-    }
-    ends = [epoch for epoch, _ in recipe.gammas[1:]] + [recipe.train.epochs]
-    for end, (_, gamma) in zip(ends, recipe.gammas, strict=True):
-        # A run with more epochs is the same run, going on; so the loss may change in between.
-        part = replace(recipe, train=replace(recipe.train, epochs=min(end, recipe.train.epochs)))
-        loss = ClipLoss(recipe.background, gamma, model.without_box)
-        rows = _train(model.to(device), part, *clips, loss, run_dir, about, track)
-    return rows
+    about = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
+    model = model.to(device)
+    return _train(model, recipe, train_footage, val_footage, run_dir, about, track, recipe.gammas)
 
 
 def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
@@ -134,10 +119,6 @@ def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
     return replace(recipe, model=sizes, clips=clips, train=gentle(recipe.train))
 
 
-def _about(footage: Mapping[str, Footage]) -> dict[str, object]:
-    return {"provenance": plain(together(entry.half.provenance for entry in footage.values()))}
-
-
 def _taad(path: str | Path, config: TAADConfig | GNNConfig, sizes: Mapping) -> Mapping[str, Any]:
     """Content of the checkpoint of a TAAD of these sizes, ours or a public one."""
     if not is_public(path):
@@ -154,54 +135,49 @@ def _taad(path: str | Path, config: TAADConfig | GNNConfig, sizes: Mapping) -> M
     return {"model": published.state_dict()}
 
 
-def _clips(
+def _train(
+    model: TAAD | TAADGNN,
     recipe: TAADRecipe,
     train_footage: Mapping[str, Footage],
     val_footage: Mapping[str, Footage],
-    without_box: bool,
     run_dir: str | Path,
-) -> tuple[ClipDataset, ClipDataset]:
-    """Clips to train on, and those to validate on."""
-    config = recipe.clips
+    about: Mapping[str, object],
+    track: Track | None,
+    gammas: tuple[tuple[int, float], ...] = ((0, 0.0),),
+) -> list[dict]:
+    config, without_box = recipe.clips, model.without_box
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
     events = [learnable_events([f.half for f in part], config.frames, without_box) for part in parts]
     for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
         absent = [action.label for action in ACTIONS if action not in part.cls]
         if absent and _begins(run_dir):
             log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
-    seed = recipe.train.seed
-    clips = ClipDataset(parts[0], config, recipe.augmentation, seed, events=events[0])
+    clips = ClipDataset(parts[0], config, recipe.augmentation, recipe.train.seed, events=events[0])
     # Not dilated: these labels are the events themselves.
     fixed = replace(config, per_class=recipe.validation, dilation=0, random_per_half=0)
-    return clips, ClipDataset(parts[1], fixed, events=events[1])
-
-
-def _train(
-    model: nn.Module,
-    recipe: TAADRecipe,
-    clips: ClipDataset,
-    fixed: ClipDataset,
-    loss: "ClipLoss",
-    run_dir: str | Path,
-    about: Mapping[str, object],
-    track: Track | None,
-) -> list[dict]:
-    return train(
-        model,
-        recipe.train,
-        clips.at_epoch,
-        loss,
-        run_dir,
-        validate=lambda best: clip_figures(best, fixed, recipe.train),
-        about={
-            "clips": recipe.clips,
-            "augmentation": recipe.augmentation,
-            "background": recipe.background,
-            "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
-            **about,
-        },
-        track=track,
-    )
+    fixed_clips = ClipDataset(parts[1], fixed, events=events[1])
+    about = {
+        "clips": config,
+        "augmentation": recipe.augmentation,
+        "background": recipe.background,
+        "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
+        "provenance": plain(together(entry.half.provenance for entry in train_footage.values())),
+        **about,
+    }
+    ends = [epoch for epoch, _ in gammas[1:]] + [recipe.train.epochs]
+    for end, (_, gamma) in zip(ends, gammas, strict=True):
+        # A run with more epochs is the same run, going on; so the loss may change in between.
+        rows = train(
+            model,
+            replace(recipe.train, epochs=min(end, recipe.train.epochs)),
+            clips.at_epoch,
+            ClipLoss(recipe.background, gamma, without_box),
+            run_dir,
+            validate=lambda best: clip_figures(best, fixed_clips, recipe.train),
+            about=about,
+            track=track,
+        )
+    return rows
 
 
 def _begins(run_dir: str | Path) -> bool:
@@ -211,21 +187,11 @@ def _begins(run_dir: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """Cross-entropy where a model is asked what happens, and the weight that it is the mean of.
+    """Cross-entropy where a model is asked what happens, and the weight that it is the mean of."""
 
-    Attributes
-    ----------
-    background
-        As of `TAADRecipe`.
-    gamma
-        Of the focal loss; 0 is cross-entropy.
-    without_box
-        Ask about players without a box too.
-    """
-
-    background: float
-    gamma: float = 0.0
-    without_box: bool = False
+    background: float  # as of `TAADRecipe`
+    gamma: float = 0.0  # of the focal loss; 0 is cross-entropy
+    without_box: bool = False  # ask about players without a box too
 
     def __call__(self, model: nn.Module, batch: Clip) -> tuple[Tensor, Tensor]:
         device = next(model.parameters()).device
@@ -239,15 +205,10 @@ class ClipLoss:
 
 
 def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> dict[str, float]:
-    """How well the events in clips are found.
+    """How well the events in clips are found, by the challenge's metric.
 
-    Every tracklet of every clip counts as a player in a half of its own; the metric is the challenge's.
-
-    Returns
-    -------
-    dict
-        ``macro_f1``, ``micro_f1``, ``accuracy`` of the class at the frame that a clip is around, and
-        ``f1/pass`` and so on.
+    Every tracklet of every clip counts as a player in a half of its own. With ``macro_f1`` and
+    ``micro_f1`` comes the ``accuracy`` of the class at the frame that a clip is around.
     """
     device = next(model.parameters()).device
     found, true, right = [], [], []
