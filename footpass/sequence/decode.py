@@ -16,6 +16,7 @@ from footpass.data.provenance import Provenance, together
 from footpass.files import DataError, fingerprint
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.public import load_reference, read_public
+from footpass.models.transformer import FUSIONS
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, TOLERANCE, State
 from footpass.sequence.recipes import _MODELS, AnyDST
 from footpass.sequence.sources import Recorded, Source
@@ -85,16 +86,14 @@ def predict_events(
     max_events: int = 50,
     beams: int = 1,
 ) -> pd.DataFrame:
-    """Events of halves, as the model writes them window by window.
+    """Events of halves, as the model, put into evaluation mode, writes them window by window.
 
-    Windows overlap, and each answers for its own frames only (`tokens.windows`), so an event near a
+    Windows overlap, and each answers for its own frames only (`windows.windows`), so an event near a
     border is taken from the window that sees it whole. Where two windows disagree about the frame, and
     both claim the event, the better one is kept.
 
     Parameters
     ----------
-    model
-        On the device that it is on; it is put into evaluation mode.
     stride
         Frames between windows; half a window by default.
     batch
@@ -111,8 +110,7 @@ def predict_events(
     data = FixedWindows(halves, config, stride or max(1, config.window_length // 2))
     device = next(model.parameters()).device
     model.eval()
-    rows, codes, owners = [], [], []
-    code = {name: number for number, name in enumerate(halves)}
+    rows, names, owners = [], list(halves), []
     places = enumerate(data.places)
     for samples in DataLoader(data, batch_size=batch, collate_fn=collate):
         features, frames = samples.features.to(device), samples.frames.to(device)
@@ -124,13 +122,13 @@ def predict_events(
             frame, slots, cls = events[own].T
             score = written.scores.cpu().numpy()[own]
             jersey = half.jersey_at(slots, frame)
-            rows.append(np.stack([frame, slots // N_ROLES, jersey, cls, score], axis=1))
-            codes.append(np.full(len(frame), code[half.name]))
+            code = np.full(len(frame), names.index(half.name))
+            rows.append(np.stack([code, frame, slots // N_ROLES, jersey, cls, score], axis=1))
             owners.append(np.full(len(frame), owner))
-    values = np.concatenate(rows)
-    table = pd.DataFrame(values[:, :4].astype(np.int64), columns=["frame", "team", "jersey", "cls"])
-    table["score"] = values[:, 4]
-    table.insert(0, "half", pd.Categorical.from_codes(np.concatenate(codes), categories=list(halves)))
+    code, *values = np.concatenate(rows).T
+    table = pd.DataFrame({"half": pd.Categorical.from_codes(code.astype(int), categories=names)})
+    table[["frame", "team", "jersey", "cls"]] = np.stack(values[:4], axis=1).astype(np.int64)
+    table["score"] = values[4]
     return table.drop(index=_claimed_twice(table, np.concatenate(owners))).sort_values(
         ["half", "frame"], kind="stable", ignore_index=True
     )
@@ -139,13 +137,10 @@ def predict_events(
 def _check_inputs(model: AnyDST, features: Tensor) -> None:
     if features.shape[-1] == model.config.inputs:
         return
-    wanted, given = (
-        (inputs - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
-        for inputs in (model.config.inputs, features.shape[-1])
-    )
-    raise DataError(
-        f"fusion {model.config.fusion!r} reads the logits of {wanted} model(s), the halves have {given}"
-    )
+    fusion = model.config.fusion
+    given = (features.shape[-1] - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
+    wanted = FUSIONS[fusion]
+    raise DataError(f"fusion {fusion!r} reads the logits of {wanted} model(s), the halves have {given}")
 
 
 def _claimed_twice(table: pd.DataFrame, owner: np.ndarray) -> np.ndarray:

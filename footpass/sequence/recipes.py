@@ -39,26 +39,15 @@ def _of_kind(value: Any) -> Any:
 
 @config_dataclass
 class DSTRecipe:
-    """A DST, the windows it learns from, and how.
+    """A DST, the windows it learns from, and how."""
 
-    Attributes
-    ----------
-    model
-        Says by its kind which it is: the published DST, or the one for little data.
-    weighting
-        Of the classes in the action loss (`losses.WEIGHTINGS`).
-    smoothing
-        Of labels (`losses.token_losses`).
-    pretraining
-        What is learned before; None: nothing.
-    """
-
+    # Says by its kind which it is: the published DST, or the one for little data.
     model: Annotated[DSTConfig | PlayerDSTConfig, BeforeValidator(_of_kind)]
     windows: WindowConfig
     train: TrainConfig
-    weighting: str = "none"
-    smoothing: Share = 0.05
-    pretraining: Pretraining | None = None
+    weighting: str = "none"  # of the classes in the action loss (`losses.WEIGHTINGS`)
+    smoothing: Share = 0.05  # of labels (`losses.token_losses`)
+    pretraining: Pretraining | None = None  # what is learned before; None: nothing
 
     def __post_init__(self) -> None:
         if self.model.window_length != self.windows.window_length:

@@ -1,6 +1,6 @@
 """Halves to cut windows from: recorded ones with logits, or detections that stand for logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,21 +14,11 @@ from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, Mirror, State,
 
 
 class Excerpt(NamedTuple):
-    """Some frames of a half; the second but last axis of every array is the slot.
+    """Some frames of a half; the second but last axis of every array is the slot."""
 
-    Attributes
-    ----------
-    state
-        float32 ``(5, 26, T)`` as in `HalfMatch`.
-    logits
-        ``(9, 26, T)`` each.
-    labels
-        int8 ``(26, T)``; None where they are not known.
-    """
-
-    state: np.ndarray
-    logits: tuple[np.ndarray, ...]
-    labels: np.ndarray | None
+    state: np.ndarray  # float32 (5, 26, T) as in `HalfMatch`
+    logits: tuple[np.ndarray, ...]  # (9, 26, T) each
+    labels: np.ndarray | None  # int8 (26, T); None where they are not known
 
 
 class Source(Protocol):
@@ -62,14 +52,9 @@ def with_slots(excerpt: Excerpt, slots: Sequence[int] | np.ndarray) -> Excerpt:
 
 
 class Recorded:
-    """A tactical half with the logits of one or two models.
+    """A tactical half with the logits, ``(9, 26, T)`` each, of one or two models.
 
-    Parameters
-    ----------
-    logits
-        ``(9, 26, T)`` each, on the frames of the half.
-    models
-        What made each of them, as far as it is known (`Provenance.models`).
+    ``models`` say what made each of them, as far as it is known (`Provenance.models`).
     """
 
     def __init__(self, half: HalfMatch, *logits: np.ndarray, models: Sequence[str | None] = ()) -> None:
@@ -94,24 +79,6 @@ class Recorded:
         return self.half.jersey_at(slots, frames)
 
 
-def recorded(halves: Mapping[str, HalfMatch], **logits: Mapping[str, np.ndarray]) -> dict[str, Recorded]:
-    """Halves by name, each with the logits of all models.
-
-    Parameters
-    ----------
-    logits
-        Model name -> logits by half, in the order in which they are fused.
-    """
-    for model, volumes in logits.items():
-        missing = [name for name in halves if name not in volumes]
-        if missing:
-            raise DataError(f"no {model} logits of {', '.join(missing)}: run its inference there first")
-    return {
-        name: Recorded(half, *(volumes[name] for volumes in logits.values()))
-        for name, half in halves.items()
-    }
-
-
 # A class that nobody detects has logit 0; one detected with a score of `QUIET` has too, but the released
 # files have none as low. Peaks are `LOUD` times as high as their logits, since they are alone: the layer
 # that reads them starts with weights for hundreds of inputs that differ from 0.
@@ -121,15 +88,9 @@ QUIET, LOUD = 0.1, 5.0
 class Detected:
     """A half of which only detections are known: each is a peak of one frame in a volume of zeros.
 
-    A player has no role here. The slots of a team are filled in the order in which its players are first
-    detected; a player who is detected no more makes room for a later one.
-
-    Parameters
-    ----------
-    detections
-        Prediction tables (`footpass.events`), of this half alone: a logit volume each.
-    truth
-        Ground truth to learn from.
+    Each prediction table (`footpass.events`), of this half alone, is a logit volume; ground truth is
+    there to learn from. A player has no role here. The slots of a team are filled in the order in which
+    its players are first detected; a player who is detected no more makes room for a later one.
     """
 
     def __init__(
@@ -152,12 +113,8 @@ class Detected:
         slots = place.loc[pd.MultiIndex.from_frame(table[["team", "jersey"]])].to_numpy()
         score = table["score"].to_numpy().clip(1e-4, 1 - 1e-4) if "score" in table else QUIET
         logit = LOUD * (np.log(score / (1 - score)) - np.log(QUIET / (1 - QUIET)))
-        return (
-            table["frame"].to_numpy(),
-            slots,
-            table["cls"].to_numpy(),
-            np.broadcast_to(logit, len(table)),
-        )
+        frame, cls = table["frame"].to_numpy(), table["cls"].to_numpy()
+        return frame, slots, cls, np.broadcast_to(logit, len(table))
 
     def cut(self, start: int, stop: int) -> Excerpt:
         length = stop - start

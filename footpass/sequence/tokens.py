@@ -14,19 +14,10 @@ from footpass.schema import ACTIONS, EOS, MISSING, N_SLOTS, NO_SLOT, PAD, SOS, S
 
 
 def encode(events: np.ndarray, start: int, length: int) -> np.ndarray:
-    """Tokens of the events of one window, however many.
+    """Tokens ``(n + 2, 3)`` int64 of one window: SOS, its events by frame, slot and class, EOS.
 
-    Parameters
-    ----------
-    events
-        ``(N, 3)`` int: frame, slot 0..25, class 1..8; those outside the window are left out.
-    start, length
-        First frame of the window, and the frames that a longest window has.
-
-    Returns
-    -------
-    np.ndarray
-        ``(n + 2, 3)`` int64: SOS, the events by frame (then slot, then class), EOS.
+    Events are rows ``(N, 3)`` int of frame, slot 0..25 and class 1..8; those outside the window, which
+    starts at frame ``start``, are left out. A longest window has ``length`` frames.
     """
     events = np.asarray(events, dtype=np.int64).reshape(-1, 3)
     wrong = (events[:, 1:] < (0, ACTIONS[0])) | (events[:, 1:] > (N_SLOTS - 1, ACTIONS[-1]))
@@ -43,19 +34,9 @@ def encode(events: np.ndarray, start: int, length: int) -> np.ndarray:
 
 
 def decode(tokens: np.ndarray, start: int) -> np.ndarray:
-    """Events of a window from its tokens: the reverse of `encode`.
+    """Events ``(n, 3)`` int64, frame, slot and class, of a window's tokens: undoes `encode`.
 
-    Parameters
-    ----------
-    tokens
-        ``(L, 3)``, with or without SOS; from EOS or padding on, nothing is read.
-    start
-        First frame of the window.
-
-    Returns
-    -------
-    np.ndarray
-        ``(n, 3)`` int64 frame, slot, class, in the order of the tokens.
+    Tokens ``(L, 3)``, with or without SOS, keep their order; from EOS or padding on, nothing is read.
     """
     tokens = np.asarray(tokens, dtype=np.int64).reshape(-1, len(Token))
     tokens = tokens[int(len(tokens) > 0 and tokens[0, Token.ACTION] == SOS) :]
@@ -73,19 +54,10 @@ def pad(sequences: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def window_features(state: np.ndarray, *logits: np.ndarray) -> np.ndarray:
-    """What the encoder reads of each frame of a window.
+    """What the encoder reads of each frame: ``(T, 130 + 234 * len(logits))`` float32.
 
-    Parameters
-    ----------
-    state
-        ``(5, 26, T)`` x, y, vx, vy, visible (`schema.State`); x is NaN where a slot is empty.
-    logits
-        ``(9, 26, T)`` each: TAAD's, and those fused with them.
-
-    Returns
-    -------
-    np.ndarray
-        ``(T, 130 + 234 * len(logits))`` float32, in the order of the published checkpoints.
+    Of the state ``(5, 26, T)`` (`schema.State`; x is NaN where a slot is empty) and logits ``(9, 26,
+    T)`` each, TAAD's and those fused with them, in the order of the published checkpoints.
     """
     state = np.where(np.isnan(state[State.X]), MISSING, state)
     parts = [np.moveaxis(part, -1, 0).reshape(part.shape[-1], -1) for part in (state, *logits)]

@@ -121,10 +121,7 @@ def sequence_loss(
 ) -> tuple[Tensor, int]:
     """Loss of writing the windows' tokens, each from those before it, and how many tokens there are.
 
-    Parameters
-    ----------
-    weights, smoothing
-        As in `losses.token_losses`.
+    Weights and smoothing are as in `losses.token_losses`.
     """
     device = next(model.parameters()).device
     features, frames, tokens = (torch.as_tensor(part).to(device, non_blocking=True) for part in batch)

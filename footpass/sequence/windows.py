@@ -56,62 +56,36 @@ def windows(first: int, stop: int, length: int, stride: int) -> list[Window]:
 _SIDES = (None, *MIRRORS.values())
 
 
-def _any_mirror(excerpt: Excerpt, rng: np.random.Generator) -> Excerpt:
-    mirror = _SIDES[rng.integers(len(_SIDES))]
-    return excerpt if mirror is None else mirrored(excerpt, mirror)
-
-
-def _any_players(excerpt: Excerpt, rng: np.random.Generator) -> Excerpt:
-    """Players in any order, teams too: where slots are no roles, nothing is to be learned from them."""
-    order = [slot(int(team), 1 + rng.permutation(N_ROLES)) for team in rng.permutation(N_TEAMS)]
-    return with_slots(excerpt, np.concatenate(order))
-
-
-_AUGMENTATIONS = {
-    "none": lambda excerpt, rng: excerpt,
-    "mirrors": _any_mirror,
-    "players": _any_players,
-}
+def _augmented(excerpt: Excerpt, how: str, rng: np.random.Generator) -> Excerpt:
+    """The same play, as of `WindowConfig.augment`."""
+    if how == "mirrors":
+        mirror = _SIDES[rng.integers(len(_SIDES))]
+        return excerpt if mirror is None else mirrored(excerpt, mirror)
+    if how == "players":  # where slots are no roles, nothing is to be learned from their order
+        order = [slot(int(team), 1 + rng.permutation(N_ROLES)) for team in rng.permutation(N_TEAMS)]
+        return with_slots(excerpt, np.concatenate(order))
+    return excerpt
 
 
 @config_dataclass
 class WindowConfig:
-    """What a window is; the defaults are the published ones.
+    """What a window is; the defaults are the published ones."""
 
-    Attributes
-    ----------
-    window_length
-        Frames; as of the model.
-    per_half
-        Windows drawn from a half in an epoch.
-    augment
-        ``"mirrors"``: none, X, Y or XY; ``"players"``: slots in any order, for `Detected` halves.
-    sparse
-        Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
-    """
-
-    window_length: WindowLength = 750
-    per_half: Positive = 1000
+    window_length: WindowLength = 750  # frames; as of the model
+    per_half: Positive = 1000  # windows drawn from a half in an epoch
+    # "mirrors": none, X, Y or XY; "players": slots in any order, for `Detected` halves.
     augment: Literal["none", "mirrors", "players"] = "mirrors"
+    # Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
     sparse: bool = False
 
 
 class Sample(NamedTuple):
-    """A window, or, with an axis of B windows in front and tensors for arrays, a batch.
+    """A window, or, with an axis of B windows in front and tensors for arrays, a batch."""
 
-    Attributes
-    ----------
-    features
-        float32 ``(T, inputs)`` as of `tokens.window_features`.
-    frames
-        int64 ``(T,)`` numbers of the frames, from 1; `tokens.PAD_FRAME` where there is none.
-    tokens
-        int64 ``(L, 3)``, SOS to EOS; in a batch then `schema.PAD`.
-    """
-
-    features: np.ndarray | Tensor
+    features: np.ndarray | Tensor  # float32 (T, inputs) as of `tokens.window_features`
+    # Int64 (T,) numbers of the frames, from 1; `tokens.PAD_FRAME` where there is none.
     frames: np.ndarray | Tensor
-    tokens: np.ndarray | Tensor
+    tokens: np.ndarray | Tensor  # int64 (L, 3), SOS to EOS; in a batch then `schema.PAD`
 
 
 class WindowDataset(Dataset):
@@ -122,12 +96,10 @@ class WindowDataset(Dataset):
     ) -> None:
         self.halves, self.config, self.seed, self.epoch = list(halves.values()), config, seed, epoch
         for half in self.halves:
-            if half.end_frame - half.first_frame < config.window_length:
-                raise DataError(
-                    f"{half.end_frame - half.first_frame} frames, too short for "
-                    f"windows of {config.window_length}",
-                    half=half.name,
-                )
+            frames = half.end_frame - half.first_frame
+            if frames < config.window_length:
+                reason = f"{frames} frames, too short for windows of {config.window_length}"
+                raise DataError(reason, half=half.name)
         rng = np.random.default_rng([seed, epoch])
         self.order = rng.permutation(np.repeat(np.arange(len(self.halves)), config.per_half))
 
@@ -137,34 +109,25 @@ class WindowDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         half = self.halves[self.order[index]]
-        start = int(
-            rng.integers(half.first_frame, half.end_frame - self.config.window_length, endpoint=True)
-        )
-        excerpt = half.cut(start, start + self.config.window_length)
+        length = self.config.window_length
+        start = int(rng.integers(half.first_frame, half.end_frame - length, endpoint=True))
+        excerpt = half.cut(start, start + length)
         if excerpt.labels is None:
             raise DataError("no labels to learn from", half=half.name)
-        return sample(_AUGMENTATIONS[self.config.augment](excerpt, rng), self.config)
+        return sample(_augmented(excerpt, self.config.augment, rng), self.config)
 
 
 class FixedWindows(Dataset):
-    """All frames of some halves in windows as of `tokens.windows`: for validation and inference.
-
-    Attributes
-    ----------
-    places
-        Half and window of each item.
-    """
+    """All frames of some halves in windows as of `windows`: for validation and inference."""
 
     def __init__(
         self, halves: Mapping[str, Source], config: WindowConfig, stride: int | None = None
     ) -> None:
-        self.config = config
-        self.places: list[tuple[Source, Window]] = [
+        self.config, length = config, config.window_length
+        self.places: list[tuple[Source, Window]] = [  # half and window of each item
             (half, window)
             for half in halves.values()
-            for window in windows(
-                half.first_frame, half.end_frame, config.window_length, stride or config.window_length
-            )
+            for window in windows(half.first_frame, half.end_frame, length, stride or length)
         ]
 
     def __len__(self) -> int:
@@ -203,10 +166,8 @@ def grouped(
 ) -> list[Sample]:
     """Samples in an order in which those of a batch are about equally long, so that little is padding.
 
-    Parameters
-    ----------
-    groups
-        Batches that are sorted together; the samples of a batch come from so many.
+    So many ``groups`` of samples, a batch each, are sorted together, and a batch's samples come from
+    them.
     """
     order = []
     for start in range(0, len(samples), batch * groups):

@@ -28,7 +28,6 @@ from footpass.sequence.sources import (
     Recorded,
     detected,
     mirrored,
-    recorded,
     with_slots,
 )
 from footpass.sequence.tokens import decode
@@ -157,10 +156,8 @@ def test_features_and_tokens_of_a_window():
 
 def test_random_windows_depend_on_seed_epoch_and_index_alone():
     rng = np.random.default_rng(2)
-    halves = recorded(
-        {f"game_{i}_H1": random_half(rng, name=f"game_{i}_H1") for i in range(3)},
-        TAAD={f"game_{i}_H1": random_logits(rng) for i in range(3)},
-    )
+    parts = {f"game_{i}_H1": random_half(rng, name=f"game_{i}_H1") for i in range(3)}
+    halves = {name: Recorded(half, random_logits(rng)) for name, half in parts.items()}
     config = WindowConfig(window_length=20, per_half=7)
     one, again = (WindowDataset(halves, config, seed=3, epoch=1) for _ in range(2))
     assert len(one) == 21
@@ -300,14 +297,6 @@ def test_logits_of_another_length_are_named():
     half = random_half(np.random.default_rng(0))
     with pytest.raises(DataError, match=r"half game_1_H2: logit volume 2 of shape \(9, 26, 59\)"):
         Recorded(half, np.zeros((9, 26, 60)), np.zeros((9, 26, 59)))
-
-
-def test_halves_without_logits_of_a_model_are_named():
-    rng = np.random.default_rng(0)
-    halves = {name: random_half(rng, name=name) for name in ("game_1_H1", "game_1_H2", "game_2_H1")}
-    volumes = {name: random_logits(rng) for name in halves}
-    with pytest.raises(DataError, match=r"no GNN logits of game_1_H2, game_2_H1: run its inference"):
-        recorded(halves, TAAD=volumes, GNN={"game_1_H1": volumes["game_1_H1"]})
 
 
 def test_a_window_longer_than_the_half():
