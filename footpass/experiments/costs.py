@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, UntypedStorage
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
@@ -48,13 +48,11 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
                 if storage._cdata not in self._known:
-                    self._add(storage, storage.nbytes() if counted else 0)
-
-    def _add(self, storage: UntypedStorage, size: int) -> None:
-        self._known.add(storage._cdata)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._drop, storage._cdata, size)
+                    size = storage.nbytes() if counted else 0
+                    self._known.add(storage._cdata)
+                    self.now += size
+                    self.peak = max(self.peak, self.now)
+                    weakref.finalize(storage, self._drop, storage._cdata, size)
 
     def _drop(self, key: int, size: int) -> None:
         self._known.discard(key)
@@ -62,14 +60,11 @@ class LiveBytes(TorchDispatchMode):
 
 
 class Cost(NamedTuple):
-    """What a stage takes: parameters, peak bytes of a training step, video frames a second.
-
-    The last is None for a model that reads no video.
-    """
+    """What a stage takes."""
 
     parameters: int
-    step_bytes: int
-    frames_per_second: float | None
+    step_bytes: int  # at the peak of a training step
+    frames_per_second: float | None  # of video; None for a model that reads none
 
 
 def stage_cost(study: Study, stage: Stage) -> Cost:
@@ -98,10 +93,8 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
                 known[stage.dir] = stage_cost(study, stage)
         stages = {stage.dir: stage for stage in outcome.stages.values()}
         parts = [known[folder] for folder in stages]
-        trained = {folder: stage.train_seconds for folder, stage in stages.items()}
-        for stage in stages.values():
-            if stage.start:
-                trained[stage.start.dir] = stage.start.train_seconds
+        starts = [stage.start for stage in stages.values() if stage.start]
+        trained = {stage.dir: stage.train_seconds for stage in (*stages.values(), *starts)}
         speeds = [part.frames_per_second for part in parts if part.frames_per_second]
         rows.append(
             {

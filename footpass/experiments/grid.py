@@ -38,32 +38,17 @@ POLL = 10.0  # seconds between looks at rows that other workers are at
 
 @config_dataclass
 class Row:
-    """One row of the study: what it is made of.
-
-    Attributes
-    ----------
-    model
-        Whose events: ``taad``, ``gnn`` or ``dst``.
-    fusion, weighting
-        Of the DST (`models.transformer.FUSIONS`, `losses.WEIGHTINGS`).
-    postprocess
-        The steps of `footpass.postprocess`, held out by match.
-    ensemble
-        Fusion by rule with the events of the plain DST, held out by match.
-    rescore
-        Learned re-scoring of its events and the detector's, held out by match.
-    against
-        Name of the row that it is compared with.
-    """
+    """One row of the study: what it is made of."""
 
     name: str
-    model: Literal["taad", "gnn", "dst"] = "dst"
+    model: Literal["taad", "gnn", "dst"] = "dst"  # whose events: taad, gnn or dst
+    # Of the DST (`models.transformer.FUSIONS`, `losses.WEIGHTINGS`).
     fusion: str = "none"
     weighting: str = "none"
-    postprocess: bool = False
-    ensemble: bool = False
-    rescore: bool = False
-    against: str | None = None
+    postprocess: bool = False  # the steps of `footpass.postprocess`, held out by match
+    ensemble: bool = False  # fusion by rule with the events of the plain DST, held out by match
+    rescore: bool = False  # learned re-scoring of its events and the detector's, held out by match
+    against: str | None = None  # name of the row that it is compared with
 
 
 @config_dataclass
@@ -82,10 +67,10 @@ class Grid:
 
 
 class Outcome(NamedTuple):
-    """A finished row: its events on val, and the stages that made them."""
+    """A finished row."""
 
-    events: pd.DataFrame
-    stages: dict[str, Stage]
+    events: pd.DataFrame  # on val
+    stages: dict[str, Stage]  # that made them
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -192,9 +177,7 @@ def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> p
     return cross_fit(partial(_fit, row), _apply, inputs, truth).table
 
 
-class _Pipeline(NamedTuple):
-    steps: dict[str, PostprocessConfig]
-    fusion: FusionConfig | None
+_Pipeline = tuple[dict[str, PostprocessConfig], FusionConfig | None]
 
 
 def _fit(row: Row, inputs: Mapping[str, Any], truth: pd.DataFrame) -> _Pipeline:
@@ -203,14 +186,13 @@ def _fit(row: Row, inputs: Mapping[str, Any], truth: pd.DataFrame) -> _Pipeline:
     steps = {}
     if row.postprocess:
         steps = {n: fit_postprocess(inputs[n], inputs["evidence"], truth, search()) for n in names}
-    if not row.ensemble:
-        return _Pipeline(steps, None)
-    return _Pipeline(steps, fit_fusion(_stepped(steps, inputs), truth))
+    return steps, fit_fusion(_stepped(steps, inputs), truth) if row.ensemble else None
 
 
 def _apply(pipeline: _Pipeline, inputs: Mapping[str, Any]) -> pd.DataFrame:
-    tables = _stepped(pipeline.steps, inputs)
-    return apply_fusion(pipeline.fusion, tables) if pipeline.fusion else tables["events"]
+    steps, fusion = pipeline
+    tables = _stepped(steps, inputs)
+    return apply_fusion(fusion, tables) if fusion else tables["events"]
 
 
 def _stepped(
@@ -234,10 +216,7 @@ def evaluations(outcomes: Mapping[str, Sequence[Outcome]], truth: pd.DataFrame) 
 def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
     """Macro F1 by row, the mean over its seeds with the 90 % interval, and recall by visibility.
 
-    Parameters
-    ----------
-    options
-        Of `metrics.compare`.
+    The options are those of `metrics.compare`.
     """
     intervals, rows = compare(results, **options).scores, []
     for name, runs in results.items():

@@ -41,13 +41,11 @@ def train_on_play_by_play(
     device: torch.device | str = "cpu",
 ) -> AnyDST:
     """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
-    train_dst(
-        recipe,
-        lambda epoch: pasted(train_truth, snippets, (recipe.train.seed, epoch)),
-        class_counts(train_truth),
-        run_dir,
-        device,
-    )
+
+    def halves(epoch: int) -> dict[str, Detected]:
+        return pasted(train_truth, snippets, (recipe.train.seed, epoch))
+
+    train_dst(recipe, halves, class_counts(train_truth), run_dir, device)
     return load_dst(Path(run_dir, LAST))[0].to(device)
 
 
@@ -61,18 +59,10 @@ def leave_one_match_out(
 ) -> CrossFit:
     """Events of every match by a DST whose detections were simulated from the other matches alone.
 
-    Its events are moved to the first detector's, where these have one of the player and class near.
-
-    Parameters
-    ----------
-    train_truth
-        Ground truth of matches without detections.
-    detections
-        By model; as many as the recipe's model reads volumes.
-    truth
-        Ground truth of the matches with detections.
-    run_dir
-        A folder for each match held out is made in it; finished ones are not trained again.
+    They are moved to the first detector's, where these have one of the player and class near.
+    Detections, by model, and truth are of the same matches; of those of ``train_truth`` there are no
+    detections. In ``run_dir`` there is a folder for each match held out; finished ones are not trained
+    again.
     """
 
     def fit(inputs: Inputs, known: pd.DataFrame) -> AnyDST:
@@ -83,9 +73,8 @@ def leave_one_match_out(
 
     def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()
-        events = predict_events(
-            model, detected(list(inputs.values())), recipe.windows, batch=64, beams=BEAMS
-        )
+        halves = detected(list(inputs.values()))
+        events = predict_events(model, halves, recipe.windows, batch=64, beams=BEAMS)
         # A detector keeps one detection of a player and class within `NMS_WINDOW` frames, so an event
         # that near to one can only be meant to be there.
         return refine(events, as_evidence(first), Refine(window=NMS_WINDOW)).table

@@ -27,9 +27,8 @@ def pretraining_recipe(recipe: DSTRecipe) -> DSTRecipe:
     real ones.
     """
     if recipe.pretraining is None:
-        raise DataError(
-            "this profile's DST has no pre-training: set pretraining.matches and pretraining.minutes"
-        )
+        missing = "set pretraining.matches and pretraining.minutes"
+        raise DataError(f"this profile's DST has no pre-training: {missing}")
     model = recipe.model
     if isinstance(model, PlayerDSTConfig):
         model = replace(model, forget=PlayerDSTConfig().forget)

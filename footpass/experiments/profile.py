@@ -15,23 +15,17 @@ FOLDER = Path(__file__).with_name("profiles")
 
 @config_dataclass
 class SeasonSize:
-    """Matches to train and to validate on, and the minutes of each, half of them in each half.
-
-    Attributes
-    ----------
-    held_out
-        The last so many train matches are kept from the detectors: what these say of matches that they
-        have learned from is too good to be learned from once more. 0: all matches serve both.
-    highlights
-        First halves that only the rare events of are shown (`simulate.season.write_season`), for the
-        detectors to learn from; of synthetic seasons.
-    """
+    """Matches to train and to validate on, and the minutes of each, half of them in each half."""
 
     train: int
     val: int
     minutes: float
     seed: int = 0
+    # The last so many train matches are kept from the detectors: what these say of matches that they
+    # have learned from is too good to be learned from once more. 0: all matches serve both.
     held_out: int = 0
+    # First halves that only the rare events of are shown (`simulate.season.write_season`), for the
+    # detectors to learn from; of synthetic seasons.
     highlights: int = 0
 
 
@@ -45,47 +39,24 @@ class Ablations:
 
 @config_dataclass
 class NotebookSettings:
-    """What else the notebooks ask a profile.
+    """What else the notebooks ask a profile."""
 
-    Attributes
-    ----------
-    survey_matches, survey_minutes, filmed_minutes
-        00: matches that are simulated, their length, and the length of the one with a video.
-    release_matches
-        01: simulated train matches, where the public release is not at hand.
-    dst_seeds, weighting_seeds
-        04 and 05: models of each kind.
-    postprocessing
-        06: the two main variants, those that show each part too, or all.
-    workers
-        Processes that simulate; None: one a core.
-    """
-
+    # 00: matches that are simulated, their length, and the length of the one with a video.
     survey_matches: int
     survey_minutes: int
     filmed_minutes: float
-    release_matches: int
+    release_matches: int  # 01: simulated train matches, where the public release is not at hand
+    # 04 and 05: models of each kind.
     dst_seeds: int
     weighting_seeds: int
+    # 06: the two main variants, those that show each part too, or all.
     postprocessing: Literal["main", "parts", "all"]
-    workers: int | None = None
+    workers: int | None = None  # processes that simulate; None: one a core
 
 
 @config_dataclass
 class Profile:
-    """Settings of all that is computed.
-
-    Attributes
-    ----------
-    season
-        How much of the data is used, or simulated where there are none; None: all of the real data.
-    play_by_play
-        The DST of ``train play-by-play``; None: there is none in this profile.
-    start
-        What training goes on from: the models of the zoo. None: random weights, and a pre-training.
-    find_data
-        Whether real data are looked for where none are named.
-    """
+    """Settings of all that is computed."""
 
     name: str
     taad: TAADRecipe
@@ -94,9 +65,12 @@ class Profile:
     rescore: RescoreConfig
     ablations: Ablations
     notebooks: NotebookSettings
+    # How much of the data is used, or simulated where there are none; None: all of the real data.
     season: SeasonSize | None = None
+    # The DST of train play-by-play; None: there is none in this profile.
     play_by_play: DSTRecipe | None = None
-    find_data: bool = True
+    find_data: bool = True  # whether real data are looked for where none are named
+    # What training goes on from: the models of the zoo. None: random weights, and a pre-training.
     start: Literal["zoo"] | None = None
 
 

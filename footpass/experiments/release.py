@@ -38,26 +38,14 @@ class _Note:
 
 @dataclass(frozen=True)
 class Release:
-    """Public event tables: ground truth of train and val, and two models' predictions on val.
-
-    Attributes
-    ----------
-    predictions
-        Model name (``TAAD``, ``DST``) -> prediction table of the val halves.
-    files
-        What was read; empty where the tables are simulated.
-    provenance
-        Of its matches.
-    made
-        What it is, where it was written by `write_release`.
-    """
+    """Public event tables: ground truth of train and val, and two models' predictions on val."""
 
     train: pd.DataFrame
     val: pd.DataFrame
-    predictions: dict[str, pd.DataFrame]
-    files: tuple[Path, ...]
-    provenance: Provenance = REAL
-    made: str | None = None
+    predictions: dict[str, pd.DataFrame]  # model name (TAAD, DST) -> prediction table of the val halves
+    files: tuple[Path, ...]  # what was read; empty where the tables are simulated
+    provenance: Provenance = REAL  # of its matches
+    made: str | None = None  # what it is, where it was written by `write_release`
 
     @property
     def simulated(self) -> bool:
@@ -100,12 +88,8 @@ def write_release(
 ) -> Path:
     """Write events in the layout of the public repository, for the notebooks that start from it.
 
-    Parameters
-    ----------
-    truth, predictions
-        By split, and by model (``TAAD``, ``DST``).
-    what, provenance
-        What notebooks call it, and where its matches come from.
+    Truth is by split, predictions by model (``TAAD``, ``DST``); notebooks call it ``what``, and its matches
+    come from where ``provenance`` says.
     """
     folder = Path(folder)
     tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
@@ -148,7 +132,5 @@ def find_train_truth(truth: str | Path) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise DataError(
-        f"no {file.name} beside it: name one with --train-truth, or set FOOTPASS_RELEASE",
-        truth,
-    )
+    reason = f"no {file.name} beside it: name one with --train-truth, or set FOOTPASS_RELEASE"
+    raise DataError(reason, truth)

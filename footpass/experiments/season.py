@@ -2,11 +2,10 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from footpass.data.cache import Footage, open_footage
-from footpass.data.halves import HalfMatch
 from footpass.data.paths import data_dir, tactical_path
 from footpass.data.provenance import MARK, Provenance, season_provenance
 from footpass.experiments.profile import Profile, SeasonSize
@@ -19,17 +18,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Season:
-    """A folder of data with the splits train and val, videos included.
-
-    Attributes
-    ----------
-    size
-        How much of it is used, from the start of each split and half; None: all.
-    """
+    """A folder of data with the splits train and val, videos included."""
 
     folder: Path
     provenance: Provenance
-    size: SeasonSize | None
+    size: SeasonSize | None  # how much of it is used, from the start of each split and half; None: all
 
     @property
     def simulated(self) -> bool:
@@ -71,16 +64,15 @@ class Season:
         if self.size is None:
             return open_footage(self.folder, split)
         footage = open_footage(self.folder, split, matches=getattr(self.size, split))
-        frames = round(self.size.minutes / 2 * 60 * FPS)
-        return {name: Footage(_beginning(f.half, frames), f.video) for name, f in footage.items()}
+        frames, used = round(self.size.minutes / 2 * 60 * FPS), {}
+        for name, entry in footage.items():
+            first, end = entry.half.first_frame, entry.half.end_frame
+            used[name] = replace(entry, half=entry.half.window(first, min(first + frames, end)))
+        return used
 
     def highlights(self) -> dict[str, Footage]:
         """Highlights of further matches, none in real data."""
         return open_footage(_highlights_of(self.folder), "train") if self._has_highlights else {}
-
-
-def _beginning(half: HalfMatch, frames: int) -> HalfMatch:
-    return half.window(half.first_frame, min(half.first_frame + frames, half.end_frame))
 
 
 def find_season(profile: Profile, data: str | Path | None = None) -> Season:

@@ -65,29 +65,20 @@ from footpass.zoo import resolve
 
 log = logging.getLogger(__name__)
 _ALONE = 5  # times the epochs, of a DST without a pre-training
-
-
 _DETECTORS = ("taad", "gnn")
 _DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A trained model: its folder, with checkpoints and logits, and the rows of its training log.
-
-    Attributes
-    ----------
-    start
-        The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
-    zoo
-        The model of the zoo that it has gone on from, if it was one.
-    """
+    """A trained model: its folder, with checkpoints and logits, and the rows of its training log."""
 
     name: str
     dir: Path
     rows: list[dict]
+    # The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
     start: "Stage | None" = None
-    zoo: str | None = None
+    zoo: str | None = None  # the model of the zoo that it has gone on from, if it was one
 
     @property
     def checkpoint(self) -> Path:
@@ -126,28 +117,15 @@ def _once(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Study:
-    """All that is trained on one season in one profile.
+    """All that is trained on one season in one profile."""
 
-    Attributes
-    ----------
-    folder
-        Of the stages' folders.
-    device
-        Where to compute (`training.distributed.join_processes`).
-    kinetics
-        File with weights for the video backbone; random ones without.
-    waits
-        Whether to wait for a stage that another process is at; else it raises `Busy`.
-    known
-        What it has been asked for and answered so far.
-    """
-
-    folder: Path
+    folder: Path  # of the stages' folders
     profile: Profile
     season: Season
-    device: torch.device | str = "cpu"
-    kinetics: str | Path | None = None
-    waits: bool = True
+    device: torch.device | str = "cpu"  # where to compute (`training.distributed.join_processes`)
+    kinetics: str | Path | None = None  # file with weights for the video backbone; random ones without
+    waits: bool = True  # whether to wait for a stage that another process is at; else it raises `Busy`
+    # What it has been asked for and answered so far.
     known: dict[tuple, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -305,23 +283,14 @@ class Study:
             return self._written(stage, split)
         adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
         with self.locked(stage.dir):
-            return predict(
-                stage.checkpoint,
-                self.watched(split),
-                stage.dir,
-                split,
-                self.device,
-                getattr(self.profile, stage.name).train.precision,
-                adjustment=adjustment,
-            )
+            halves, precision = self.watched(split), getattr(self.profile, stage.name).train.precision
+            to = stage.dir, split, self.device, precision
+            return predict(stage.checkpoint, halves, *to, adjustment=adjustment)
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
         """Of a detector: the zoo's, or fitted on train matches that it never learned, if there are any.
 
-        Parameters
-        ----------
-        smooth
-            Without, the offsets alone are fitted: to see what each is worth.
+        Not ``smooth``, the offsets alone are fitted: to see what each is worth.
         """
         if stage.zoo:
             return zoo.adjustment(stage.zoo)
@@ -392,14 +361,9 @@ class Study:
     def stage(self, name: str, recipe: object, *depends: Any, of: str = "") -> Iterator[Path]:
         """The folder of a stage, for this process alone as long as it trains there.
 
-        Parameters
-        ----------
-        recipe
-            A dataclass.
-        depends
-            What else its result depends on (`fingerprint`), such as the names of other stages' folders.
-        of
-            For the folder's name, what sets it apart from its like: ``concat-sqrt-seed1``.
+        It is made of a recipe, a dataclass, and of what else its result depends on (`fingerprint`), such
+        as the names of other stages' folders. ``of`` is, for the folder's name, what sets it apart from
+        its like: ``concat-sqrt-seed1``.
         """
         made_of = fingerprint(recipe, self._season_fingerprint, *depends)
         folder = self.folder / "-".join(filter(None, (name, of, made_of[:8])))
