@@ -27,14 +27,8 @@ def actions(
 ) -> pd.DataFrame:
     """What happened, in order, in the words of event data.
 
-    Parameters
-    ----------
-    events
-        Predictions or ground truth.
-    positions
-        Every half by name; without, nobody knows where anything was.
-    threshold
-        Predictions of a lower score are left out, as the evaluation does.
+    Without positions, every half by name, nobody knows where anything was. Predictions of a score below
+    the threshold are left out, as the evaluation does.
 
     Returns
     -------
@@ -43,8 +37,8 @@ def actions(
         frame (without positions: since its first event), 0 before it; ``side`` (home or away);
         ``player`` (``home_7``, ``away_unknown``); ``x, y, end_x, end_y`` in metres, NaN where unknown:
         home attacks to the right in every half, x from its goal line, y from the touchline on its right,
-        as in SPADL;
-        ``kept``, whether the next event is of the same team; ``next``, its row, -1 for none.
+        as in SPADL; ``kept``, whether the next event is of the same team; ``next``, its row, -1 for
+        none.
     """
     if "score" in events:
         events = events[events["score"] >= threshold]
@@ -64,9 +58,8 @@ def actions(
     starts = table.groupby("half", observed=True)["frame"].transform("min")
     table[["x", "y"]] = np.nan
     if positions is not None:
-        starts = (
-            table["half"].map({name: positions[name].first_frame for name in names}).astype(np.int64)
-        )
+        first = {name: positions[name].first_frame for name in names}
+        starts = table["half"].map(first).astype(np.int64)
         for name, rows in table.groupby("half", observed=True):
             table.loc[rows.index, ["x", "y"]] = _places(rows, positions[str(name)])
     table["seconds"] = (table["frame"] - starts).clip(lower=0) / FPS

@@ -25,12 +25,9 @@ def _ends(table: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, np.ndarray]:
     bounds = np.append(bounds, len(table))
     found = {key: np.full((len(tracks), 2), np.nan) for key in ("first", "last", "first_v", "last_v")}
     for one, (low, high) in enumerate(itertools.pairwise(bounds)):
-        for key, part in (
-            ("first", slice(low, low + _END)),
-            ("last", slice(max(high - _END, low), high)),
-        ):
-            part = slice(part.start, min(part.stop, high))
-            here, when = xy[part], frame[part]
+        for key, start in (("first", low), ("last", max(high - _END, low))):
+            stop = min(start + _END, high)
+            here, when = xy[start:stop], frame[start:stop]
             known = np.isfinite(here[:, 0])
             if not known.any():
                 continue

@@ -12,6 +12,7 @@ from footpass.plots.style import draw_pitch, legend, subplots
 from footpass.schema import FPS, Role
 
 _COLOURS = ("#0072B2", "#D55E00")
+_SEEN = ("white", "#DDDDDD", "#E69F00", "#009E73")  # not on, estimated, seen, and with a number
 _SAMPLE = FPS  # frames between two columns of the timeline
 
 
@@ -45,8 +46,9 @@ def picture(half: Imported, name: str) -> Figure:
                 pitch.text(x, y, label, ha="center", va="center", color="white", fontsize=7)
         value = np.where(half.seen[place], np.where(half.known[place], 3, 2), np.where(on, 1, 0))
         rows.append(value[::_SAMPLE])
-        names.append(f"{'left' if team == 0 else 'right'} {_common_role(half.role[place][on])}")
-    shown = plt.matplotlib.colors.ListedColormap(["white", "#DDDDDD", "#E69F00", "#009E73"])
+        common = Role(int(np.bincount(half.role[place][on]).argmax())).name if on.any() else "-"
+        names.append(f"{'left' if team == 0 else 'right'} {common}")
+    shown = plt.matplotlib.colors.ListedColormap(_SEEN)
     minutes = half.seen.shape[1] / FPS / 60
     times.imshow(
         np.array(rows), aspect="auto", cmap=shown, vmin=0, vmax=3, interpolation="nearest",
@@ -54,12 +56,8 @@ def picture(half: Imported, name: str) -> Figure:
     )  # fmt: skip
     times.set_yticks(range(len(names)), names, fontsize=7)
     times.set_xlabel("minute")
-    for label, colour in (("seen, number known", "#009E73"), ("seen, no number", "#E69F00"),
-                          ("not seen: estimated", "#DDDDDD")):  # fmt: skip
+    labels = ("seen, number known", "seen, no number", "not seen: estimated")
+    for label, colour in zip(labels, _SEEN[:0:-1], strict=True):
         times.plot([], [], "s", color=colour, label=label)
     legend(times, columns=3)
     return figure
-
-
-def _common_role(roles: np.ndarray) -> str:
-    return Role(int(np.bincount(roles).argmax())).name if len(roles) else "-"

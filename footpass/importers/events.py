@@ -31,16 +31,10 @@ class Shift:
 
 
 def found_shift(events: pd.DataFrame, rows: np.ndarray, first: int) -> Shift:
-    """The shift at which players are nearest to their events.
+    """The shift at which players are nearest to their events, columns as in `COLUMNS`.
 
-    Parameters
-    ----------
-    events
-        Columns as in `COLUMNS`.
-    rows
-        Tactical rows of the half.
-    first
-        Frame of the kick-off, as far as it is known.
+    ``rows`` are the tactical rows of the half, ``first`` the frame of the kick-off as far as it is
+    known.
     """
     shifts = np.arange(-_SEARCH, _SEARCH + 1)
     paths: dict[tuple[int, int], np.ndarray] = {}

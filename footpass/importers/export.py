@@ -112,10 +112,8 @@ def write_osl(table: pd.DataFrame, path: str | Path) -> None:
         events = []
         for row in rows.itertuples():
             event = {"head": "action", "label": Action(row.cls).label, "frame": row.frame}
-            event |= {
-                "position_ms": row.frame * 1000 // FPS + _ROUNDING,
-                "gameTime": f"{row.period} - {clock(row)[:5]}",
-            }
+            event |= {"position_ms": row.frame * 1000 // FPS + _ROUNDING}
+            event |= {"gameTime": f"{row.period} - {clock(row)[:5]}"}
             event |= {"team": row.side, "player": row.player}
             events.append(event | ({"confidence": round(row.score, 4)} if "score" in rows else {}))
         video = {"type": "video", "path": str(video_path(str(match))), "fps": FPS}
@@ -206,19 +204,12 @@ def write_cdf(
     score
         Goals of home and away after each half. The format wants them and neither events nor tracks know
         them: without, there is no ``match.json``.
-
-    Returns
-    -------
-    list[Path]
-        The files written.
     """
     match = one_match(table, folder)
     score = list(score)
-    periods = sorted(int(name.rpartition("_H")[2]) for name in halves_of(table))
-    if score and len(score) != max(periods, default=0):
-        raise DataError(
-            f"{len(score)} scores for {max(periods, default=0)} halves: one after each", folder
-        )
+    played = max((int(name.rpartition("_H")[2]) for name in halves_of(table)), default=0)
+    if score and len(score) != played:
+        raise DataError(f"{len(score)} scores for {played} halves: one after each", folder)
     make_folder(folder)
     written = [Path(folder, "event.jsonl")]
     with atomic_write(written[0]) as stream:
@@ -233,10 +224,8 @@ def write_cdf(
 
 def _cdf_events(table: pd.DataFrame, start: datetime) -> Iterable[dict]:
     rows = list(table.itertuples())
-    times = [
-        (start + timedelta(seconds=row.frame / FPS)).isoformat(timespec="milliseconds") for row in rows
-    ]
-    times = [time.replace("+00:00", "Z") for time in times]
+    moments = [start + timedelta(seconds=row.frame / FPS) for row in rows]
+    times = [one.isoformat(timespec="milliseconds").replace("+00:00", "Z") for one in moments]
     for row, time in zip(rows, times, strict=True):
         kind, sub_type, body_part = _CDF[Action(row.cls)]
         follows = rows[row.next] if row.next >= 0 else None

@@ -14,13 +14,7 @@ from footpass.schema import FPS, FULL_HD, MODEL_SIZE
 
 
 def add_video(out: str | Path, match: str, video: str | Path) -> str:
-    """Give a match its video below ``out``; returns what was done in words.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or the match has another one.
-    """
+    """Give a match its video below ``out``; returns what was done in words."""
     video, target = Path(video), Path(out, video_path(match))
     info = probe(video)
     if target.exists():

@@ -34,13 +34,7 @@ _CLASSES = (
 def read_match(
     game: str | Path, tracking: Sequence[str | Path], events: Sequence[str | Path] = ()
 ) -> tuple[list[TrackedHalf], dict[int, pd.DataFrame] | None]:
-    """Halves of a match, and its events by half.
-
-    Raises
-    ------
-    DataError
-        If a file is not JSON of this form.
-    """
+    """Halves of a match, and its events by half."""
     where = str(game)
     match = _read(game)
     try:
@@ -105,21 +99,12 @@ def _halves(path: str | Path, team_of: dict, lineup: dict) -> list[TrackedHalf]:
         table[["x", "y"]] = part[["x", "y"]]
         table[["box_x", "box_y", "box_w", "box_h"]] = np.nan
         share = observed[rows["halftime"] == number].mean()
-        note = (
-            f"{share:.0%} of the positions were seen by a camera; without boxes nobody counts as visible"
-        )
+        seen = f"{share:.0%} of the positions were seen by a camera"
+        note = f"{seen}; without boxes nobody counts as visible"
         positions = {player: place for player, (_, place) in lineup.items() if place}
-        halves.append(
-            TrackedHalf(
-                str(path),
-                table[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True),
-                half=int(number),
-                sides_known=True,
-                trusted=True,
-                positions=positions,
-                notes=(note,),
-            )
-        )
+        table = table[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+        half = TrackedHalf(str(path), table, half=int(number), sides_known=True, trusted=True)
+        halves.append(half.noting(note, positions=positions))
     return halves
 
 

@@ -17,15 +17,9 @@ from footpass.files import DataError, atomic_write
 from footpass.importers.tracks import GOALKEEPER, OTHER, PLAYER, UNKNOWN, Rows, TrackedHalf
 from footpass.schema import FPS, FULL_HD, PITCH
 
-_ROLES: dict[object, int] = {
-    "player": PLAYER,
-    "goalkeeper": GOALKEEPER,
-    "referee": OTHER,
-    "ball": OTHER,
-    "other": OTHER,
-}
+_ROLES: dict[object, int] = {"player": PLAYER, "goalkeeper": GOALKEEPER}  # all else is OTHER
 _CATEGORIES = {"player": 1, "goalkeeper": 2, "ball": 4}  # ids of SoccerNet
-_ROLE_OF = {number: _ROLES[role] for role, number in _CATEGORIES.items()}
+_ROLE_OF = {number: _ROLES.get(role, OTHER) for role, number in _CATEGORIES.items()}
 _TEAMS = {"left": 0, "right": 1}
 _METRES = np.array(PITCH)
 _HEAD = 1 << 20  # bytes: what precedes the annotations starts here
@@ -34,13 +28,7 @@ NAN = float("nan")
 
 
 def read_gsr(path: str | Path) -> TrackedHalf:
-    """Tracks of a game-state file; its size does not matter to the memory needed but for the rows.
-
-    Raises
-    ------
-    DataError
-        If it is a pickle, cut off, or has no annotations.
-    """
+    """Tracks of a game-state file; its size does not matter to the memory needed but for the rows."""
     path = Path(path)
     if path.suffix in (".pklz", ".pkl", ".pickle"):
         raise DataError(
@@ -102,9 +90,8 @@ def _add(rows: Rows, entry: Any, where: str) -> None:
     try:
         attributes = entry.get("attributes") or {}
         role = attributes.get("role")
-        keeper = (
-            _ROLES.get(role, OTHER) if role else _ROLE_OF.get(int(entry.get("category_id") or 0), OTHER)
-        )
+        category = int(entry.get("category_id") or 0) if not role else 0
+        keeper = _ROLES.get(role, OTHER) if role else _ROLE_OF.get(category, OTHER)
         if keeper == OTHER:
             return
         image = int(entry["image_id"])
@@ -131,16 +118,10 @@ def _add(rows: Rows, entry: Any, where: str) -> None:
 
 
 def write_gsr(tracks: pd.DataFrame, half: str, length: int, path: Path) -> None:
-    """Write tracks as SoccerNet's game-state JSON, an annotation a line.
+    """Write tracks (`simulate.trackers.track`) as SoccerNet's game-state JSON, an annotation a line.
 
-    Parameters
-    ----------
-    tracks
-        As of `simulate.trackers.track`.
-    half
-        ``game_2001_H1``; the game's number is the first four digits of the image ids.
-    length
-        Frames of the half.
+    ``half`` is such as ``game_2001_H1``, ``length`` frames long; the game's number is the first four
+    digits of the image ids.
     """
     game, number = half.removeprefix("game_").split("_H")
     first = int(tracks["frame"].min()) if len(tracks) else 0
@@ -170,6 +151,7 @@ def _annotations(tracks: pd.DataFrame, game: str) -> Iterator[dict]:
     ):
         half_width = 0.4  # metres; the corners of a box have a place on the pitch too
         sides = {"left": x - half_width, "middle": x, "right": x + half_width}
+        centre = {"x_center": round(left + w / 2, 2), "y_center": round(top + h / 2, 2)}
         yield {
             "id": str(at),
             "image_id": f"{game}{frame + 1:06d}",
@@ -181,14 +163,7 @@ def _annotations(tracks: pd.DataFrame, game: str) -> Iterator[dict]:
                 "jersey": str(jersey) if jersey >= 0 else None,
                 "team": ("left", "right")[team] if team >= 0 else None,
             },
-            "bbox_image": {
-                "x": left,
-                "y": top,
-                "x_center": round(left + w / 2, 2),
-                "y_center": round(top + h / 2, 2),
-                "w": w,
-                "h": h,
-            },
+            "bbox_image": {"x": left, "y": top, **centre, "w": w, "h": h},
             "bbox_pitch": {
                 key: value
                 for side, across in sides.items()

@@ -36,39 +36,20 @@ _NEAR, _NEARER = 9.0, 4.0  # metres off where a missing player is expected; and 
 
 @dataclass(frozen=True, eq=False)
 class Players:
-    """Who the players of a half are.
+    """Who the players of a half are."""
 
-    Attributes
-    ----------
-    player
-        (rows,): the player of every row of the table of tracks.
-    sure
-        (rows,): whether the jersey is known for it: read, or clear from the movement.
-    team, jersey, keeper
-        (P,): of each player; jersey `UNKNOWN` where he has none.
-    tracks
-        A row per track: ``track, team, jersey, player, start, stop, readings, how``.
-    notes
-        What was decided and what is doubtful.
-    """
-
-    player: np.ndarray
-    sure: np.ndarray
+    player: np.ndarray  # (rows,): the player of every row of the table of tracks
+    sure: np.ndarray  # (rows,): whether the jersey is known for it: read, or clear from the movement
+    # (P,): of each player; jersey `UNKNOWN` where he has none.
     team: np.ndarray
     jersey: np.ndarray
     keeper: np.ndarray
-    tracks: pd.DataFrame
-    notes: tuple[str, ...]
+    tracks: pd.DataFrame  # a row per track: track, team, jersey, player, start, stop, readings, how
+    notes: tuple[str, ...]  # what was decided and what is doubtful
 
 
 def identified(table: pd.DataFrame, trusted: bool = False) -> Players:
-    """Players of a cleaned table of tracks at 25 fps.
-
-    Parameters
-    ----------
-    trusted
-        Whether each track is a player for certain.
-    """
+    """Players of a cleaned table of tracks at 25 fps; ``trusted`` ones are a player each for certain."""
     tracks = _tracks(table)
     if trusted:
         tracks["player"] = np.arange(len(tracks))
@@ -95,15 +76,10 @@ def _players(table: pd.DataFrame, tracks: pd.DataFrame, sure: np.ndarray, notes:
         sure=sure[index],
         team=firsts["team"].first().to_numpy(np.int64),
         jersey=jersey.to_numpy(np.int64),
-        keeper=_keepers(firsts),
+        keeper=(firsts["keeper"].mean() > 0.5).to_numpy(),  # mostly seen keeping goal
         tracks=tracks[shown].assign(player=number),
         notes=tuple(notes),
     )
-
-
-def _keepers(players: pd.core.groupby.DataFrameGroupBy) -> np.ndarray:
-    """Whether each player was mostly seen keeping goal, or else stands like one."""
-    return (players["keeper"].mean() > 0.5).to_numpy()
 
 
 def _tracks(table: pd.DataFrame) -> pd.DataFrame:
@@ -114,9 +90,8 @@ def _tracks(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("team", "jersey"):
         said = table[table[name] != UNKNOWN].groupby(["track", name]).size().rename("n").reset_index()
         total = said.groupby("track")["n"].sum()
-        best = (
-            said.sort_values("n", kind="stable").drop_duplicates("track", keep="last").set_index("track")
-        )
+        best = said.sort_values("n", kind="stable").drop_duplicates("track", keep="last")
+        best = best.set_index("track")
         tracks[name] = best[name].reindex(tracks["track"]).fillna(UNKNOWN).to_numpy(np.int64)
         share = (best["n"] / total).reindex(tracks["track"]).fillna(0).to_numpy()
         seconds = best["n"].reindex(tracks["track"]).fillna(0).to_numpy() / FPS
@@ -271,9 +246,8 @@ def _by_number(
         team.keeper[player] = bool(keeping[jersey])
         strays = _strays(team, player, parts)
         if strays:
-            notes.append(
-                f"team {team.team}: number {jersey} read {len(strays)} times long before or after"
-            )
+            read = f"number {jersey} read {len(strays)} times"
+            notes.append(f"team {team.team}: {read} long before or after")
         team.release(player, strays, parts)
 
 
@@ -289,12 +263,8 @@ def _strays(team: _Team, player: int, parts: dict[int, _Chain]) -> list[int]:
     lowest = np.minimum.accumulate(sums)
     stop = int((sums - lowest).argmax())  # the stretch that has most of him for its length
     start = int(sums[: stop + 1].argmin())
-    own = [chain for chain, (given, *_) in team.given.items() if given == player]
-    return [
-        chain
-        for chain in own
-        if parts[chain].frames[-1] < start * _BIN or parts[chain].frames[0] >= stop * _BIN
-    ]
+    own = {chain: parts[chain].frames for chain, (given, *_) in team.given.items() if given == player}
+    return [one for one, at in own.items() if at[-1] < start * _BIN or at[0] >= stop * _BIN]
 
 
 def _by_place(team: _Team, left: list[int], keepers: pd.Series, parts: dict[int, _Chain]) -> None:

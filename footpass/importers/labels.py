@@ -16,22 +16,11 @@ from footpass.schema import Tactical
 
 
 def labelled(rows: np.ndarray, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Tactical rows of a half with the classes of events as their labels, and no others.
+    """Tactical rows ``(N, 14)`` of a half with the classes of its events as their labels, and no others.
 
-    Parameters
-    ----------
-    rows
-        ``(N, 13)``, or ``(N, 14)`` whose labels are replaced.
-    events
-        Of this half. One with jersey -1 belongs to the only player of the team without a number at that
-        frame.
-
-    Returns
-    -------
-    rows
-        ``(N, 14)``.
-    placed
-        Whether an event has a row: its player is in the data at its frame, and has no later one there.
+    Of rows ``(N, 13)``, or ``(N, 14)`` whose labels are replaced. An event with jersey -1 belongs to the
+    only player of the team without a number at that frame. Second comes whether an event has a row: its
+    player is in the data at its frame, and has no later one there.
     """
     keys = ["frame", "team", "jersey"]
     columns = [Tactical.FRAME, Tactical.TEAM, Tactical.JERSEY]
@@ -51,18 +40,9 @@ def write_labelled(
 ) -> pd.DataFrame:
     """Write the halves of an event table as official files whose labels are its events.
 
-    Tactical data are read from ``data_dir`` and written to ``out`` with the play-by-play; videos are
-    linked.
-
-    Parameters
-    ----------
-    split, to
-        What the halves are in ``data_dir``, and become in ``out``.
-
-    Returns
-    -------
-    pd.DataFrame
-        The events left out: their player is not in the data at their frame, or has another event there.
+    Tactical data of ``split`` are read from ``data_dir`` and written to ``out``, as of the split ``to``,
+    with the play-by-play; videos are linked. Returned are the events left out: their player is not in
+    the data at their frame, or has another event there.
     """
     source = find(data_dir, tactical_path(split))
     if source is None:

@@ -19,37 +19,22 @@ from footpass.importers.identity import identified
 from footpass.importers.sides import sided
 from footpass.importers.tactical import Imported, tactical
 from footpass.importers.tracks import TrackedHalf, at_25_fps, cleaned, oriented, with_picture
-from footpass.schema import SPLITS, Tactical
+from footpass.schema import GROUND_TRUTH_COLUMNS, SPLITS, Tactical
 
 _REPORT = "import"  # folder of the decisions, below the data folder
 
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """What the files do not say themselves.
+    """What the files do not say themselves."""
 
-    Attributes
-    ----------
-    split
-        Whose official files are written.
-    game
-        Number of the match.
-    halves
-        Half of each part, in order; one number is for all of them.
-    starts
-        Frame of the video at which each part's frame 0 is.
-    left
-        0 or 1: the team that attacks from the left in the first half, as the file has it.
-    picture
-        Height and width of the picture that boxes refer to.
-    """
-
-    split: str = "val"
-    game: int = 1
-    halves: tuple[int, ...] = ()
-    starts: tuple[int, ...] = ()
+    split: str = "val"  # whose official files are written
+    game: int = 1  # number of the match
+    halves: tuple[int, ...] = ()  # half of each part, in order; one number is for all of them
+    starts: tuple[int, ...] = ()  # frame of the video at which each part's frame 0 is
+    # 0 or 1: the team that attacks from the left in the first half, as the file has it.
     left: int | None = None
-    picture: tuple[int, int] | None = None
+    picture: tuple[int, int] | None = None  # height and width of the picture that boxes refer to
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -67,23 +52,13 @@ def import_match(
 ) -> dict[str, tuple[str, ...]]:
     """Write parts of a match (halves, or clips of them) as the official files below ``out``.
 
-    Parameters
-    ----------
-    events
-        Half -> its events, columns as in `footpass.importers.events.COLUMNS`, with the file's teams.
-
-    Returns
-    -------
-    dict
-        Name of each half -> what was decided, in words.
-
-    Raises
-    ------
-    DataError
-        If something in a part cannot be used, or such a half is there already; nothing is written then.
+    Events are by half, columns as in `footpass.importers.events.COLUMNS`, with the file's teams. Where
+    something in a part cannot be used, or such a half is there already, nothing is written. Returned is,
+    by the name of each half, what was decided, in words.
     """
     out = Path(out)
-    there = _there(out, config)
+    path = out / tactical_path(config.split)
+    there = half_names(path) if path.exists() else []
     done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
     for number, (half, start) in _halves(parts, config).items():
         name = f"game_{config.game}_H{number}"
@@ -117,11 +92,6 @@ def _origin(parts: Sequence[TrackedHalf]) -> Provenance:
     folders = {folder for part in parts for folder in Path(part.source).resolve().parents[:4]}
     marked = [folder for folder in folders if (folder / MARK).is_file()]
     return together(read_provenance(folder / tactical_path(s)) for folder in marked for s in SPLITS)
-
-
-def _there(out: Path, config: ImportConfig) -> list[str]:
-    path = out / tactical_path(config.split)
-    return half_names(path) if path.exists() else []
 
 
 def _halves(parts: Sequence[TrackedHalf], config: ImportConfig) -> dict[int, tuple[TrackedHalf, int]]:
@@ -195,7 +165,7 @@ def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> 
 
 def _none(name: str) -> pd.DataFrame:
     """A half without events."""
-    columns = {"frame": int, "team": int, "jersey": int, "cls": int, "box_visible": bool, "replay": bool}
-    table = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
+    table = pd.DataFrame({column: [0] for column in GROUND_TRUTH_COLUMNS})
+    table = table.astype({"box_visible": bool, "replay": bool}).iloc[:0]
     table.insert(0, "half", pd.Categorical([], categories=[name]))
     return table

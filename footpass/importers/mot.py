@@ -30,10 +30,7 @@ _MATRIX = [f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
 def read_mot(folder: str | Path, homography: str | Path | None = None) -> TrackedHalf:
     """Tracks of a MOT folder.
 
-    Parameters
-    ----------
-    homography
-        CSV ``frame, h11, ..., h33`` from pixels to metres; frames as in the folder.
+    A homography is a CSV ``frame, h11, ..., h33`` from pixels to metres; frames as in the folder.
     """
     folder = Path(folder)
     places = [folder / "gt" / "gt.txt", folder / "gt.txt", folder / "det" / "det.txt", folder]
@@ -65,14 +62,13 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     by_track = pd.DataFrame(known, index=named.unique(), columns=["team", "jersey", "keeper"])
     table[["team", "jersey", "keeper"]] = by_track.loc[named].to_numpy()
     table["frame"] -= 1
+    picture = None
     try:
         fps = float(sequence.get("framerate", FPS))
-        size = (
-            [int(sequence[side]) for side in ("imheight", "imwidth")] if "imwidth" in sequence else None
-        )
+        if "imwidth" in sequence:
+            picture = int(sequence["imheight"]), int(sequence["imwidth"])
     except ValueError as error:
         raise DataError(f"{folder / 'seqinfo.ini'}: {error}") from error
-    picture = (size[0], size[1]) if size else None
     table = table[list(COLUMNS)].astype(COLUMNS)
     return TrackedHalf(str(path), table, fps, picture, sides_known=bool(who), notes=tuple(notes))
 
@@ -119,9 +115,8 @@ def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
         raise DataError(f"{path}: no column {', '.join(missing)}")
     given = given.drop_duplicates("frame").set_index("frame")
     matrices = given.reindex(table["frame"])[_MATRIX].to_numpy(float).reshape(-1, 3, 3)
-    feet = np.column_stack(
-        [table["box_x"] + table["box_w"] / 2, table["box_y"] + table["box_h"], np.ones(len(table))]
-    )
+    x, y = table["box_x"] + table["box_w"] / 2, table["box_y"] + table["box_h"]
+    feet = np.column_stack([x, y, np.ones(len(table))])
     points = np.einsum("nij,nj->ni", matrices, feet)
     if np.isnan(points).all():
         raise DataError(f"{path}: a homography for none of the tracks' frames")
@@ -132,16 +127,10 @@ def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
 def write_mot(
     tracks: pd.DataFrame, name: str, first_frame: int, homographies: np.ndarray, folder: Path
 ) -> None:
-    """Write tracks as a folder of the MOT challenge, with SoccerNet's ``gameinfo.ini``.
+    """Write tracks, as of `simulate.trackers.track`, as a MOT folder with SoccerNet's ``gameinfo.ini``.
 
-    Frames count from 1, so frame 0 of the video is 1 here.
-
-    Parameters
-    ----------
-    tracks
-        As of `simulate.trackers.track`.
-    homographies
-        (T, 3, 3) from ``first_frame`` on; those that are NaN are not written.
+    Frames count from 1, so frame 0 of the video is 1 here. Homographies ``(T, 3, 3)`` are from
+    ``first_frame`` on; those that are NaN are not written.
     """
     make_folder(folder / "gt")
     table = tracks[_BOXES].round(2)

@@ -34,23 +34,14 @@ _TRACKING: dict[str, tuple[str, Callable[[list, list], tuple]]] = {
 def read_tracking(provider: str, meta: Sequence[str], raw: Sequence[str]) -> list[TrackedHalf]:
     """Halves of a match of one of the providers.
 
-    Parameters
-    ----------
-    meta, raw
-        Files of metadata and of tracking, in the order of kloppy's function.
-
-    Raises
-    ------
-    DataError
-        If kloppy is not installed, does not know the provider, or cannot load the files.
+    Files of metadata and of tracking are in the order of kloppy's function.
     """
     if provider not in _TRACKING:
         raise DataError(f"--provider {provider}: none of {', '.join(_TRACKING)}")
     function, arranged = _TRACKING[provider]
     module = _kloppy(provider.removesuffix("_csv"))
-    dataset = _loaded(
-        f"{provider}: {' '.join([*meta, *raw])}", getattr(module, function), arranged, meta, raw
-    )
+    what, load = f"{provider}: {' '.join([*meta, *raw])}", getattr(module, function)
+    dataset = _loaded(what, load, lambda: arranged(list(meta), list(raw)))
     source = raw[0]
     home, away = _teams(dataset, source)
     players = [player for team in (home, away) for player in team.players]
@@ -106,9 +97,9 @@ def _kloppy(name: str) -> ModuleType:
         raise DataError(f"kloppy cannot load {name!r}: {error}") from error
 
 
-def _loaded(what: str, load: Callable, arranged: Callable, meta: Sequence, raw: Sequence) -> Any:
+def _loaded(what: str, load: Callable[..., Any], files: Callable[[], Sequence]) -> Any:
     try:
-        return load(*arranged(list(meta), list(raw)), coordinates="kloppy")
+        return load(*files(), coordinates="kloppy")
     except Exception as error:  # whatever a parser stumbles over
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise DataError(f"{what}: kloppy cannot load this: {reason}") from error
@@ -137,28 +128,19 @@ def _code(player: Any) -> str | None:
 # ---------------------------------------------------------------------------------------------------
 # Events
 
-_EVENTS = ("load_event", "load")  # kloppy's functions
-
 
 def read_events(
     provider: str, files: Sequence[str], parts: Sequence[TrackedHalf]
 ) -> dict[int, pd.DataFrame]:
-    """Events of our classes by half, teams as those of the tracking.
+    """Events of our classes by half, teams as in the halves of the tracking: home is 0 in both.
 
-    Parameters
-    ----------
-    files
-        In the order of kloppy's function for the provider.
-    parts
-        The halves of the tracking: home is 0 in both.
+    Files are in the order of kloppy's function for the provider.
     """
     module = _kloppy(provider)
-    function = next((getattr(module, name) for name in _EVENTS if hasattr(module, name)), None)
+    function = getattr(module, "load_event", getattr(module, "load", None))
     if function is None or not files:
         raise DataError(f"--events {provider} {' '.join(files)}: no events that kloppy can load")
-    dataset = _loaded(
-        f"{provider}: {' '.join(files)}", function, lambda meta, raw: tuple(raw), (), files
-    )
+    dataset = _loaded(f"{provider}: {' '.join(files)}", function, lambda: files)
     from kloppy.domain import Orientation
 
     dataset = dataset.transform(to_orientation=Orientation.STATIC_HOME_AWAY)
@@ -215,11 +197,5 @@ def action_of(event: Any) -> Action | None:
 
 
 def _pass(values: set) -> Action:
-    for value, action in (
-        ("THROW_IN", Action.THROW_IN),
-        ("CROSS", Action.CROSS),
-        ("HEAD", Action.HEADER),
-    ):
-        if value in values:
-            return action
-    return Action.PASS
+    kinds = {"THROW_IN": Action.THROW_IN, "CROSS": Action.CROSS, "HEAD": Action.HEADER}
+    return next((action for value, action in kinds.items() if value in values), Action.PASS)

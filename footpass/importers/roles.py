@@ -90,10 +90,9 @@ def assigned(
 
     Parameters
     ----------
-    xy
-        (places, T, 2) in metres, of everybody at every frame; at most 11 places.
-    seen
-        (places, T): what of it is not estimated.
+    xy, seen
+        (places, T, 2) in metres, of everybody at every frame; at most 11 places. And (places, T): what
+        of it is not estimated.
     keeper
         Which of them keeps goal; None: whoever stands deepest.
     positions

@@ -12,15 +12,8 @@ _LEAST = 50  # rows of goalkeepers that say enough
 def sided(half: TrackedHalf, left: int | None = None) -> TrackedHalf:
     """A half whose team 0 attacks from the left.
 
-    Parameters
-    ----------
-    left
-        The team that does, 0 or 1 as the file has it, if it is told.
-
-    Raises
-    ------
-    DataError
-        If it is not told and neither goalkeepers nor mean positions show it.
+    ``left`` is the team that does, 0 or 1 as the file has it, if it is told; else goalkeepers or mean
+    positions have to show it.
     """
     if half.sides_known and left is None:
         return half
@@ -35,9 +28,8 @@ def sided(half: TrackedHalf, left: int | None = None) -> TrackedHalf:
         half = half.noting(
             table=half.table.assign(team=teams.where(teams < 0, 1 - teams).astype("int8"))
         )
-    return half.noting(
-        f"sides: the file's team {left} attacks from the left ({reason})", sides_known=True
-    )
+    note = f"sides: the file's team {left} attacks from the left ({reason})"
+    return half.noting(note, sides_known=True)
 
 
 def _found(half: TrackedHalf) -> tuple[int, str]:

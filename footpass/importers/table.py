@@ -44,18 +44,8 @@ def read_table(
 ) -> TrackedHalf:
     """Tracks of a table.
 
-    Parameters
-    ----------
-    columns
-        Our name -> the table's, where it is none of the usual ones. Boxes are in pixels, ``px, py`` in
-        metres; frames count from 0.
-    fps
-        Frames a second.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, columns are missing, or a value is none.
+    Columns are our name -> the table's, where it is none of the usual ones. Boxes are in pixels, ``px,
+    py`` in metres; frames, ``fps`` a second, count from 0.
     """
     path = Path(path)
     table = _named(_read(path), dict(columns or {}), path)
@@ -125,11 +115,7 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(path)
     except ImportError as error:
         raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
-    except (
-        OSError,
-        ValueError,
-        pd.errors.ParserError,
-    ) as error:  # pyarrow's errors are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors, too
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: cannot be read as a table: {reason}") from error
 

@@ -21,45 +21,26 @@ _TIME = 0.05  # metres that a second between two players' stints counts, when on
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A half in the official form, and how it came about.
+    """A half in the official form, and how it came about."""
 
-    Attributes
-    ----------
-    rows
-        (N, 14), columns as in `Tactical`, no labels yet.
-    tracks
-        A row per track, with its slot where it spent most of its time.
-    xy, role, seen, known
-        For the picture: (places, T, 2) in metres; (places, T) role (0: nobody), whether seen, whether
-        his number is known.
-    team
-        (places,)
-    first_frame
-        Of the second axis.
-    notes
-        Decisions and doubts in words.
-    """
-
-    rows: np.ndarray
-    tracks: pd.DataFrame
-    team: np.ndarray
+    rows: np.ndarray  # (N, 14), columns as in `Tactical`, no labels yet
+    tracks: pd.DataFrame  # a row per track, with its slot where it spent most of its time
+    team: np.ndarray  # (places,)
+    # For the picture: (places, T, 2) in metres; (places, T) role (0: nobody), whether seen, whether his
+    # number is known.
     xy: np.ndarray
     role: np.ndarray
     seen: np.ndarray
     known: np.ndarray
-    first_frame: int
-    notes: tuple[str, ...]
+    first_frame: int  # of the second axis
+    notes: tuple[str, ...]  # decisions and doubts in words
 
 
 def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -> Imported:
     """Rows of a half at 25 fps whose teams, players and boxes are settled.
 
-    Parameters
-    ----------
-    number
-        Of the half: squads change sides at half-time.
-    start
-        Frame of the video that the table's frame 0 is.
+    Its ``number`` says which squad is where, for they change sides at half-time; ``start`` is the frame
+    of the video that the table's frame 0 is.
     """
     table = half.table
     first, last = int(table["frame"].min()), int(table["frame"].max())
@@ -94,7 +75,9 @@ def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -
         xy, role, more = _roled(half, players, place, xy, present, team, keeper)
         notes += more
     else:
-        role = _containers(present, team)
+        role = np.zeros(present.shape, np.int8)
+        for side in range(N_TEAMS):
+            role[team == side] = np.arange(1, (team == side).sum() + 1)[:, None]
         notes.append("no pitch positions: slots only hold tracks, their roles mean nothing")
     known = (jersey != UNKNOWN) & (sure | ~seen)
     xy, velocity, note = _smoothed(xy)
@@ -196,9 +179,8 @@ def _in_turns(mine: np.ndarray, stints: np.ndarray) -> list[list[int]]:
     for one in mine[np.argsort(stints[mine, 0], kind="stable")]:
         free = next((group for group in groups if stints[group[-1], 1] < stints[one, 0]), None)
         if free is None:
-            groups.append([int(one)])
-        else:
-            free.append(int(one))
+            groups.append(free := [])
+        free.append(int(one))
     return groups
 
 
@@ -242,14 +224,9 @@ def _roled(half: TrackedHalf, players: Players, place, xy, present, team, keeper
         main, extra = places[:N_PLACES], places[N_PLACES:]
         if not len(main):
             continue
-        keepers = np.flatnonzero(keeper[main])
-        formations, role[main] = assigned(
-            whole[main],
-            seen[main],
-            side,
-            int(keepers[0]) if len(keepers) else None,
-            [positions[one] for one in main],
-        )
+        goal = int(keeper[main].argmax()) if keeper[main].any() else None
+        known = [positions[one] for one in main]
+        formations, role[main] = assigned(whole[main], seen[main], side, goal, known)
         notes.append(f"team {side}: plays a {_in_time(formations)}")
         notes += [_roles_in_time(side, role[one]) for one in main if len(set(role[one])) > 1]
         role[extra] = _free_roles(role[main], present[extra])
@@ -285,15 +262,6 @@ def _free_roles(taken: np.ndarray, present: np.ndarray) -> np.ndarray:
         free = [one for one in range(N_ROLES, 0, -1) if one not in taken[:, part]]
         for one in np.flatnonzero(present[:, part].any(axis=1))[: len(free)]:
             role[one, part] = free.pop(0)
-    return role
-
-
-def _containers(present: np.ndarray, team: np.ndarray) -> np.ndarray:
-    """Some slot of its team for each place."""
-    role = np.zeros(present.shape, np.int8)
-    for side in range(N_TEAMS):
-        places = np.flatnonzero(team == side)
-        role[places] = np.arange(1, len(places) + 1)[:, None]
     return role
 
 

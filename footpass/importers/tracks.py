@@ -36,42 +36,21 @@ _HELD = 0.6  # seconds without a sample that are bridged when the rate is change
 
 @dataclass(frozen=True, eq=False)
 class TrackedHalf:
-    """One half, or a clip of it, as a tracker or a provider saw it.
+    """One half, or a clip of it, as a tracker or a provider saw it."""
 
-    Attributes
-    ----------
-    source
-        Named in errors and in the report.
-    table
-        Columns as in `COLUMNS`.
-    fps
-        Frames a second of ``table["frame"]``.
-    picture
-        Height and width of the picture the boxes refer to; None where there are no boxes.
-    half
-        Number of the half, where the source says it.
-    sides_known
-        Whether team 0 is known to attack from the left.
-    trusted
-        Whether each track is one player for certain, as a provider's are, and nothing is to be voted on.
-    positions
-        Where a line-up was given: track -> the position's name there.
-    teams
-        What the file calls them.
-    notes
-        Doubts and decisions so far, for the report.
-    """
-
-    source: str
-    table: pd.DataFrame
-    fps: float = float(FPS)
+    source: str  # named in errors and in the report
+    table: pd.DataFrame  # columns as in `COLUMNS`
+    fps: float = float(FPS)  # frames a second of table["frame"]
+    # Height and width of the picture the boxes refer to; None where there are no boxes.
     picture: tuple[int, int] | None = None
-    half: int | None = None
-    sides_known: bool = False
+    half: int | None = None  # number of the half, where the source says it
+    sides_known: bool = False  # whether team 0 is known to attack from the left
+    # Whether each track is one player for certain, as a provider's are, and nothing is to be voted on.
     trusted: bool = False
+    # Where a line-up was given: track -> the position's name there.
     positions: Mapping[int, str] = field(default_factory=dict)
-    teams: tuple[str, str] = ("left", "right")
-    notes: tuple[str, ...] = ()
+    teams: tuple[str, str] = ("left", "right")  # what the file calls them
+    notes: tuple[str, ...] = ()  # doubts and decisions so far, for the report
 
     def noting(self, *notes: str, **changes: object) -> "TrackedHalf":
         """The same with more notes, and with other fields where given."""
@@ -114,17 +93,9 @@ def pitch_fractions(xy: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def numbered_teams(names: pd.Series, where: str) -> tuple[np.ndarray, tuple[str, str]]:
-    """0, 1 or `UNKNOWN` for the teams of a column of names, and the two names in order.
-
-    Raises
-    ------
-    DataError
-        If there are more than two.
-    """
+    """0, 1 or `UNKNOWN` for the teams of a column of names, and the two names in order."""
     text = names.astype("string").str.strip()
-    text = text.where(
-        text.notna() & ~text.str.lower().isin(["", "nan", "none", "-1", "unknown", "null"])
-    )
+    text = text.mask(text.str.lower().isin(["", "nan", "none", "-1", "unknown", "null"]))
     found = sorted(text.dropna().unique().tolist())
     if len(found) > 2:
         raise DataError(f"{where}: {len(found)} teams instead of two: {', '.join(found[:5])}")
@@ -134,13 +105,7 @@ def numbered_teams(names: pd.Series, where: str) -> tuple[np.ndarray, tuple[str,
 
 
 def cleaned(half: TrackedHalf) -> TrackedHalf:
-    """A half without referees, ball, boxes without area and positions far off the pitch.
-
-    Raises
-    ------
-    DataError
-        If nothing is left.
-    """
+    """A half without referees, ball, boxes without area and positions far off the pitch."""
     table, notes = half.table, []
     n_other = int((table["keeper"] == OTHER).sum())
     if n_other:
@@ -165,7 +130,7 @@ def cleaned(half: TrackedHalf) -> TrackedHalf:
         notes.append(f"{twice.sum():,} rows for a track and frame that has one already left out")
     if not len(table):
         raise DataError(f"{half.source}: no player with a box or a position in it")
-    if table["frame"].iloc[0] < 0 or table["frame"].min() < 0:
+    if table["frame"].min() < 0:
         raise DataError(f"{half.source}: frame {table['frame'].min():g} is negative")
     jerseys = table["jersey"]
     if ((jerseys < UNKNOWN) | (jerseys > 99)).any():

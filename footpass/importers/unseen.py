@@ -23,20 +23,11 @@ _MARGIN = 1.5  # metres off the pitch that nobody is taken to leave
 
 
 def filled(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray:
-    """Positions with those nobody saw estimated.
+    """Positions with those nobody saw estimated: (P, T, 2), float32.
 
-    Parameters
-    ----------
-    xy
-        (P, T, 2), metres; NaN where a player is not seen.
-    teams, keepers
-        (P,): team 0 or 1, and 1 for goalkeepers. They are seen only when play is near them; from that
-        alone they would be thought to move with the others when it is not.
-
-    Returns
-    -------
-    numpy.ndarray
-        (P, T, 2), float32: as given where known; who is never seen is at the middle of his team.
+    As given, (P, T, 2) in metres, where not NaN; who is never seen is at the middle of his team, 0 or 1
+    in ``teams (P,)``. Goalkeepers, 1 in ``keepers (P,)``, are seen only when play is near them; from
+    that alone they would be thought to move with the others when it is not.
     """
     expected = _shape(xy, teams, keepers)
     found = xy.astype(np.float32)
@@ -58,17 +49,14 @@ def filled(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray
             whole = np.exp(-2 * (since + until))
             before = (np.exp(-since) - np.exp(-since - 2 * until)) / np.maximum(1 - whole, 1e-9)
             later = (np.exp(-until) - np.exp(-until - 2 * since)) / np.maximum(1 - whole, 1e-9)
-        deviation = _steady(xy[player, known] - expected[player, known])
+        deviation = xy[player, known] - expected[player, known]
+        if len(known) > 1:  # without the noise of single frames
+            deviation = gaussian_filter1d(deviation, 3.0, axis=0, truncate=2)
         moved = expected[player, off]
         moved = moved + before[:, None] * deviation[np.maximum(after - 1, 0)]
         moved += later[:, None] * deviation[np.minimum(after, len(known) - 1)]
         found[player, off] = np.clip(moved, -_MARGIN, np.array(PITCH) + _MARGIN)
     return found
-
-
-def _steady(deviation: np.ndarray) -> np.ndarray:
-    """Deviations without the noise of single frames."""
-    return gaussian_filter1d(deviation, 3.0, axis=0, truncate=2) if len(deviation) > 1 else deviation
 
 
 def _shape(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray:
