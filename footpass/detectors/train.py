@@ -82,8 +82,8 @@ def train_gnn(
 ) -> list[dict]:
     """Train a TAAD + GNN, see `train_taad`.
 
-    ``start`` is a checkpoint of a TAAD with the same backbone and width, whose features it starts from, or of
-    a TAAD + GNN of the same sizes; without it, all weights are random.
+    ``start`` is a checkpoint of a TAAD with the same backbone and width, whose features it starts from,
+    or of a TAAD + GNN of the same sizes; without it, all weights are random.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAADGNN, recipe.model)
