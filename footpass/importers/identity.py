@@ -10,6 +10,7 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -112,10 +113,6 @@ def _lone_teams(tracks: pd.DataFrame) -> list[str]:
     return [f"{len(lone):,} tracks without a team given to the one with fewer on"] if len(lone) else []
 
 
-# ---------------------------------------------------------------------------------------------------
-# Players
-
-
 class _Team:
     """The players of a team while chains are given to them: who is seen where, and when."""
 
@@ -173,8 +170,7 @@ class _Team:
         return filled(np.stack(self.xy), teams, np.array(self.keeper))
 
 
-@dataclass(frozen=True)
-class _Chain:
+class _Chain(NamedTuple):
     """Frames and positions (metres) of a chain, in order."""
 
     frames: np.ndarray

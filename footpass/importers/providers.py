@@ -125,10 +125,6 @@ def _code(player: Any) -> str | None:
     return getattr(position, "code", None)
 
 
-# ---------------------------------------------------------------------------------------------------
-# Events
-
-
 def read_events(
     provider: str, files: Sequence[str], parts: Sequence[TrackedHalf]
 ) -> dict[int, pd.DataFrame]:

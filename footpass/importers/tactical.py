@@ -106,10 +106,6 @@ def _with_slots(
     return tracks.assign(start=tracks["start"] + start, stop=tracks["stop"] + start, slot=slots)
 
 
-# ---------------------------------------------------------------------------------------------------
-# Places: eleven of a team, each with a player and those who came on for him
-
-
 def _places(
     table: pd.DataFrame, players: Players, stints: np.ndarray, positioned: bool
 ) -> tuple[np.ndarray, list[str]]:
@@ -202,10 +198,6 @@ def _who(place, stints, players: Players, n_places: int, length: int, positioned
             present[one, start:stop] = positioned
             jersey[one, start:stop] = players.jersey[player]
     return present, jersey
-
-
-# ---------------------------------------------------------------------------------------------------
-# Roles and positions
 
 
 def _roled(half: TrackedHalf, players: Players, place, xy, present, team, keeper):

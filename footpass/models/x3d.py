@@ -136,15 +136,8 @@ def folded(model: nn.Module) -> nn.Module:
             if norm_name not in parts:
                 continue
             conv, norm = parts[conv_name], parts[norm_name]
-            conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight,
-                conv.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
+            learned = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *learned)
             owner, _, name = norm_name.rpartition(".")
             setattr(parts[owner], name, nn.Identity())
     return model
@@ -255,13 +248,9 @@ class Depthwise(nn.Conv3d):
 class _SqueezeExcitation(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        squeezed = _round_to_8(width / 16)
-        self.block = nn.Sequential(
-            Pointwise(width, squeezed, bias=True),
-            nn.ReLU(),
-            Pointwise(squeezed, width, bias=True),
-            nn.Sigmoid(),
-        )
+        narrow = _round_to_8(width / 16)
+        squeeze, excite = Pointwise(width, narrow, bias=True), Pointwise(narrow, width, bias=True)
+        self.block = nn.Sequential(squeeze, nn.ReLU(), excite, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.block(x.mean(dim=(2, 3, 4), keepdim=True))

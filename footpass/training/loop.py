@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from math import ceil, nan
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -52,18 +52,10 @@ Track = Callable[[Mapping[str, Any], nn.Module], None]
 _MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
 
 
-class Samples(Protocol):
-    """What a loader takes samples from: a dataset whose length is known, or a list."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
 def train(
     model: nn.Module,
     config: TrainConfig,
-    data: Callable[[int], Samples],
+    data: Callable[[int], Any],
     loss: Loss,
     run_dir: str | Path,
     validate: Validate | None = None,
@@ -81,7 +73,7 @@ def train(
     model
         With its config as ``model.config``, on the device to train on; it ends with the last weights.
     data
-        The samples of an epoch, in the order in which they are taken. A sample depends on the epoch and
+        Of an epoch: its samples, in the order in which they are taken. A sample depends on the epoch and
         its place alone; all epochs have equally many.
     run_dir
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
@@ -284,7 +276,7 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
 class _OrError(Dataset):
     """Samples, or the error of one in its place: raised in a worker, it would come as text."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: Any) -> None:
         self.samples = samples
 
     def __getitem__(self, index: int) -> Any:
@@ -300,7 +292,7 @@ def _collated(collate: Callable[[list], Any], samples: list) -> Any:
 
 
 def _batches(
-    samples: Samples,
+    samples: Any,
     size: int,
     micro: list[MicroBatch],
     collate: Callable[[list], Any] | None,
