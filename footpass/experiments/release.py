@@ -88,8 +88,8 @@ def write_release(
 ) -> Path:
     """Write events in the layout of the public repository, for the notebooks that start from it.
 
-    Truth is by split, predictions by model (``TAAD``, ``DST``); notebooks call it ``what``, and its matches
-    come from where ``provenance`` says.
+    Truth is by split, predictions by model (``TAAD``, ``DST``); notebooks call it ``what``, and its
+    matches come from where ``provenance`` says.
     """
     folder = Path(folder)
     tables = {file: truth[split] for split, file in TRUTH_FILES.items()}
