@@ -207,8 +207,9 @@ class ClipLoss:
 def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> dict[str, float]:
     """How well the events in clips are found, by the challenge's metric.
 
-    Every tracklet of every clip counts as a player in a half of its own. With ``macro_f1`` and
-    ``micro_f1`` comes the ``accuracy`` of the class at the frame that a clip is around.
+    Every tracklet of every clip counts as a player in a half of its own. With ``macro_f1``,
+    ``micro_f1``, ``f1/pass`` and so on comes the ``accuracy`` of the class at the frame that a clip is
+    around.
     """
     device = next(model.parameters()).device
     found, true, right = [], [], []

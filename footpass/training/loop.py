@@ -66,7 +66,8 @@ def train(
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
     Each epoch has a row, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate``, the
-    seconds since it began or went on, and the revision that ran it.
+    seconds since it began or went on, and the revision that ran it. ``track``, such as a
+    `training.tracking.tracker`, is told of it.
 
     Parameters
     ----------
@@ -79,8 +80,6 @@ def train(
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
     about
         What else a checkpoint should say, plain values and configs; a run goes on only with the same.
-    track
-        What else is told of each epoch, such as a `training.tracking.tracker`.
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
@@ -110,14 +109,14 @@ def train(
                     mean = run_epoch(net, batches, loss, config.precision, run, after_step)
                 row = _row(run, epoch, mean, validate)
                 row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
-                _close_epoch(run, row, run_dir, settings)
-                if track and rank == 0:
-                    track(row, run.averaged.eval())
+                _close_epoch(run, row, run_dir, settings, track)
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
 
 
-def _close_epoch(run: Updates, row: dict, run_dir: Path, settings: dict[str, Any]) -> None:
+def _close_epoch(
+    run: Updates, row: dict, run_dir: Path, settings: dict[str, Any], track: Track | None
+) -> None:
     """Note an epoch and save what it came to."""
     best = run.close_epoch(row)
     if rank_and_world()[0] > 0:
@@ -128,6 +127,8 @@ def _close_epoch(run: Updates, row: dict, run_dir: Path, settings: dict[str, Any
         save_checkpoint(run_dir / BEST, settings, content)
     save_checkpoint(run_dir / LAST, settings, run.state_dict())
     _write_log(run_dir / LOG, run.rows)
+    if track:
+        track(row, run.averaged.eval())
 
 
 def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any]) -> None:
