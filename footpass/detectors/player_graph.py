@@ -13,21 +13,12 @@ from footpass.schema import N_ROLES, PITCH, Node
 
 
 def player_graph(model: TAADGNN, footage: Footage, config: ClipConfig, frame: int) -> nx.DiGraph:
-    """Players at a frame, and the messages between them.
+    """Players at an absolute frame, and the messages between them, in a window around it.
 
-    Parameters
-    ----------
-    config
-        What the model was trained on; the graph is that of a window around the frame.
-    frame
-        Absolute.
-
-    Returns
-    -------
-    nx.DiGraph
-        Nodes are slots with ``place`` (metres), ``team``, ``jersey`` and ``visible``. An edge goes from
-        who is heard to who hears; its ``weight`` is the share of the last graph layer's channels in
-        which this neighbour's message was the largest (`TAADGNN.explain`).
+    The config is what the model was trained on. Nodes are slots with ``place`` (metres), ``team``,
+    ``jersey`` and ``visible``. An edge goes from who is heard to who hears; its ``weight`` is the share
+    of the last graph layer's channels in which this neighbour's message was the largest
+    (`TAADGNN.explain`).
     """
     half = footage.half
     if not half.first_frame <= frame < half.end_frame:

@@ -49,14 +49,8 @@ def train_taad(
 ) -> list[dict]:
     """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
-    Parameters
-    ----------
-    kinetics
-        File with weights for the backbone (pytorchvideo's X3D-S); without it, they are random.
-    start
-        Checkpoint of a TAAD of the same sizes, to fine-tune it.
-    track
-        As in `training.train`.
+    Its backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless it is
+    fine-tuned: ``start`` is the checkpoint of a TAAD of the same sizes.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAAD, recipe.model)

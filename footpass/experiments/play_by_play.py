@@ -33,22 +33,6 @@ def pasted(truth: pd.DataFrame, snippets: Snippets, seed: Sequence[int]) -> dict
     return detected(paste(snippets, truth, np.random.default_rng(seed)), truth)
 
 
-def train_on_play_by_play(
-    recipe: DSTRecipe,
-    train_truth: pd.DataFrame,
-    snippets: Snippets,
-    run_dir: str | Path,
-    device: torch.device | str = "cpu",
-) -> AnyDST:
-    """A DST that has learned from pasted detections, as it is after the last epoch: none is scored."""
-
-    def halves(epoch: int) -> dict[str, Detected]:
-        return pasted(train_truth, snippets, (recipe.train.seed, epoch))
-
-    train_dst(recipe, halves, class_counts(train_truth), run_dir, device)
-    return load_dst(Path(run_dir, LAST))[0].to(device)
-
-
 def leave_one_match_out(
     recipe: DSTRecipe,
     train_truth: pd.DataFrame,
@@ -69,7 +53,12 @@ def leave_one_match_out(
         fitted_on = dict.fromkeys(match_of(half) for half in halves_of(known))
         snippets = cut_snippets(known, list(inputs.values()))
         folder = Path(run_dir, "+".join(fitted_on))
-        return train_on_play_by_play(recipe, train_truth, snippets, folder, device)
+
+        def halves(epoch: int) -> dict[str, Detected]:
+            return pasted(train_truth, snippets, (recipe.train.seed, epoch))
+
+        train_dst(recipe, halves, class_counts(train_truth), folder, device)
+        return load_dst(Path(folder, LAST))[0].to(device)  # as after the last epoch: none is scored
 
     def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()

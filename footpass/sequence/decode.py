@@ -88,18 +88,10 @@ def predict_events(
 ) -> pd.DataFrame:
     """Events of halves, as the model, put into evaluation mode, writes them window by window.
 
-    Windows overlap, and each answers for its own frames only (`windows.windows`), so an event near a
-    border is taken from the window that sees it whole. Where two windows disagree about the frame, and
-    both claim the event, the better one is kept.
-
-    Parameters
-    ----------
-    stride
-        Frames between windows; half a window by default.
-    batch
-        Windows decoded together.
-    max_events, beams
-        As in `DST.write`.
+    Windows overlap, by default by half, and each answers for its own frames only (`windows.windows`), so
+    an event near a border is taken from the window that sees it whole. Where two windows disagree about
+    the frame, and both claim the event, the better one is kept. So many windows as in ``batch`` are
+    decoded together; ``max_events`` and ``beams`` are those of `DST.write`.
 
     Returns
     -------

@@ -38,18 +38,9 @@ def train_dst(
 ) -> list[dict]:
     """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
-    Parameters
-    ----------
-    halves
-        Of an epoch's number: the halves to draw windows from.
-    counts
-        ``(8,)`` training events by class, for the weights.
-    validate
-        As in `training.train`, such as `sequence_figures`.
-    start
-        A checkpoint of a model of these sizes, to begin with its weights; random ones by default.
-    track
-        As in `training.train`.
+    ``halves`` gives, for an epoch's number, those to draw windows from; ``counts (8,)`` are training
+    events by class, for the weights. It begins with the weights of the checkpoint ``start``, of a model
+    of these sizes, or random ones; it may be validated by `sequence_figures`.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
