@@ -21,10 +21,7 @@ from pydantic.dataclasses import dataclass
 from footpass.files import DataError
 
 Config = TypeVar("Config")
-
-
 MAX_BYTES = 64 * 2**20  # of a file of settings, or of a fitted re-scoring (30 MB)
-
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -54,11 +51,6 @@ def config_dataclass(cls: type[Config]) -> type[Config]:
     return checked
 
 
-@cache
-def _schema(cls: Any) -> TypeAdapter:
-    return TypeAdapter(cls)
-
-
 def build(cls: type[Config], values: Any) -> Config:
     """A config from plain values, as `plain` makes them: the way back from a checkpoint or TOML."""
     try:
@@ -68,13 +60,7 @@ def build(cls: type[Config], values: Any) -> Config:
 
 
 def read_config(path: str | Path, cls: type[Config], what: str) -> Config:
-    """A config from a JSON file of at most `MAX_BYTES`.
-
-    Parameters
-    ----------
-    what
-        The file ought to hold, and what writes one, for the error.
-    """
+    """A config from a JSON file of at most `MAX_BYTES`; an error says ``what`` it ought to hold."""
     try:
         return parse(cls, _content(path))
     except DataError as error:
@@ -100,11 +86,13 @@ def _content(path: str | Path) -> bytes:
     return text.removeprefix(codecs.BOM_UTF8)
 
 
+_adapter: Any = cache(TypeAdapter)
+
+
 def parse(cls: type[Config], text: str | bytes) -> Config:
     """A config from JSON."""
     try:
-        schema: Any = cls  # what mypy cannot hash
-        return _schema(schema).validate_json(text)
+        return _adapter(cls).validate_json(text)
     except ValidationError as error:
         raise DataError(_first(error, cls)) from None
 

@@ -4,8 +4,8 @@
 applied to, and what is applied cannot see any ground truth.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -30,7 +30,7 @@ Apply = Callable[[Any, Inputs], pd.DataFrame]
 
 
 class CrossFit(NamedTuple):
-    """The events of every match, and the model behind them, by the group it was applied to."""
+    """The events of every match, and the models behind them by match."""
 
     table: pd.DataFrame
     models: dict[str, Any]
@@ -41,7 +41,6 @@ def cross_fit(
     apply: Apply,
     inputs: Inputs,
     truth: pd.DataFrame,
-    groups: Literal["match"] | Mapping[str, str] = "match",
 ) -> CrossFit:
     """Apply to every match what was fitted on the other matches.
 
@@ -55,23 +54,17 @@ def cross_fit(
         Predictions by a name of one's own; a model may lack halves, but some input has each.
     truth
         Ground truth, by which the halves are ordered in the result.
-    groups
-        ``"match"`` holds out one match at a time; a mapping match -> fold holds out whole folds.
     """
     halves = _checked_halves(inputs, truth)
-    folds: dict[str, list[str]] = {}
-    for half in halves:
-        match = match_of(half)
-        if groups != "match" and match not in groups:
-            raise DataError(f"match {match} is in no group: name its fold in groups")
-        folds.setdefault(match if groups == "match" else groups[match], []).append(half)
-    if len(folds) < 2:
-        raise DataError(f"cannot hold out {', '.join(folds) or 'a match'}: needs at least two matches")
+    matches = dict.fromkeys(map(match_of, halves))
+    if len(matches) < 2:
+        raise DataError(f"cannot hold out {', '.join(matches) or 'a match'}: needs at least two matches")
     models, tables = {}, []
-    for name, scored in tqdm(folds.items(), desc="cross-fit", leave=False):
-        others = [half for half in halves if half not in scored]
-        models[name] = fit(_cut_all(inputs, others), _cut(truth, others))
-        tables.append(_applied(apply, models[name], inputs, scored))
+    for match in tqdm(matches, desc="cross-fit", leave=False):
+        others = [half for half in halves if match_of(half) != match]
+        models[match] = fit(_cut_all(inputs, others), cut(truth, others))
+        scored = [half for half in halves if match_of(half) == match]
+        tables.append(_applied(apply, models[match], inputs, scored))
     return CrossFit(_ordered(concat(tables), halves), models)
 
 
@@ -81,7 +74,7 @@ def in_sample(fit: Fit, apply: Apply, inputs: Inputs, truth: pd.DataFrame) -> Cr
     Arguments and result (its one model is called ``"all"``) as in `cross_fit`.
     """
     halves = _checked_halves(inputs, truth)
-    model = fit(_cut_all(inputs, halves), _cut(truth, halves))
+    model = fit(_cut_all(inputs, halves), cut(truth, halves))
     return CrossFit(_ordered(_applied(apply, model, inputs, halves), halves), {"all": model})
 
 
@@ -102,14 +95,14 @@ def _halves(source: pd.DataFrame | Cuttable) -> list[str]:
     return halves_of(source) if isinstance(source, pd.DataFrame) else list(source.halves)
 
 
-def _cut(source: pd.DataFrame | Cuttable, halves: list[str]) -> pd.DataFrame | Cuttable:
+def cut(source: Any, halves: Sequence[str]) -> Any:
     """A copy of the halves that the source has: one it lacks is not one without events."""
     own = [half for half in halves if half in _halves(source)]
     return select_halves(source, own) if isinstance(source, pd.DataFrame) else source.select(own)
 
 
 def _cut_all(inputs: Inputs, halves: list[str]) -> Inputs:
-    return {name: _cut(source, halves) for name, source in inputs.items()}
+    return {name: cut(source, halves) for name, source in inputs.items()}
 
 
 def _applied(apply: Apply, model: Any, inputs: Inputs, halves: list[str]) -> pd.DataFrame:
@@ -121,5 +114,4 @@ def _applied(apply: Apply, model: Any, inputs: Inputs, halves: list[str]) -> pd.
 
 
 def _ordered(table: pd.DataFrame, halves: list[str]) -> pd.DataFrame:
-    ordered = select_halves(table, [half for half in halves if half in halves_of(table)])
-    return ordered.sort_values("half", kind="stable", ignore_index=True)
+    return cut(table, halves).sort_values("half", kind="stable", ignore_index=True)

@@ -21,13 +21,7 @@ import pandas as pd
 from pydantic_core import from_json
 
 from footpass.files import DataError, atomic_write, tolerate
-from footpass.schema import (
-    ACTIONS,
-    EVENT_COLUMNS,
-    GROUND_TRUTH_COLUMNS,
-    PREDICTION_COLUMNS,
-    RANGES,
-)
+from footpass.schema import ACTIONS, EVENT_COLUMNS, GROUND_TRUTH_COLUMNS, PREDICTION_COLUMNS, RANGES
 
 HALF_NAME = re.compile(r"([^/\\\x00-\x1f\ud800-\udfff]+)_H[0-9]+")  # the name of a file too
 
@@ -65,25 +59,18 @@ def class_counts(table: pd.DataFrame) -> np.ndarray:
 def read_ground_truth(path: str | Path) -> pd.DataFrame:
     """Read a ground-truth file, rows ``[frame, team, jersey, class, box_visible, replay]``.
 
-    Returns
-    -------
-    pd.DataFrame
-        Columns ``half, frame, team, jersey, cls, box_visible, replay``; frames are absolute in the
-        match's video.
+    Frames are absolute in the match's video.
     """
     return _read(path, GROUND_TRUTH_COLUMNS)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """Read a prediction file, rows ``[frame, team, jersey, class, score]``.
-
-    Columns as in `read_ground_truth`, with ``score`` (0 to 1) in place of the two flags.
-    """
+    """Read a prediction file, rows ``[frame, team, jersey, class, score]``, scores from 0 to 1."""
     return _read(path, PREDICTION_COLUMNS)
 
 
 def read_events(path: str | Path) -> pd.DataFrame:
-    """Read ground truth or predictions, whichever a file holds; columns as above."""
+    """Read ground truth or predictions, whichever a file holds."""
     return _read(path, None)
 
 
@@ -97,11 +84,8 @@ def write_events(table: pd.DataFrame, path: str | Path) -> None:
 def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "official") -> None:
     """Write predictions as a zip with one ``predictions.json`` inside, atomically.
 
-    Parameters
-    ----------
-    layout
-        ``"official"`` is ``{"keys": [...], "events": {half: rows}}``, the shape of the released files;
-        ``"flat"`` is the bare ``{half: rows}``, which another public entry submitted.
+    The official layout is ``{"keys": [...], "events": {half: rows}}``, as of the released files; the
+    flat one is the bare ``{half: rows}``, which another public entry submitted.
     """
     if layout not in ("official", "flat"):
         raise DataError(f"layout {layout!r} is neither 'official' nor 'flat'")
@@ -124,10 +108,7 @@ _NAMES = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')  # of anything in an object
 def load_json(path: str | Path, finite: bool = True) -> object:
     """Read JSON as the standard has it: no NaN, no infinity, no name twice in an object.
 
-    Parameters
-    ----------
-    finite
-        Without, NaN and infinity are numbers too: for a caller who can say where they are.
+    Unless ``finite``, NaN and infinity are numbers too: for a caller who can say where they are.
     """
     try:
         text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -159,13 +140,7 @@ def _no_constant(name: str) -> None:
 
 
 def restarts(spans: Mapping[str, tuple[int, int]]) -> list[tuple[str, str]]:
-    """Halves that begin before the one before them ends, and what is likely wrong.
-
-    Parameters
-    ----------
-    spans
-        First and last frame of each half.
-    """
+    """Halves that begin before the one before them ends, and why; ``spans``: first and last frames."""
     found = []
     for half, (first, _) in spans.items():
         match, _, number = half.rpartition("_H")
@@ -174,48 +149,6 @@ def restarts(spans: Mapping[str, tuple[int, int]]) -> list[tuple[str, str]]:
             reason = f"begins at frame {first}, before {before} ends at {spans[before][1]}"
             found.append((half, f"{reason}: counted from its own start instead of the video's?"))
     return found
-
-
-def read_with_notes(
-    path: str | Path, columns: tuple[str, ...] | None
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Event table of a file, and by half what is odd in it though it can be read.
-
-    Parameters
-    ----------
-    columns
-        Of a row; None: those of ground truth or predictions, by the first row's length.
-    """
-    with _uncollected():
-        columns, halves, values, notes = _parsed(path, columns)
-    codes = np.repeat(np.arange(len(halves)), [part.shape[1] for part in values])
-    data = {"half": pd.Categorical.from_codes(codes, categories=halves)}
-    for name, value in zip(columns, np.hstack([np.empty((len(columns), 0)), *values]), strict=True):
-        data[name] = value.astype(_DTYPES.get(name, np.int64))
-    table = pd.DataFrame(data)
-    spans = table.groupby("half", observed=True)["frame"].agg(["min", "max"])
-    return table, [*notes, *restarts(dict(zip(spans.index, spans.to_numpy(), strict=True)))]
-
-
-_DTYPES = {"box_visible": bool, "replay": bool, "score": np.float64}  # others: integers
-
-
-def _parsed(
-    path: str | Path, columns: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], list[str], list[np.ndarray], list[tuple[str, str]]]:
-    """Names of the columns and of the halves; by half the columns' values ``(C, N)``; notes."""
-    halves = _halves_in(load_json(path, finite=False), path)
-    if columns is None:
-        first = next((rows[0] for rows in halves.values() if isinstance(rows, list) and rows), [])
-        truth = isinstance(first, list) and len(first) == len(GROUND_TRUTH_COLUMNS)
-        columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
-    notes, values = [], []
-    for half, rows in halves.items():
-        part, floats = _checked(rows, columns, path, half)
-        values.append(part)
-        if floats:
-            notes.append((half, f"{floats:,} whole numbers are written with a decimal point"))
-    return columns, list(halves), values, notes
 
 
 @contextmanager
@@ -228,6 +161,37 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@_uncollected()
+def read_with_notes(
+    path: str | Path, columns: tuple[str, ...] | None
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Event table of a file, and by half what is odd in it though it can be read.
+
+    ``columns`` None: those of ground truth or predictions, by the first row's length.
+    """
+    halves = _halves_in(load_json(path, finite=False), path)
+    if columns is None:
+        first = next((rows[0] for rows in halves.values() if isinstance(rows, list) and rows), [])
+        truth = isinstance(first, list) and len(first) == len(GROUND_TRUTH_COLUMNS)
+        columns = GROUND_TRUTH_COLUMNS if truth else PREDICTION_COLUMNS
+    notes, values = [], []
+    for half, rows in halves.items():
+        part, floats = _checked(rows, columns, path, half)  # (C, N)
+        values.append(part)
+        if floats:
+            notes.append((half, f"{floats:,} whole numbers are written with a decimal point"))
+    codes = np.repeat(np.arange(len(halves)), [part.shape[1] for part in values])
+    data = {"half": pd.Categorical.from_codes(codes, categories=list(halves))}
+    for name, value in zip(columns, np.hstack([np.empty((len(columns), 0)), *values]), strict=True):
+        data[name] = value.astype(_DTYPES.get(name, np.int64))
+    table = pd.DataFrame(data)
+    spans = table.groupby("half", observed=True)["frame"].agg(["min", "max"])
+    return table, [*notes, *restarts(dict(zip(spans.index, spans.to_numpy(), strict=True)))]
+
+
+_DTYPES = {"box_visible": bool, "replay": bool, "score": np.float64}  # others: integers
 
 
 def _read(path: str | Path, columns: tuple[str, ...] | None) -> pd.DataFrame:

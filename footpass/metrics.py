@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.events import halves_of, match_of, select_halves
+from footpass.events import class_counts, halves_of, match_of, select_halves
 from footpass.files import DataError
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERANCE
-from footpass.timeline import pairs_within
+from footpass.timeline import Timeline, pairs_within
 
 N_ACTIONS = len(ACTIONS)
 SUBSETS = ("box", "no_box", "replay", "live")
@@ -25,23 +25,11 @@ SUBSETS = ("box", "no_box", "replay", "live")
 def match_events(
     predictions: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE
 ) -> np.ndarray:
-    """Assign predictions to ground truth.
+    """Row of the ground truth that each prediction takes, ``(len(predictions),)``, -1 for none.
 
     Predictions are served in order of falling score, ties in table order. Each takes the nearest free
-    ground truth of the same half, team, jersey and class within the tolerance; of two that are equally
-    near, the one that stands first in the table.
-
-    Parameters
-    ----------
-    predictions, truth
-        Event tables (`footpass.events`); rows are used as they are, whatever their score.
-    tolerance
-        In frames, inclusive.
-
-    Returns
-    -------
-    np.ndarray
-        ``(len(predictions),)``: the row of the ground truth taken, -1 where there is none.
+    ground truth of the same half, team, jersey and class within the tolerance (frames, inclusive); of
+    two that are equally near, the one that stands first in the table. No score is too low.
     """
     taken = np.full(len(predictions), -1)
     if not len(predictions) or not len(truth):
@@ -79,19 +67,11 @@ def match_events(
 
 def _group_codes(predictions: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """One integer per (half, team, jersey, class), the same in both tables."""
-    code = {name: number for number, name in enumerate(halves_of(truth))}
-    for name in halves_of(predictions):
-        code.setdefault(name, len(code))
-
-    def codes(table: pd.DataFrame) -> np.ndarray:
-        # Jerseys are below 1000 and -1 is "not known"; teams and classes are below 10.
-        half = np.array([code[name] for name in halves_of(table)] or [0])[table["half"].cat.codes]
-        key = half * 1000 + table["jersey"].to_numpy() + 1
-        return (key * 10 + table["team"].to_numpy()) * 10 + table["cls"].to_numpy()
-
-    known, unknown = codes(truth), codes(predictions)
-    _, dense = np.unique(np.r_[known, unknown], return_inverse=True)
-    return dense[len(known) :], dense[: len(known)]
+    halves = list(dict.fromkeys([*halves_of(truth), *halves_of(predictions)]))
+    lines = [Timeline.of(table, halves) for table in (predictions, truth)]
+    groups = np.concatenate([line.player * 10 + line.cls for line in lines])  # classes are below 10
+    dense = np.unique(groups, return_inverse=True)[1]
+    return dense[: len(predictions)], dense[len(predictions) :]
 
 
 @dataclass(frozen=True)
@@ -101,6 +81,10 @@ class Counts:
     tp: np.ndarray
     fp: np.ndarray
     gt: np.ndarray
+
+    @property
+    def fn(self) -> np.ndarray:
+        return self.gt - self.tp
 
     @property
     def precision(self) -> np.ndarray:
@@ -121,9 +105,8 @@ class Counts:
 
     @property
     def micro(self) -> dict[str, float]:
-        pooled = Counts(*(np.array([values.sum()]) for values in (self.tp, self.fp, self.gt)))
-        names = ("precision", "recall", "f1")
-        return {name: float(getattr(pooled, name)[0]) for name in names}
+        pooled = Counts(self.tp.sum(), self.fp.sum(), self.gt.sum())
+        return {name: float(getattr(pooled, name)) for name in ("precision", "recall", "f1")}
 
 
 def f1_score(tp: np.ndarray, fp: np.ndarray, gt: np.ndarray) -> np.ndarray:
@@ -137,33 +120,19 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions against ground truth; what is reported is derived from it.
+    """Predictions against ground truth; what is reported is derived from it."""
 
-    Attributes
-    ----------
-    predictions
-        The rows above the threshold in the halves that were scored, with column ``truth``: the row of
-        ``truth`` that was taken, -1 for a false positive.
-    truth
-        The ground truth of these halves, with column ``found`` (bool).
-    missing_halves
-        Halves of the ground truth that the predictions do not have.
-    """
-
+    # Rows above the threshold in the halves that were scored, with column ``truth``: the row of
+    # ``truth`` that was taken, -1 for a false positive.
     predictions: pd.DataFrame
-    truth: pd.DataFrame
-    missing_halves: tuple[str, ...]
+    truth: pd.DataFrame  # of these halves, with column ``found`` (bool)
+    missing_halves: tuple[str, ...]  # that the predictions do not have
     tolerance: int
     threshold: float
 
     @property
     def counts(self) -> Counts:
-        hit = self.predictions["truth"] >= 0
-        return Counts(
-            tp=_per_class(self.predictions[hit]),
-            fp=_per_class(self.predictions[~hit]),
-            gt=_per_class(self.truth),
-        )
+        return _counts(self.predictions, self.truth)
 
     @property
     def macro_f1(self) -> float:
@@ -193,61 +162,34 @@ class Evaluation:
         A false positive has no ground truth, so ``fp`` is 0 in every split; use the recall.
         """
         box, replay = self.truth["box_visible"], self.truth["replay"]
-        none = np.zeros(N_ACTIONS, dtype=np.int64)
-        return {
-            name: Counts(tp=_per_class(part[part["found"]]), fp=none, gt=_per_class(part))
-            for name, part in zip(
-                SUBSETS,
-                (self.truth[mask] for mask in (box, ~box, replay, ~replay)),
-                strict=True,
-            )
-        }
+        none, parts = np.zeros(N_ACTIONS, dtype=np.int64), {}
+        for name, rows in zip(SUBSETS, (box, ~box, replay, ~replay), strict=True):
+            part = self.truth[rows]
+            parts[name] = Counts(class_counts(part[part["found"]]), none, class_counts(part))
+        return parts
 
     def per_match(self) -> dict[str, Counts]:
         """Counts of every match."""
-        matches = dict.fromkeys(match_of(half) for half in halves_of(self.truth))
         mine, true = (table["half"].map(match_of) for table in (self.predictions, self.truth))
-        hit = self.predictions["truth"] >= 0
         return {
-            match: Counts(
-                tp=_per_class(self.predictions[(mine == match) & hit]),
-                fp=_per_class(self.predictions[(mine == match) & ~hit]),
-                gt=_per_class(self.truth[true == match]),
-            )
-            for match in matches
+            match: _counts(self.predictions[mine == match], self.truth[true == match])
+            for match in dict.fromkeys(map(match_of, halves_of(self.truth)))
         }
 
     def as_dict(self) -> dict:
         """Everything as plain JSON values: macro_f1, micro, per_class, splits, halves, ..."""
-        counts, average_precision = self.counts, self.average_precision
+        counts, hits = self.counts, ("tp", "fn", "gt", "recall")
+
+        def by_class(part: Counts, *names: str, **more: np.ndarray) -> dict[str, dict]:
+            columns = {name: getattr(part, name) for name in names} | more
+            return pd.DataFrame(columns, ACTION_LABELS, dtype=object).to_dict("index")
+
+        rates = ("precision", "recall", "f1")
         return {
             "macro_f1": counts.macro_f1,
             "micro": counts.micro,
-            "per_class": {
-                name: {
-                    "tp": int(counts.tp[i]),
-                    "fp": int(counts.fp[i]),
-                    "fn": int(counts.gt[i] - counts.tp[i]),
-                    "gt": int(counts.gt[i]),
-                    "precision": float(counts.precision[i]),
-                    "recall": float(counts.recall[i]),
-                    "f1": float(counts.f1[i]),
-                    "ap": float(average_precision[i]),
-                }
-                for i, name in enumerate(ACTION_LABELS)
-            },
-            "splits": {
-                split: {
-                    name: {
-                        "tp": int(part.tp[i]),
-                        "fn": int(part.gt[i] - part.tp[i]),
-                        "gt": int(part.gt[i]),
-                        "recall": float(part.recall[i]),
-                    }
-                    for i, name in enumerate(ACTION_LABELS)
-                }
-                for split, part in self.splits().items()
-            },
+            "per_class": by_class(counts, "tp", "fp", "fn", "gt", *rates, ap=self.average_precision),
+            "splits": {split: by_class(part, *hits) for split, part in self.splits().items()},
             "halves": halves_of(self.truth),
             "missing_halves": list(self.missing_halves),
             "tolerance": self.tolerance,
@@ -255,8 +197,9 @@ class Evaluation:
         }
 
 
-def _per_class(table: pd.DataFrame) -> np.ndarray:
-    return np.bincount(table["cls"], minlength=N_ACTIONS + 1)[1:]
+def _counts(predictions: pd.DataFrame, truth: pd.DataFrame) -> Counts:
+    hit = predictions["truth"] >= 0
+    return Counts(class_counts(predictions[hit]), class_counts(predictions[~hit]), class_counts(truth))
 
 
 def evaluate(
@@ -270,8 +213,6 @@ def evaluate(
 
     Parameters
     ----------
-    predictions, truth
-        Event tables (`footpass.events`).
     tolerance
         In frames, inclusive.
     threshold
@@ -288,37 +229,25 @@ def evaluate(
     unknown = [half for half in predicted if half not in true]
     missing = [half for half in true if half not in predicted]
     if len(missing) == len(true):
-        raise DataError(
-            f"predictions and ground truth have no half in common: {', '.join(predicted) or 'none'}"
-            f" against {', '.join(true) or 'none'}"
-        )
+        halves = f"{', '.join(predicted) or 'none'} against {', '.join(true) or 'none'}"
+        raise DataError(f"predictions and ground truth have no half in common: {halves}")
     if strict and unknown:
-        raise DataError(
-            f"half {', '.join(unknown)}: predictions without ground truth (--no-strict ignores them)"
-        )
+        reason = "predictions without ground truth (--no-strict ignores them)"
+        raise DataError(f"half {', '.join(unknown)}: {reason}")
     scored = true if strict else [half for half in true if half in predicted]
     truth = select_halves(truth, scored)
     predictions = select_halves(predictions[predictions["score"] >= threshold], scored)
     taken = match_events(predictions, truth, tolerance)
     found = np.zeros(len(truth), dtype=bool)
     found[taken[taken >= 0]] = True
-    return Evaluation(
-        predictions=predictions.assign(truth=taken),
-        truth=truth.assign(found=found),
-        missing_halves=tuple(missing),
-        tolerance=tolerance,
-        threshold=threshold,
-    )
+    predictions, truth = predictions.assign(truth=taken), truth.assign(found=found)
+    return Evaluation(predictions, truth, tuple(missing), tolerance, threshold)
 
 
 def confusion(evaluation: Evaluation) -> pd.DataFrame:
-    """What the events of each class were taken for, counting whoever acts and when as in the metric.
+    """Events by true class (last row: nothing there) and predicted class (last column: not found).
 
-    Returns
-    -------
-    pd.DataFrame
-        Events by true class, last row: nothing there; and by predicted class, last column: not found. A
-        prediction is matched as in `match_events`, whatever the classes.
+    Predictions are matched as in `match_events`, whatever the classes.
     """
     found, true = evaluation.predictions, evaluation.truth
     taken = match_events(found.assign(cls=1), true.assign(cls=1), evaluation.tolerance)
@@ -350,17 +279,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Macro F1 of several systems on the same matches, and what each gains over one of them.
-
-    Attributes
-    ----------
-    scores, gains
-        By name; ``gains`` has all but ``against``.
-    """
+    """Macro F1 of several systems on the same matches, and what each gains over one of them."""
 
     against: str
-    scores: dict[str, Interval]
-    gains: dict[str, Interval]
+    scores: dict[str, Interval]  # by name
+    gains: dict[str, Interval]  # of all but ``against``
 
     def verdict(self, name: str) -> str:
         """A system's gain in words."""
@@ -445,6 +368,5 @@ def _tally(evaluation: Evaluation, length: int, per_half: int) -> np.ndarray:
         index = np.ravel_multi_index([np.asarray(part, dtype=np.int64) for part in cell], shape)
         return np.bincount(index, minlength=np.prod(shape)).reshape(-1, N_ACTIONS)
 
-    return np.stack(
-        [count(part) for part in (truth[truth["found"]], predictions[predictions["truth"] < 0], truth)]
-    )
+    wrong = predictions[predictions["truth"] < 0]
+    return np.stack([count(part) for part in (truth[truth["found"]], wrong, truth)])

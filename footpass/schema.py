@@ -7,7 +7,7 @@ from 0.493 into 0.302.)
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import overload
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -64,15 +64,10 @@ N_SLOTS = N_TEAMS * N_ROLES
 N_CLASSES = len(Action)
 
 
-@overload
-def slot(team: int, role: int) -> int: ...
+Number = TypeVar("Number", int, np.ndarray)
 
 
-@overload
-def slot(team: int | np.ndarray, role: np.ndarray) -> np.ndarray: ...
-
-
-def slot(team: int | np.ndarray, role: int | np.ndarray) -> int | np.ndarray:
+def slot(team: Any, role: Number) -> Number:
     """Slot 0..25 of a role (1..13) in a team (0 or 1); works on arrays too."""
     return N_ROLES * team + (role - 1)
 
@@ -106,10 +101,7 @@ class Mirror:
     def state(self, state: np.ndarray) -> np.ndarray:
         """``(5, 26, T)`` game state on the mirrored pitch: positions, velocities and slots together."""
         state = state[:, np.asarray(self.slots)]  # a copy
-        for flip, place, speed in (
-            (self.flip_x, State.X, State.VX),
-            (self.flip_y, State.Y, State.VY),
-        ):
+        for flip, place, speed in ((self.flip_x, State.X, State.VX), (self.flip_y, State.Y, State.VY)):
             if flip:
                 state[place] = 1 - state[place]
                 state[speed] = -state[speed]

@@ -15,17 +15,11 @@ _FAR = 10_000  # frames between halves on one time line
 
 @dataclass(frozen=True)
 class Timeline:
-    """Events of all halves as arrays on one time line, halves too far apart to meet.
-
-    Attributes
-    ----------
-    half, place, player, team, cls
-        ``(N,)`` integers; ``place`` is the frame on the common line, ``player`` is unique per half.
-    """
+    """Events of all halves as ``(N,)`` integers on one time line, halves too far apart to meet."""
 
     half: np.ndarray
-    place: np.ndarray
-    player: np.ndarray
+    place: np.ndarray  # frame on the common line
+    player: np.ndarray  # unique per half
     team: np.ndarray
     cls: np.ndarray
 
@@ -64,21 +58,10 @@ def pairs_within(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, 
 def suppress(
     groups: Sequence[np.ndarray], frame: np.ndarray, score: np.ndarray, window: int
 ) -> np.ndarray:
-    """Non-maximum suppression: of a group's events near each other the best stays, of equals the first.
+    """Non-maximum suppression, bool ``(N,)``: of events near each other the best stays, or the first.
 
     Greedy: an event is dropped only if a better one that is itself kept lies within ``window`` frames.
-
-    Parameters
-    ----------
-    groups
-        ``(N,)`` each: events meet only where all of these are equal.
-    frame, score
-        ``(N,)``.
-
-    Returns
-    -------
-    np.ndarray
-        bool ``(N,)``: which are kept.
+    Events meet only where all ``groups``, ``(N,)`` each, are equal.
     """
     n = len(frame)
     order = np.lexsort((frame, *groups))

@@ -103,15 +103,6 @@ def test_writing_into_what_was_handed_over_changes_nothing():
     pd.testing.assert_frame_equal(truth, untouched[1])
 
 
-def test_folds_of_several_matches():
-    predictions = table(HALVES)
-    folds = {"a": "first", "b": "first", "c": "second"}
-    truth = truth_of(predictions).assign(frame=[10, 200, 20, 400, 900])
-    result, models = cross_fit(mean_frame, put_there, {"dst": predictions}, truth, groups=folds)
-    assert models == {"first": 900.0, "second": 157.5}
-    assert list(result["frame"]) == [900, 900, 900, 900, 158]
-
-
 def test_a_model_that_lacks_a_half_does_not_get_an_empty_one():
     predictions = table(HALVES)
     other = select_halves(predictions, HALVES[1:])
@@ -150,11 +141,3 @@ def test_bad_input(run):
         run(mean_frame, lambda model, inputs: table(["x_H1"]), {"dst": predictions}, truth)
     with pytest.raises(DataError, match="input 'dst' has truth"):
         run(mean_frame, put_there, {"dst": predictions.assign(truth=-1)}, truth)
-
-
-def test_a_match_that_is_in_no_fold():
-    predictions = table(HALVES)
-    with pytest.raises(DataError, match="match c is in no group"):
-        cross_fit(
-            mean_frame, put_there, {"dst": predictions}, truth_of(predictions), {"a": "x", "b": "y"}
-        )

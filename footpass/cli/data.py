@@ -122,9 +122,9 @@ def _halves(args: argparse.Namespace) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    from footpass.data.cache import open_halves, present_splits
+    from footpass.data.cache import open_halves, tactical_files
 
-    for split in present_splits(args.data_dir):
+    for split in tactical_files(args.data_dir):
         halves = open_halves(args.data_dir, split)
         print(f"{split}: {counted(len(halves), 'half')}")
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, atomic_write
@@ -40,6 +40,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    import pandas as pd
+
     from footpass.configs import plain
     from footpass.data.provenance import read_provenance, together
     from footpass.events import halves_of, read_ground_truth, read_predictions
@@ -54,28 +56,23 @@ def _evaluate(args: argparse.Namespace) -> None:
         fate = "left out" if args.official else "counted as all missed"
         print(f"no predictions for {', '.join(result.missing_halves)}: {fate}", file=sys.stderr)
     if args.per_match:
-        figures["per_match"] = {
-            match: {"macro_f1": counts.macro_f1, "micro": counts.micro}
-            for match, counts in result.per_match().items()
-        }
+        counts = result.per_match()
+        figures["per_match"] = {m: {"macro_f1": c.macro_f1, "micro": c.micro} for m, c in counts.items()}
     if args.json:
         with atomic_write(args.json) as stream:
             json.dump(figures, stream, indent=2)
 
     halves = counted(len(halves_of(result.truth)), "half") + (f", {data}" if data.simulated else "")
     print(f"{halves}, tolerance {args.tolerance} frames, scores from {args.threshold}")
-    print(f"{'class':10}{'gt':>7}{'tp':>7}{'fp':>7}{'P':>8}{'R':>8}{'F1':>8}{'AP':>8}")
-    for name in ACTION_LABELS:
-        row = figures["per_class"][name]
-        rates = "".join(f"{row[key]:8.3f}" for key in ("precision", "recall", "f1", "ap"))
-        print(f"{name:10}{row['gt']:7}{row['tp']:7}{row['fp']:7}{rates}")
-    micro = "".join(f"{figures['micro'][key]:8.3f}" for key in ("precision", "recall", "f1"))
-    totals = (result.counts.gt.sum(), result.counts.tp.sum(), result.counts.fp.sum())
-    print(f"{'micro':10}" + "".join(f"{total:7}" for total in totals) + micro)
-    print(f"recall     {'':20}" + "".join(f"{split:>8}" for split in figures["splits"]))
-    for i, name in enumerate(ACTION_LABELS):
-        recalls = "".join(f"{part.recall[i]:8.3f}" for part in result.splits().values())
-        print(f"  {name:29}{recalls}")
+    columns = {name: name for name in ("gt", "tp", "fp")}
+    columns |= {"precision": "P", "recall": "R", "f1": "F1", "ap": "AP"}
+    totals = {name: int(getattr(result.counts, name).sum()) for name in ("gt", "tp", "fp")}
+    rows = figures["per_class"] | {"micro": totals | figures["micro"]}
+    table = pd.DataFrame.from_dict(rows, "index")[list(columns)].rename(columns=columns)
+    style: Any = {"float_format": "{:7.3f}".format, "na_rep": ""}
+    print(table.to_string(**style))
+    recalls = {f"recall, {name}": part.recall for name, part in result.splits().items()}
+    print(pd.DataFrame(recalls, ACTION_LABELS).to_string(**style))
     for match, row in figures.get("per_match", {}).items():
         print(f"{match}: macro F1 {row['macro_f1']:.4f}, micro F1 {row['micro']['f1']:.4f}")
     print(f"macro F1 {figures['macro_f1']:.4f}")
@@ -120,8 +117,7 @@ def _checked(predictions: "pd.DataFrame", args: argparse.Namespace) -> "pd.DataF
     halves = open_halves(args.data, args.split)
     for name, rows in predictions.groupby("half", observed=True):
         first, end = halves[name].first_frame, halves[name].end_frame
-        outside = rows["frame"][(rows["frame"] < first) | (rows["frame"] >= end)]
-        if len(outside):
-            place = f"half {name}: frame {outside.iloc[0]} is not within {first}..{end - 1}"
-            raise DataError(place, args.predictions)
+        for frame in rows["frame"][~rows["frame"].between(first, end - 1)]:
+            reason = f"frame {frame} is not within {first}..{end - 1}"
+            raise DataError(reason, args.predictions, str(name))
     return select_halves(predictions, names[args.split])

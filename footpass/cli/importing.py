@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from footpass.cli.options import add_command
 from footpass.files import DataError
 from footpass.schema import SPLITS
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from footpass.importers.tracks import TrackedHalf
 
     Read = tuple[Sequence[TrackedHalf], dict[int, pd.DataFrame] | None]
-
 
 _EXAMPLES = {
     "gsr": "import gsr H1.json H2.json --out data",
@@ -26,68 +26,56 @@ _EXAMPLES = {
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    importing = commands.add_parser(
-        "import",
-        help="own matches: tracks and events of other tools",
-        example=_EXAMPLES["gsr"],
-    )
-    forms = importing.add_subparsers(dest="form", required=True, metavar="FORM")
+    text = "own matches: tracks and events of other tools"
+    parser = commands.add_parser("import", help=text, example=_EXAMPLES["gsr"])
+    forms = parser.add_subparsers(dest="form", required=True, metavar="FORM")
 
-    gsr = _form(forms, "gsr", _gsr, "game state of SoccerNet, TrackLab or SoccerTrack v2")
-    gsr.add_argument("files", nargs="+", metavar="FILE", help="in the order of the match")
+    option = _form(forms, "gsr", _gsr, "game state of SoccerNet, TrackLab or SoccerTrack v2")
+    option("files", nargs="+", metavar="FILE", help="in the order of the match")
 
-    mot = _form(forms, "mot", _mot, "folders of the MOT challenge (SoccerNet-Tracking, SportsMOT)")
-    mot.add_argument("files", nargs="+", metavar="DIR", help="with gt/gt.txt and seqinfo.ini")
-    mot.add_argument(
-        "--homography", nargs="+", default=[], metavar="H.csv",
-        help="frame, h11..h33 (picture to metres off the centre spot), one file a DIR",
-    )  # fmt: skip
+    option = _form(forms, "mot", _mot, "folders of the MOT challenge (SoccerNet-Tracking, SportsMOT)")
+    option("files", nargs="+", metavar="DIR", help="with gt/gt.txt and seqinfo.ini")
+    text = "frame, h11..h33 (picture to metres off the centre spot), one file a DIR"
+    option("--homography", nargs="+", default=[], metavar="H.csv", help=text)
 
-    table = _form(forms, "table", _table, "any table: CSV or Parquet, a row a box")
-    table.add_argument("files", nargs="+", metavar="FILE")
-    table.add_argument(
-        "--columns", nargs="+", default=[], metavar="OURS=THEIRS",
-        help="where names differ: frame track x y w h (or x2 y2) team jersey role px py",
-    )  # fmt: skip
-    table.add_argument("--fps", type=float, default=25.0, help="frames a second (%(default)s)")
+    option = _form(forms, "table", _table, "any table: CSV or Parquet, a row a box")
+    option("files", nargs="+", metavar="FILE")
+    text = "where names differ: frame track x y w h (or x2 y2) team jersey role px py"
+    option("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help=text)
+    option("--fps", type=float, default=25.0, help="frames a second (%(default)s)")
 
-    kloppy = _form(forms, "kloppy", _kloppy, "tracking of any provider that kloppy loads")
-    kloppy.add_argument("--provider", required=True, help="such as skillcorner, tracab, sportec")
-    kloppy.add_argument("--meta", nargs="+", default=[], metavar="FILE", help="metadata, rosters")
-    kloppy.add_argument("--raw", nargs="+", required=True, metavar="FILE", help="tracking data")
-    kloppy.add_argument(
-        "--events", nargs="+", default=[], metavar="PROVIDER FILE",
-        help="event data: whose, and the files as kloppy takes them",
-    )  # fmt: skip
+    option = _form(forms, "kloppy", _kloppy, "tracking of any provider that kloppy loads")
+    option("--provider", required=True, help="such as skillcorner, tracab, sportec")
+    option("--meta", nargs="+", default=[], metavar="FILE", help="metadata, rosters")
+    option("--raw", nargs="+", required=True, metavar="FILE", help="tracking data")
+    text = "event data: whose, and the files as kloppy takes them"
+    option("--events", nargs="+", default=[], metavar="PROVIDER FILE", help=text)
 
-    provider = "the form of the FOOTPASS data's provider"
-    footovision = _form(forms, "footovision", _footovision, provider, number="--number")
-    footovision.add_argument("--game", required=True, metavar="GAME.json", help="line-ups and sides")
-    footovision.add_argument("--tracking", nargs="+", required=True, metavar="T.json")
-    footovision.add_argument("--events", nargs="+", default=[], metavar="E.json")
+    text = "the form of the FOOTPASS data's provider"
+    option = _form(forms, "footovision", _footovision, text, number="--number")
+    option("--game", required=True, metavar="GAME.json", help="line-ups and sides")
+    option("--tracking", nargs="+", required=True, metavar="T.json")
+    option("--events", nargs="+", default=[], metavar="E.json")
 
 
 def _form(
-    forms: argparse._SubParsersAction,
-    name: str,
-    read: Callable[[argparse.Namespace], "Read"],
-    what: str,
-    number: str = "--game",
-) -> argparse.ArgumentParser:
-    form = forms.add_parser(name, help=what, description=what, example=_EXAMPLES[name])
-    form.add_argument("--out", required=True, metavar="DIR")
-    form.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
-    form.add_argument(number, dest="number", type=int, default=1, help="of the match (%(default)s)")
-    form.add_argument("--half", nargs="+", default=[], metavar="H1", help="half of each file")
-    form.add_argument(
-        "--start", nargs="+", type=int, default=[], metavar="FRAME",
-        help="frame of the video at which each file, or each half's kick-off, is",
-    )  # fmt: skip
-    form.add_argument("--left", metavar="TEAM", help="who attacks from the left in the first half")
-    form.add_argument("--picture", metavar="WxH", help="picture that boxes refer to, such as 1280x720")
-    form.add_argument("--video", metavar="V", help="the match's video: linked, or transcoded if need be")
-    form.set_defaults(run=_import, read=read)
-    return form
+    forms: argparse._SubParsersAction, name: str, read: Callable, text: str, number: str = "--game"
+) -> Callable[..., argparse.Action]:
+    """Add a form with the options of all; gives what adds its own."""
+    form = add_command(forms, name, _import, text, _EXAMPLES[name])
+    form.set_defaults(read=read)
+    form.description = text
+    option = form.add_argument
+    option("--out", required=True, metavar="DIR")
+    option("--split", choices=SPLITS, default="val", help="%(default)s")
+    option(number, dest="number", type=int, default=1, help="of the match (%(default)s)")
+    option("--half", nargs="+", default=[], metavar="H1", help="half of each file")
+    text = "frame of the video at which each file, or each half's kick-off, is"
+    option("--start", nargs="+", type=int, default=[], metavar="FRAME", help=text)
+    option("--left", metavar="TEAM", help="who attacks from the left in the first half")
+    option("--picture", metavar="WxH", help="picture that boxes refer to, such as 1280x720")
+    option("--video", metavar="V", help="the match's video: linked, or transcoded if need be")
+    return option
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -113,11 +101,9 @@ def _import(args: argparse.Namespace) -> None:
         args.split, args.number, tuple(map(int, halves)), tuple(args.start), left, picture
     )
     for name, notes in import_match(args.out, parts, config, events, args.video).items():
-        print(f"{args.out}: {name}")
-        for note in notes:
-            print(f"  {note}")
-    print(f"who is who, as a table and a picture: {args.out}/import; is it whole: "
-          f"python -m footpass check {args.out}")  # fmt: skip
+        print(f"{args.out}: {name}", *notes, sep="\n  ")
+    whole = f"is it whole: python -m footpass check {args.out}"
+    print(f"who is who, as a table and a picture: {args.out}/import; {whole}")
 
 
 def _gsr(args: argparse.Namespace) -> "Read":

@@ -15,10 +15,7 @@ from footpass.files import DataError
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are `DataError`, with the word that was meant.
 
-    Parameters
-    ----------
-    example
-        What may follow the program's name, shown below the help.
+    Its help ends with an example of what may follow the program's name.
     """
 
     def __init__(self, *args: Any, example: str | None = None, **options: Any) -> None:
@@ -55,8 +52,7 @@ class _Help(argparse.HelpFormatter):
 
 
 def _meant(word: str, known: Collection[str]) -> str:
-    close = get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return "".join(f"; did you mean {close}?" for close in get_close_matches(word, known, 1))
 
 
 def add_command(
@@ -81,16 +77,10 @@ def add_settings(
 
     All of them end up in ``args.set``, for `configs.override`.
     """
-    parser.add_argument(
-        "--profile", metavar="P", help="smoke, demo, study, paper or a TOML file of one's own (demo)"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help=f"change one setting of the profile, such as {such_as}; may be repeated",
-    )
+    text = "smoke, demo, study, paper or a TOML file of one's own (demo)"
+    parser.add_argument("--profile", metavar="P", help=text)
+    text = f"change one setting of the profile, such as {such_as}; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
     if config is None:
         return
     group = parser.add_argument_group(f"settings, short for --set {prefix}FIELD=VALUE")
@@ -101,14 +91,8 @@ def add_settings(
 
 def add_setting(group: Any, flag: str, path: str, text: str) -> None:
     """Add a flag that is short for ``--set PATH=VALUE``."""
-    group.add_argument(
-        flag,
-        dest="set",
-        action="append",
-        type=lambda value: f"{path}={value}",
-        metavar="X",
-        help=text.replace("%", "%%"),
-    )
+    given = {"type": lambda value: f"{path}={value}", "metavar": "X", "help": text.replace("%", "%%")}
+    group.add_argument(flag, dest="set", action="append", **given)
 
 
 def described(config: type) -> dict[str, str]:

@@ -100,10 +100,8 @@ def _detector(args: argparse.Namespace) -> str:
     known = [] if args.public else [path for path in (args.checkpoint, args.dst) if path]
     abouts = [load_checkpoint(path)["config"].get("about", {}) for path in known]
     if any(about.get("provenance", {}).get("simulated") for about in abouts):
-        print(
-            "They were trained on simulated matches only and have never seen a real player: in real "
-            "video they find little and are wrong often, until they are fine-tuned on corrected events."
-        )
+        print("They were trained on simulated matches only and have never seen a real player:")
+        print("in real video they are wrong often, until they are fine-tuned on corrected events.")
     return kind
 
 
@@ -113,11 +111,9 @@ def _suit(args: argparse.Namespace, kind: str, footage: "dict[str, Footage]") ->
 
     placed = any(np.isfinite(entry.half.state[0]).any() for entry in footage.values())
     if not placed and (args.dst or kind != "TAAD"):
-        raise DataError(
-            "no pitch positions in the tracks: TAAD alone can do without; GNN and DST need them "
-            "(a homography per frame, or game state)",
-            args.tracks[0],
-        )
+        needs = "GNN and DST need them (a homography per frame, or game state)"
+        reason = f"no pitch positions in the tracks: TAAD alone can do without; {needs}"
+        raise DataError(reason, args.tracks[0])
 
 
 def _events(
@@ -181,11 +177,10 @@ def _show(args: argparse.Namespace, name: str, footage: "Footage", events: "pd.D
         table.to_csv(stream, index=False)
     half = footage.half
     stop = min(half.first_frame + round(args.seconds * FPS), half.end_frame)
-    pictures = views.frames(
-        "overlay", half, range(half.first_frame, stop), video_reader(footage.video), None, events
-    )
-    total = stop - half.first_frame
-    write_video(args.out / f"{name}.mp4", tqdm(pictures, total=total, desc="overlay", unit="frame"))
+    shown, reader = range(half.first_frame, stop), video_reader(footage.video)
+    pictures = views.frames("overlay", half, shown, reader, None, events)
+    bar = tqdm(pictures, total=len(shown), desc="overlay", unit="frame")
+    write_video(args.out / f"{name}.mp4", bar)
     predictions, logits = predictions_path(args.out, _SPLIT), logits_path(args.out / "logits", _SPLIT)
     match = read_match(args.out / "data", _SPLIT, name, [predictions], logits)
     write_match_page(match, args.out / f"{name}.html")
@@ -206,13 +201,9 @@ def named(events: "pd.DataFrame", tracks: Path) -> "pd.DataFrame":
         on = near[(near["start"] <= event.frame) & (near["stop"] >= event.frame)]
         near = on if len(on) else near
         minutes, seconds = divmod(event.frame / FPS, 60)
-        rows.append(
-            {
-                "time": f"{int(minutes):02}:{seconds:05.2f}", "frame": event.frame,
-                "team": ("left", "right")[event.team], "jersey": event.jersey,
-                "action": Action(event.cls).label, "score": round(event.score, 3),
-                "track": near["track"].iloc[0] if len(near) == 1 else pd.NA,
-            }
-        )  # fmt: skip
+        clock, team = f"{int(minutes):02}:{seconds:05.2f}", ("left", "right")[event.team]
+        what = team, event.jersey, Action(event.cls).label, round(event.score, 3)
+        track = near["track"].iloc[0] if len(near) == 1 else pd.NA
+        rows.append((clock, event.frame, *what, track))
     columns = ["time", "frame", "team", "jersey", "action", "score", "track"]
     return pd.DataFrame(rows, columns=columns).astype({"track": "Int64"})

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,49 +42,27 @@ class Footage:
 
 @config_dataclass
 class _Meta:
-    """What is known of a prepared half, beside its cells.
+    """What is known of a prepared half, beside its cells."""
 
-    Attributes
-    ----------
-    source
-        `_source` of the file that it is of.
-    faults
-        Row and reason of what was mended.
-    """
-
-    source: str
+    source: str  # `_source` of its file
     first_frame: Count
     labelled: bool
-    faults: tuple[tuple[Count, str], ...]
+    faults: tuple[tuple[Count, str], ...]  # rows and reasons of what was mended
     provenance: Provenance
 
 
 def open_footage(
-    data_dir: str | Path,
-    split: str,
-    cache: str | Path | None = None,
-    matches: int | None = None,
+    data_dir: str | Path, split: str, cache: str | Path | None = None, matches: int | None = None
 ) -> dict[str, Footage]:
-    """Halves of a split by name, each with its video.
-
-    Parameters
-    ----------
-    cache
-        As of `open_halves`.
-    matches
-        Only the first so many of the split.
-    """
+    """Halves of a split by name, each with its video; ``cache`` and ``matches`` as of `open_halves`."""
     footage = {}
     for name, half in open_halves(data_dir, split, cache, matches).items():
         wanted = video_path(match_of(name))
         path = find(data_dir, wanted)
         if path is None:
-            raise DataError(
-                f"no video {wanted.name} there or in a sub-folder: unpack "
-                f"videos_352x640_{split.upper()}.zip",
-                data_dir,
-                name,
-            )
+            unpack = f"unpack videos_352x640_{split.upper()}.zip"
+            reason = f"no video {wanted.name} there or in a sub-folder: {unpack}"
+            raise DataError(reason, data_dir, name)
         length = probe(path).n_frames
         if half.end_frame > length:
             reason = f"its last frame is {half.end_frame - 1} and the video has {length} frames"
@@ -95,19 +74,14 @@ def open_footage(
     return footage
 
 
-def present_splits(data_dir: str | Path) -> list[str]:
-    """Splits whose tactical file is in a data folder."""
-    return list(tactical_files(data_dir))
-
-
-def tactical_files(data_dir: str | Path) -> dict[str, Path]:
-    """The tactical files of a data folder, by split."""
-    files = {split: find(data_dir, tactical_path(split)) for split in SPLITS}
+def tactical_files(data_dir: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, Path]:
+    """The tactical files of a data folder, by split; there must be one."""
+    files = {split: find(data_dir, tactical_path(split)) for split in splits}
     present = {split: file for split, file in files.items() if file}
     if not present:
-        names = ", ".join(tactical_path(split).name for split in SPLITS)
-        source = f"where to get them: python -m footpass check {data_dir}"
-        raise DataError(f"none of {names} there or in a sub-folder; {source}", data_dir)
+        names = " or ".join(tactical_path(split).name for split in splits)
+        source = f"where to get it: python -m footpass check {data_dir}"
+        raise DataError(f"no {names} there or in a sub-folder; {source}", data_dir)
     return present
 
 
@@ -137,13 +111,7 @@ def open_halves(
     matches
         Only the first so many of the file.
     """
-    path = find(data_dir, tactical_path(split))
-    if path is None:
-        raise DataError(
-            f"no {tactical_path(split).name} there or in a sub-folder; where to get it: "
-            f"python -m footpass check {data_dir}",
-            data_dir,
-        )
+    path = tactical_files(data_dir, [split])[split]
     cache = Path(cache or prepared_dir(data_dir))
     names = half_names(path)
     others = [repr(name) for name in names_in(path) if name not in names]
@@ -190,7 +158,16 @@ def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None
     for row, fault in mended:
         tolerate(DataError(fault, path, name, row))
     meta = _Meta(source, first, labelled, mended, read_provenance(path))
-    _store(cells, meta, _folder(path, name, cache))
+    folder = _folder(path, name, cache)
+    make_folder(folder)
+    try:
+        with atomic_write(folder / "cells.npy", "wb") as stream:
+            np.save(stream, cells)
+        with atomic_write(folder / "meta.json") as stream:  # the last: the half counts only with it
+            json.dump(asdict(meta), stream)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return _prepared(path, name, cache)
 
 
@@ -219,16 +196,3 @@ def _prepared(path: str | Path, name: str, cache: str | Path) -> HalfMatch | Non
         return _half(name, meta.first_frame, cells, meta.labelled, meta.provenance)
     except (OSError, ValueError):  # not there, or damaged: it is made again
         return None
-
-
-def _store(cells: np.ndarray, meta: _Meta, folder: Path) -> None:
-    """Put a half into the cache; it counts only with the `meta` of its source, written last."""
-    make_folder(folder)
-    try:
-        with atomic_write(folder / "cells.npy", "wb") as stream:
-            np.save(stream, cells)
-        with atomic_write(folder / "meta.json") as stream:
-            json.dump(asdict(meta), stream)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

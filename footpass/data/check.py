@@ -67,22 +67,15 @@ def check(data_dir: str | Path) -> DataCheck:
     """
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise DataError(
-            f"no such folder: the real data are {_ACCESS}; to make a season up: "
-            f"python -m footpass simulate --out {folder}",
-            folder,
-        )
+        own = f"to make a season up: python -m footpass simulate --out {folder}"
+        raise DataError(f"no such folder: the real data are {_ACCESS}; {own}", folder)
     parts = [_Split(folder, split) for split in SPLITS]
-    for part in parts:
-        part.run()
     items = (item for part in parts for item in part.items)
     problems = (problem for part in parts for problem in part.problems)
     return DataCheck(tuple(items), tuple(problems))
 
 
 _ACCESS = "from SoccerNet/SN-PCBAS-2026 on Hugging Face, after the SoccerNet NDA"
-
-
 _LISTED = 1000  # rows of a problem: all may have it, millions of a split
 
 
@@ -96,8 +89,6 @@ class _Split:
         self.spans: dict[str, tuple[int, int]] = {}  # first and last frame of the halves with rows
         self.tactical = find(folder, tactical_path(split))
         self.play_by_play = find(folder, play_by_play_path(split))
-
-    def run(self) -> None:
         truth = self._truth()
         names = self._names(truth)
         listed = names if truth is None else [*names, *halves_of(truth)]
@@ -109,12 +100,9 @@ class _Split:
             assert self.tactical is not None  # the spans are from there
             self._add(self.tactical, name, reason)
         if self.tactical:
-            name = self._relative(self.tactical)
             note = f"{counted(len(names), 'half')}, {counted(n_rows, 'row')}"
-            data = read_provenance(self.tactical)
-            self.items.insert(0, Item(name, True, f"{note}, {data}"))
-
-    # -- files
+            note = f"{note}, {read_provenance(self.tactical)}"
+            self.items.insert(0, Item(self._relative(self.tactical), True, note))
 
     def _truth(self) -> pd.DataFrame | None:
         path = self.play_by_play
@@ -152,25 +140,20 @@ class _Split:
             self._add(path, None, f"{name!r} is no half: left out")
         if truth is not None:
             assert self.play_by_play is not None  # the truth is from there
-            listed = halves_of(truth)
-            for name in sorted({*names, *listed}):
-                if name not in listed:
-                    self._add(self.play_by_play, name, f"missing, but in {path.name}")
-                if name not in names:
-                    self._add(path, name, f"missing, but in {self.play_by_play.name}")
+            for name in sorted(set(names).symmetric_difference(halves_of(truth))):
+                files = (self.play_by_play, path) if name in names else (path, self.play_by_play)
+                self._add(files[0], name, f"missing, but in {files[1].name}")
         return names
 
     def _videos(self, matches: set[str]) -> dict[str, tuple[Path, VideoInfo]]:
         """Videos of the matches that can be read."""
         paths = {match: find(self.folder, video_path(match)) for match in sorted(matches)}
         n_found = sum(path is not None for path in paths.values())
-        if not n_found:
-            archive = f"videos_352x640_{self.split.upper()}.zip {_ACCESS}"
-            self.items.append(Item(f"videos of {self.split}", False, archive))
-            return {}
-        self.items.append(Item(f"videos of {self.split}", True, f"{n_found} of {len(paths)} matches"))
+        archive = f"videos_352x640_{self.split.upper()}.zip {_ACCESS}"
+        note = f"{n_found} of {len(paths)} matches" if n_found else archive
+        self.items.append(Item(f"videos of {self.split}", n_found > 0, note))
         videos = {}
-        for match, path in paths.items():
+        for match, path in paths.items() if n_found else ():
             if path is None:
                 self._add(video_path(match), None, "missing, while other matches have theirs")
                 continue
@@ -188,8 +171,6 @@ class _Split:
             videos[match] = path, info
         return videos
 
-    # -- rows
-
     def _half(self, name: str, truth: pd.DataFrame | None, video: tuple[Path, VideoInfo] | None) -> int:
         """Check the rows of a half; returns how many there are."""
         path = self.tactical
@@ -205,22 +186,21 @@ class _Split:
             self._add(path, name, f"type {dtype} instead of float32")
         if self.split != "challenge" and rows.shape[1] < len(Tactical):
             self._add(path, name, f"{rows.shape[1]} columns instead of {len(Tactical)}: no labels")
-        count = len(rows)
-        mended = mend(rows)
+        count, mended = len(rows), mend(rows)
         rows, numbers = mended.rows, mended.numbers
         for fault in mended.faults:
             self._add(path, name, f"{fault.reason}: {fault.remedy}", fault.rows)
         for fault in suspicions(rows):
             self._add(path, name, fault.reason, numbers[fault.rows])
+        frames = rows[:, Tactical.FRAME]
         if len(rows):
-            self.spans[name] = int(rows[:, Tactical.FRAME].min()), int(rows[:, Tactical.FRAME].max())
+            self.spans[name] = int(frames.min()), int(frames.max())
         if video is not None:
             file, info = video
-            beyond = np.flatnonzero(rows[:, Tactical.FRAME] >= info.n_frames)
+            beyond = np.flatnonzero(frames >= info.n_frames)
             if len(beyond):
-                frame = rows[beyond[0], Tactical.FRAME]
                 end = f"the end of {file.name}, which has {info.n_frames} frames"
-                self._add(path, name, f"frame {frame:.0f} is beyond {end}", numbers[beyond])
+                self._add(path, name, f"frame {frames[beyond[0]]:.0f} is beyond {end}", numbers[beyond])
         if truth is not None and name in halves_of(truth):
             assert self.play_by_play is not None
             events = truth[truth["half"] == name]
@@ -230,8 +210,6 @@ class _Split:
                 elif row is not None:
                     self._add(path, name, f"{reason} {self.play_by_play.name}", [numbers[row]])
         return count
-
-    # -- what was found
 
     def _add(
         self, path: str | Path, half: str | None, reason: str, rows: Sequence[int] | np.ndarray = ()
@@ -247,9 +225,7 @@ class _Split:
         return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
 
 
-def _disagreements(
-    events: pd.DataFrame, rows: np.ndarray
-) -> Iterator[tuple[int | None, int | None, str]]:
+def _disagreements(events: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple]:
     """Where a half's events and rows do not agree: index of the event or of the row, and the reason.
 
     The reason ends where the name of the other file comes.

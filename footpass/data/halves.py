@@ -1,6 +1,6 @@
 """Halves: the rows of the tactical data as dense arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,37 +20,23 @@ SLACK = 3 * FPS
 class HalfMatch:
     """One half as arrays over the 26 slots and all frames from its first to its last.
 
-    Attributes
-    ----------
-    name
-        As in the files, for example ``game_18_H1``.
-    first_frame
-        Frame of index 0 of the last axis, absolute in the match's video.
-    state
-        float32 ``(5, 26, T)``, components as in `State`. Where a slot has nobody, the first four are
-        NaN; ``VISIBLE`` is always 0 or 1.
-    boxes
-        float32 ``(26, T, 4)``, x1, y1, x2, y2 in pixels of `MODEL_SIZE`, as the models pool them; not
-        clipped to the picture, NaN where the player is not visible.
-    jersey
-        int16 ``(26, T)``, -1 where unknown.
-    labels
-        int8 ``(26, T)``, the `Action` whose anchor is this frame; None for challenge halves.
-
     The arrays of a prepared half are read-only views of files: a window reads its own pages only.
     """
 
-    name: str
-    first_frame: int
+    name: str  # as in the files, for example game_18_H1
+    first_frame: int  # of index 0 of T, absolute in the match's video
+    # float32 (5, 26, T), components as in `State`. Where a slot has nobody, the first four are NaN.
     state: np.ndarray
+    # float32 (26, T, 4), x1, y1, x2, y2 in pixels of `MODEL_SIZE`, as the models pool them; not clipped
+    # to the picture, NaN where the player is not visible.
     boxes: np.ndarray
-    jersey: np.ndarray
-    labels: np.ndarray | None
+    jersey: np.ndarray  # int16 (26, T), -1 where unknown
+    labels: np.ndarray | None  # int8 (26, T), the `Action` whose anchor it is; None: challenge
     provenance: Provenance = REAL
 
     @property
     def n_frames(self) -> int:
-        """T, frames from the first to the last."""
+        """T."""
         return self.jersey.shape[1]
 
     @property
@@ -61,20 +47,16 @@ class HalfMatch:
     def window(self, start: int, stop: int) -> "HalfMatch":
         """The frames ``start`` to ``stop - 1``, absolute like ``first_frame``; shares the arrays."""
         if not self.first_frame <= start <= stop <= self.end_frame:
-            raise DataError(
-                f"no window {start}..{stop - 1}: "
-                f"its frames are {self.first_frame}..{self.end_frame - 1}",
-                half=self.name,
-            )
+            known = f"its frames are {self.first_frame}..{self.end_frame - 1}"
+            raise DataError(f"no window {start}..{stop - 1}: {known}", half=self.name)
         part = slice(start - self.first_frame, stop - self.first_frame)
-        return HalfMatch(
-            self.name,
-            start,
-            self.state[:, :, part],
-            self.boxes[:, part],
-            self.jersey[:, part],
-            None if self.labels is None else self.labels[:, part],
-            self.provenance,
+        return replace(
+            self,
+            first_frame=start,
+            state=self.state[:, :, part],
+            boxes=self.boxes[:, part],
+            jersey=self.jersey[:, part],
+            labels=None if self.labels is None else self.labels[:, part],
         )
 
     def jersey_at(self, slots: int | np.ndarray, frames: int | np.ndarray) -> np.ndarray:
@@ -129,10 +111,7 @@ def event_table(
 def dense(rows: np.ndarray, name: str, where: str | Path = "rows") -> HalfMatch:
     """Arrays of a half's rows, ``(N, 14)`` or ``(N, 13)``, in any order; odd ones are read as in `mend`.
 
-    Parameters
-    ----------
-    where
-        Named in errors.
+    ``where`` is named in errors.
     """
     cells, first, _ = _cells(rows, name, where)
     return _half(name, first, cells, labelled=rows.shape[1] > Tactical.LABEL)
@@ -159,7 +138,10 @@ def _cells(rows: np.ndarray, name: str, where: str | Path) -> tuple[np.ndarray, 
     first = int(frames.min())
     cells = np.full((int(frames.max()) - first + 1, N_SLOTS), _NOBODY)
     at = frames - first, slots
-    boxes = _model_boxes(rows)
+    corner = rows[:, Tactical.BOX_X : Tactical.BOX_Y + 1]
+    size = rows[:, Tactical.BOX_WIDTH : Tactical.BOX_HEIGHT + 1]
+    scale = np.divide(MODEL_SIZE, FULL_HD)[::-1]  # x, y
+    boxes = np.hstack([corner * scale, (corner + size) * scale])  # x1, y1, x2, y2
     cells["boxes"][at] = boxes
     cells["state"][..., : State.VISIBLE][at] = rows[:, Tactical.X : Tactical.VY + 1]
     cells["state"][..., State.VISIBLE][at] = np.isfinite(boxes).all(axis=1)
@@ -183,14 +165,6 @@ def _estimate_speeds(cells: np.ndarray) -> None:
     before, after = neighbour(-1), neighbour(1)
     moved = (place[after, who] - place[before, who]) * np.asarray(PITCH, np.float32)
     speed[at, who] = moved * FPS / np.maximum(after - before, 1)[:, None]
-
-
-def _model_boxes(rows: np.ndarray) -> np.ndarray:
-    """Boxes of rows as x1, y1, x2, y2 in pixels of `MODEL_SIZE`, ``(N, 4)``."""
-    corner = rows[:, Tactical.BOX_X : Tactical.BOX_Y + 1]
-    size = rows[:, Tactical.BOX_WIDTH : Tactical.BOX_HEIGHT + 1]
-    scale = np.divide(MODEL_SIZE, FULL_HD)[::-1]  # x, y
-    return np.hstack([corner * scale, (corner + size) * scale]).astype(np.float32)
 
 
 def _half(

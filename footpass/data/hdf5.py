@@ -17,8 +17,6 @@ _WHY = {
     errno.EAGAIN: "is locked by another program that writes it: wait until that has ended",
     errno.ENOLCK: "the file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
 }
-
-
 # A chunk is unpacked whole, so a file of a few bytes could ask for any amount of memory.
 _LARGEST_CHUNK = 2**28  # bytes
 

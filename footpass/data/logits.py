@@ -42,19 +42,6 @@ def made_by(path: str | Path) -> str | None:
     return makers.pop() if len(makers) == 1 else None
 
 
-def check_season(stored: h5py.Dataset, half: HalfMatch, path: str | Path) -> None:
-    """Logits that say which half they were made of must be of this one; others' do not say."""
-    end = stored.shape[-1]  # they may end before the half, as the video does
-    if "half" not in stored.attrs or end > half.end_frame:
-        return
-    if stored.attrs["half"] != half_fingerprint(half.window(half.first_frame, end)):
-        raise DataError(
-            "logits of other positions or boxes than the data's: of another season? predict again",
-            path,
-            half=half.name,
-        )
-
-
 def frames_per_second(path: str | Path) -> float | None:
     """How fast the logits of a store were made; None if there is none, or it does not say."""
     try:
@@ -84,7 +71,11 @@ def read_logits(path: str | Path, half: HalfMatch) -> np.ndarray:
         if first != half.first_frame:
             reason = f"made of a half that begins at frame {first}, not {half.first_frame}"
             raise DataError(f"{reason}: predict it anew", path, half.name)
-        check_season(stored, half, path)
+        part = half.window(half.first_frame, min(stored.shape[-1], half.end_frame))
+        made_of = stored.attrs.get("half")  # others' logits do not say
+        if made_of is not None and made_of != half_fingerprint(part):
+            reason = "logits of other positions or boxes than the data's: of another season?"
+            raise DataError(f"{reason} predict again", path, half.name)
         if stored.dtype.itemsize > 4:
             stored = stored.astype(np.float32)
         logits = stored[:, :, half.first_frame : half.end_frame]

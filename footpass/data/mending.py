@@ -6,6 +6,7 @@ mended here, and named. What only looks wrong, such as positions in metres, is n
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +27,11 @@ from footpass.schema import (
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong in some rows of a half.
+    """Something that is wrong in some rows of a half."""
 
-    Attributes
-    ----------
-    reason
-        What is wrong in the first of them.
-    rows
-        Their numbers in the file.
-    remedy
-        How they are read all the same; None: as they are, which may be right.
-    """
-
-    reason: str
-    rows: np.ndarray
-    remedy: str | None = None
+    reason: str  # what is wrong in the first of them
+    rows: np.ndarray  # their numbers in the file
+    remedy: str | None = None  # how they are read all the same; None: as they are, which may be right
 
     def __str__(self) -> str:
         more = f" (and {counted(len(self.rows) - 1, 'more row')})" if len(self.rows) > 1 else ""
@@ -49,36 +40,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Mended:
-    """Rows that all have a place of their own in a half.
-
-    Attributes
-    ----------
-    rows
-        A copy of those that could be placed, columns as before.
-    numbers
-        Their numbers in the file.
-    faults
-        What was mended.
-    """
+    """Rows that all have a place of their own in a half (a copy), and what was mended."""
 
     rows: np.ndarray
-    numbers: np.ndarray
+    numbers: np.ndarray  # of the rows in the file
     faults: list[Fault]
 
 
 LONGEST = 100_000  # frames, 67 minutes: one wild frame number must not fill the memory
-
-
 _ANYWHERE = 1000  # no position or speed is as large in any unit
-
-
 _BESIDE = 0.25  # of a pitch: as far off it may somebody be
-
-
 _MANY = 50  # from how many boxes or frames on something can be said of all of them
 
-
 BOX = slice(Tactical.BOX_X, Tactical.BOX_HEIGHT + 1)
+_BOX = "the box ({}, {}, {}, {})"  # in reasons
 
 
 def mend(rows: np.ndarray) -> Mended:
@@ -91,10 +66,9 @@ def mend(rows: np.ndarray) -> Mended:
     with np.errstate(over="ignore"):
         rows = rows[numbers].astype(np.float32, copy=False)
     for wrong, columns, value, reason, remedy in _unusable(rows):
-        found = np.flatnonzero(wrong)
-        if len(found):
-            faults.append(Fault(_fill(reason, rows[found[0], columns]), numbers[found], remedy))
-            rows[found, columns] = value
+        for fault in _faults(rows, wrong, columns, reason, remedy):
+            faults.append(replace(fault, rows=numbers[fault.rows]))
+            rows[fault.rows, columns] = value
     roles, kept, shared = _seats(rows)
     rows[:, Tactical.ROLE] = roles
     astray = list(_astray(rows))
@@ -108,16 +82,13 @@ def _misplaced(rows: np.ndarray) -> Iterator[Fault]:
     """Rows of no frame, no team or no role."""
     for column in (Tactical.FRAME, Tactical.TEAM, Tactical.ROLE):
         wrong, reason = _no_whole_number(rows, column)
-        if wrong.any():
-            found = np.flatnonzero(wrong)
-            yield Fault(_fill(reason, rows[found[0], column]), found, "left out")
+        yield from _faults(rows, wrong, column, reason, "left out")
     frames = rows[:, Tactical.FRAME]
     possible = ~_no_whole_number(rows, Tactical.FRAME)[0]
     if possible.any():
-        far = np.flatnonzero(possible & (np.abs(frames - np.median(frames[possible])) > LONGEST))
-        if len(far):
-            reason = f"frame {frames[far[0]]:.8g} is hours away from the half's other frames"
-            yield Fault(reason, far, "left out")
+        far = possible & (np.abs(frames - np.median(frames[possible])) > LONGEST)
+        reason = "frame {} is hours away from the half's other frames"
+        yield from _faults(rows, far, Tactical.FRAME, reason, "left out")
 
 
 def _astray(rows: np.ndarray) -> Iterator[Fault]:
@@ -129,11 +100,10 @@ def _astray(rows: np.ndarray) -> Iterator[Fault]:
     gaps = np.flatnonzero(np.diff(frames) > FPS)
     for apart in (frames[: gaps[0] + 1], frames[gaps[-1] + 1 :]) if len(gaps) else ():
         if len(apart) < min(FPS, len(frames) / 100):
-            found = np.flatnonzero(np.isin(rows[:, Tactical.FRAME], apart))
-            if (rows[found, Tactical.LABEL :] > 0).any():
-                continue
-            reason = f"frame {apart[0]:.8g} is apart from the half's other frames"
-            yield Fault(reason, found, "left out")
+            found = np.isin(rows[:, Tactical.FRAME], apart)
+            if not (rows[found, Tactical.LABEL :] > 0).any():
+                reason = "frame {} is apart from the half's other frames"
+                yield from _faults(rows, found, Tactical.FRAME, reason, "left out")
 
 
 def _no_whole_number(rows: np.ndarray, column: Tactical) -> tuple[np.ndarray, str]:
@@ -143,8 +113,14 @@ def _no_whole_number(rows: np.ndarray, column: Tactical) -> tuple[np.ndarray, st
     return ~fine, f"{name} {{}} is not a whole number of {low}..{high}"
 
 
-def _fill(reason: str, values: np.ndarray) -> str:
-    return reason.format(", ".join(f"{value:.8g}" for value in np.atleast_1d(values)))
+def _faults(
+    rows: np.ndarray, wrong: np.ndarray, columns: Any, reason: str, remedy: str | None = None
+) -> Iterator[Fault]:
+    """The fault of the rows that are ``wrong``, if any; its reason shows values of the first."""
+    found = np.flatnonzero(wrong)
+    if len(found):
+        values = (f"{value:.8g}" for value in np.atleast_1d(rows[found[0], columns]))
+        yield Fault(reason.format(*values), found, remedy)
 
 
 def _unusable(rows: np.ndarray) -> Iterator[tuple]:
@@ -161,16 +137,16 @@ def _unusable(rows: np.ndarray) -> Iterator[tuple]:
 
     place, speed = slice(Tactical.X, Tactical.Y + 1), slice(Tactical.VX, Tactical.VY + 1)
     lost = ~(np.abs(rows[:, place]) < _ANYWHERE).all(axis=1)
-    yield lost, place, np.nan, "the position ({}) is none", "taken for unknown"
+    yield lost, place, np.nan, "the position ({}, {}) is none", "taken for unknown"
     rows[lost, speed] = np.nan
     wrong = ~lost & ~(np.abs(rows[:, speed]) < _ANYWHERE).all(axis=1)
-    yield wrong, speed, np.nan, "the speed ({}) is none", "estimated from positions"
+    yield wrong, speed, np.nan, "the speed ({}, {}) is none", "estimated from positions"
 
     known = np.isfinite(rows[:, BOX])
     wrong = ~known.all(axis=1) & ~np.isnan(rows[:, BOX]).all(axis=1)
-    yield wrong, BOX, np.nan, "the box ({}) is not complete", "taken for no box"
+    yield wrong, BOX, np.nan, f"{_BOX} is not complete", "taken for no box"
     wrong = (np.abs(rows[:, BOX]) > 2 * max(FULL_HD)).any(axis=1)
-    yield wrong, BOX, np.nan, "the box ({}) is larger than any picture", "taken for no box"
+    yield wrong, BOX, np.nan, f"{_BOX} is larger than any picture", "taken for no box"
 
 
 def _seats(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
@@ -180,8 +156,8 @@ def _seats(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
     the one who has the slot for longest in the half keeps it; another gets a role that his team has free
     at that frame; where none is free, one with a label is kept.
     """
-    columns = (Tactical.FRAME, Tactical.TEAM, Tactical.ROLE)
-    frames, team, roles = (rows[:, column].astype(np.int64) for column in columns)
+    columns = [Tactical.TEAM, Tactical.ROLE, Tactical.FRAME]
+    team, roles, frames = (rows[:, column].astype(np.int64) for column in columns)
     frames -= frames.min(initial=2**24)
     slots = slot(team, roles)
     cells = frames * N_SLOTS + slots
@@ -215,13 +191,10 @@ def _seats(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
     kept[guests[moved[guests]]] = True
     unmoved = np.setdiff1d(single, np.flatnonzero(moved))
     kept[_best(unmoved, (cells,), labelled, np.isin(np.arange(len(rows)), hosts))] = True
+    reason = "another row is for team {} role {} at frame {} too"
     faults = [
-        Fault(_whose(rows[found[0]]), found, remedy)
-        for found, remedy in (
-            (np.flatnonzero(moved), "put into a role that the team has free"),
-            (np.flatnonzero(~kept), "left out"),
-        )
-        if len(found)
+        *_faults(rows, moved, columns, reason, "put into a role that the team has free"),
+        *_faults(rows, ~kept, columns, reason, "left out"),
     ]
     return roles, kept, faults
 
@@ -244,33 +217,23 @@ def _best(rows: np.ndarray, groups: tuple[np.ndarray, ...], *ranks: np.ndarray) 
     return np.sort(rows[order[ends]])
 
 
-def _whose(row: np.ndarray) -> str:
-    team, role, frame = row[[Tactical.TEAM, Tactical.ROLE, Tactical.FRAME]]
-    return f"another row is for team {team:.0f} role {role:.0f} at frame {frame:.0f} too"
-
-
 def suspicions(rows: np.ndarray) -> Iterator[Fault]:
     """What looks wrong in rows that have a place, though nothing keeps it from being read."""
     place = rows[:, [Tactical.X, Tactical.Y]]
     off = np.flatnonzero((np.abs(place - 0.5) > 0.5 + _BESIDE).any(axis=1))
     if len(off):
         x, y = place[off[0]]
-        hint = ""
-        if len(off) > len(rows) / 10:
-            hint = f": in metres? x / {PITCH[0]:g}, y / {PITCH[1]:g}, counted from the corner"
+        hint = f": in metres? x / {PITCH[0]:g}, y / {PITCH[1]:g}, counted from the corner"
+        hint = hint if len(off) > len(rows) / 10 else ""
         yield Fault(f"the position ({x:g}, {y:g}) is off the pitch, which is 0..1 both ways{hint}", off)
 
     boxes = rows[:, BOX]
     x, y, width, height = boxes.T
     flat = (width <= 0) | (height <= 0)
+    yield from _faults(rows, flat, BOX, f"{_BOX} has no area")
     outside = (x + width <= 0) | (y + height <= 0) | (x >= FULL_HD[1]) | (y >= FULL_HD[0])
-    for wrong, reason in (
-        (flat, "the box ({}) has no area"),
-        (outside & ~flat, f"the box ({{}}) lies outside the {FULL_HD[1]}x{FULL_HD[0]} picture"),
-    ):
-        found = np.flatnonzero(wrong)
-        if len(found):
-            yield Fault(_fill(reason, boxes[found[0]]), found)
+    picture = f"the {FULL_HD[1]}x{FULL_HD[0]} picture"
+    yield from _faults(rows, outside & ~flat, BOX, f"{_BOX} lies outside {picture}")
     seen = np.flatnonzero(np.isfinite(x))
     small = np.array(FULL_HD[::-1]) / 3
     centres = boxes[seen, :2] + boxes[seen, 2:] / 2  # a box may reach out of the picture

@@ -26,23 +26,13 @@ MARK = Path("simulated.json")  # in the folder of a season, by split
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where something comes from.
+    """Where something comes from."""
 
-    Attributes
-    ----------
-    simulated
-        Whether the matches are.
-    version, seed, settings
-        Of the simulation: version of this library, and what `write_season` was asked for.
-    models
-        What made it of the data, the last step first: kind and fingerprint, ``TAAD 1f2e3d4c5b6a``.
-    """
-
-    simulated: bool = False
-    version: str | None = None
+    simulated: bool = False  # whether the matches are
+    version: str | None = None  # of this library, when it simulated them
     seed: int | None = None
-    settings: Mapping[str, bool | int | float] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
+    settings: Mapping[str, bool | int | float] = field(default_factory=dict)  # of `write_season`
+    models: tuple[str, ...] = ()  # that made it, the last first: kind and fingerprint
 
     def __str__(self) -> str:
         if not self.simulated:
@@ -116,11 +106,10 @@ def read_provenance(path: str | Path) -> Provenance:
             return _parsed(mark, path)
     if _beside(path).is_file():
         return _read(_beside(path), Provenance)
-    for split in SPLITS:
-        if path.name in (tactical_path(split).name, play_by_play_path(split).name):
-            for folder in path.parents[:2]:
-                if (folder / MARK).is_file():
-                    return _read(folder / MARK, dict[str, Provenance]).get(split, REAL)
+    named = {file(split).name: split for split in SPLITS for file in (tactical_path, play_by_play_path)}
+    for season in (folder / MARK for folder in path.parents[:2]):
+        if path.name in named and season.is_file():
+            return _read(season, dict[str, Provenance]).get(named[path.name], REAL)
     return REAL
 
 

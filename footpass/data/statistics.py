@@ -31,39 +31,19 @@ MOST_PLAYERS = 11  # ranks of ``player_share``
 
 @dataclass(frozen=True)
 class Statistics:
-    """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`.
-
-    Attributes
-    ----------
-    n_matches, n_halves
-        How many they were taken from.
-    half_frames
-        Mean number of frames from the first to the last event of a half.
-    count, box, replay
-        ``(A,)``: events, those whose actor has a box, those in a replay.
-    transitions
-        ``(A, 3, A)``: how often a class is followed by (relation, class) within a half.
-    gaps
-        ``(A, 3, A, len(GAP_LEVELS))``: quantiles of the frames between the two.
-    box_after
-        ``(2, A)``: share with a box among live events, after one without and after one with a box.
-    replay_after
-        ``(2, A)``: share in a replay, after a live event and after one in a replay.
-    player_share
-        ``(A, 11)``: mean share of a team's events in a half that its most, second most, ... active
-        player has.
-    """
+    """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`."""
 
     n_matches: int
     n_halves: int
-    half_frames: float
-    count: np.ndarray
-    box: np.ndarray
-    replay: np.ndarray
-    transitions: np.ndarray
-    gaps: np.ndarray
-    box_after: np.ndarray
-    replay_after: np.ndarray
+    half_frames: float  # mean from the first to the last event of a half
+    count: np.ndarray  # (A,): events
+    box: np.ndarray  # (A,): those whose actor has a box
+    replay: np.ndarray  # (A,): those in a replay
+    transitions: np.ndarray  # (A, 3, A): how often (relation, class) follows a class within a half
+    gaps: np.ndarray  # (A, 3, A, len(GAP_LEVELS)): quantiles of the frames between the two
+    box_after: np.ndarray  # (2, A): share with a box of live events, after one without and one with
+    replay_after: np.ndarray  # (2, A): share in a replay, after a live event and after one in a replay
+    # (A, 11): mean share of a team's events in a half of its most, second most, ... active player
     player_share: np.ndarray
 
 
@@ -73,14 +53,11 @@ def derive(truth: pd.DataFrame) -> Statistics:
     truth = truth.sort_values(["half", "frame"], kind="stable").reset_index(drop=True)
     cls, box, replay = truth["cls"] - 1, truth["box_visible"], truth["replay"]
     follows = (truth["half"] == truth["half"].shift()).to_numpy()
-    pairs = pd.DataFrame(
-        {
-            "before": cls.shift(fill_value=0),
-            "relation": relation_to_previous(truth),
-            "cls": cls,
-            "gap": truth["frame"].diff(),
-        }
-    )[follows]
+    same_team = truth["team"] == truth["team"].shift()
+    same_player = same_team & (truth["jersey"] == truth["jersey"].shift())
+    relation = np.select([same_player, same_team], [0, 1], default=2)
+    before = {"before": cls.shift(fill_value=0), "relation": relation, "cls": cls}
+    pairs = pd.DataFrame(before | {"gap": truth["frame"].diff()})[follows]
     transitions = np.zeros((n, len(ACTOR_RELATIONS), n), dtype=int)
     np.add.at(transitions, tuple(pairs[["before", "relation", "cls"]].to_numpy().T), 1)
     gaps = np.zeros((*transitions.shape, len(GAP_LEVELS)))
@@ -105,13 +82,6 @@ def derive(truth: pd.DataFrame) -> Statistics:
         replay_after=_share_after(replay, follows, cls),
         player_share=np.stack([_player_share(truth[cls == c]) for c in range(n)]).round(4),
     )
-
-
-def relation_to_previous(truth: pd.DataFrame) -> np.ndarray:
-    """``(n,)``: `ACTOR_RELATIONS` of each event's actor to that of the row before (row 0: undefined)."""
-    same_team = truth["team"] == truth["team"].shift()
-    same_player = same_team & (truth["jersey"] == truth["jersey"].shift())
-    return np.select([same_player, same_team], [0, 1], default=2)
 
 
 def _share_after(flag: pd.Series, rows: pd.Series, cls: pd.Series) -> np.ndarray:

@@ -30,18 +30,17 @@ def read_rows(path: str | Path, half: str) -> np.ndarray:
     """Rows of a half, float32 ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`."""
     with opened(path, half) as file:
         table = plain_table(file, half)
+        wrong = None
         if table.dtype.itemsize < 4:
-            raise DataError(
-                f"type {table.dtype} instead of float32: it rounds frames above 2048", path, half
-            )
-        if table.ndim != 2 or table.shape[1] not in (len(Tactical), len(Tactical) - 1):
-            raise DataError(
-                f"shape {table.shape} instead of (rows, 14), or 13 for challenge", path, half
-            )
-        if not len(table):
-            raise DataError("has no rows", path, half)
-        if len(table) > _MOST_ROWS:
-            raise DataError(f"{len(table):,} rows: no half has more than {_MOST_ROWS:,}", path, half)
+            wrong = f"type {table.dtype} instead of float32: it rounds frames above 2048"
+        elif table.ndim != 2 or table.shape[1] not in (len(Tactical), len(Tactical) - 1):
+            wrong = f"shape {table.shape} instead of (rows, 14), or 13 for challenge"
+        elif not len(table):
+            wrong = "has no rows"
+        elif len(table) > _MOST_ROWS:
+            wrong = f"{len(table):,} rows: no half has more than {_MOST_ROWS:,}"
+        if wrong:
+            raise DataError(wrong, path, half)
         return table.astype(np.float32)[:]
 
 
@@ -50,13 +49,10 @@ def write_tactical(
     halves: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
     provenance: Provenance = REAL,
 ) -> None:
-    """Write a tactical file in the official format, atomically.
+    """Write a tactical file in the official format, atomically: name and rows of every half.
 
-    Parameters
-    ----------
-    halves
-        Name and rows of every half, ``(N, 14)``, or ``(N, 13)`` without labels; columns as in
-        `Tactical`. An iterator of pairs never needs more than one half in memory.
+    Rows are ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`. An iterator of pairs
+    never needs more than one half in memory.
     """
     pairs = halves.items() if isinstance(halves, Mapping) else halves
     with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as file:

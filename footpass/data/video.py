@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,37 +22,24 @@ from footpass.schema import FPS, MODEL_SIZE
 
 # Fractions of a frame by which a picture may be late: time stamps may be in whole milliseconds.
 _ON_TIME = 0.1
-
-
 # Reading on to a frame is cheaper than seeking if no keyframe lies further ahead than this.
 _WORTH_A_SEEK = 16
 _NOWHERE = 2**62  # a position past every frame: whichever is asked for next, it seeks
+_LARGEST = 7680 * 4320  # pixels of a picture: a damaged header can ask for any amount of memory
+# What the library raises where a file is damaged.
+_DAMAGE = (av.FFmpegError, IndexError, StopIteration)
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is like.
+    """What a video is like."""
 
-    Attributes
-    ----------
-    height, width
-        In pixels, as it is to be shown.
-    fps
-        Pictures a second on average, by their time stamps.
-    n_frames
-        Length in frames of 1/25 s.
-    regular
-        Whether each picture is at a multiple of 1/25 s; some may be dropped.
-    rotation
-        Degrees by which its pictures are turned to the left to be shown; this is done when it is read.
-    """
-
-    height: int
+    height: int  # in pixels, as it is to be shown
     width: int
-    fps: float
-    n_frames: int
-    regular: bool
-    rotation: int
+    fps: float  # pictures a second on average, by their time stamps
+    n_frames: int  # of 1/25 s
+    regular: bool  # whether each picture is at a multiple of 1/25 s; some may be dropped
+    rotation: int  # degrees by which pictures are to be turned to the left: done when they are read
 
     @property
     def at_fps(self) -> bool:
@@ -61,24 +48,14 @@ class VideoInfo:
 
     def oddities(self) -> Iterator[str]:
         """What is not as in the official videos, and what to do."""
+        mend, steady = "ffmpeg -i OLD.mp4 {} NEW.mp4 mends it", f"-vf fps={FPS}"
         if not self.at_fps:
-            yield f"{self.fps:.4g} frames a second instead of {FPS}: {_MEND.format(f'-vf fps={FPS}')}"
+            yield f"{self.fps:.4g} frames a second instead of {FPS}: {mend.format(steady)}"
         elif not self.regular:
-            reason = f"a variable rate, {FPS} frames a second only on average"
-            yield f"{reason}: {_MEND.format(f'-vf fps={FPS}')}"
+            yield f"a variable rate, {FPS} frames a second only on average: {mend.format(steady)}"
         if self.rotation:
             reason = f"is to be shown turned by {self.rotation} degrees, which not all programs do"
-            yield f"{reason}: {_MEND.format('-c:a copy')}"
-
-
-_MEND = "ffmpeg -i OLD.mp4 {} NEW.mp4 mends it"
-
-
-# What the library raises where a file is damaged.
-_DAMAGE = (av.FFmpegError, IndexError, StopIteration)
-
-
-_LARGEST = 7680 * 4320  # pixels of a picture: a damaged header can ask for any amount of memory
+            yield f"{reason}: {mend.format('-c:a copy')}"
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -150,26 +127,18 @@ def _matroska_end(path: str | Path) -> int:
     return end
 
 
-class VideoReader:
-    """Frames of a 25 fps video by absolute index, as RGB pictures of one size.
-
-    Parameters
-    ----------
-    size
-        Height and width of the pictures; those of the video are resized to it.
-    """
+class VideoReader(AbstractContextManager):
+    """Frames of a 25 fps video by absolute index, as RGB pictures resized to ``size``."""
 
     _frame: av.VideoFrame
     _next: av.VideoFrame | None
 
     def __init__(self, path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> None:
-        self.path = Path(path)
-        self.size = size
+        self.path, self.size = Path(path), size
         self._resize = VideoReformatter()
-        info = probe(path)
-        if not info.at_fps:
-            raise DataError(f"{next(info.oddities())}", path)
-        self._info = info
+        self._info = probe(path)
+        if not self._info.at_fps:
+            raise DataError(next(self._info.oddities()), path)
         self._rewind()
         # Keyframes by decoding time, which is a few frames early: good enough to choose when to seek.
         self._keyframes = np.array(
@@ -196,11 +165,8 @@ class VideoReader:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Overlapping clips over the frames ``start`` to ``stop - 1``, decoding each frame once.
 
-        Yields
-        ------
-        tuple[int, np.ndarray]
-            First frame and pictures ``(length, height, width, 3)``; the last clip ends with frame
-            ``stop - 1`` and may be shorter.
+        Yields the first frame and pictures ``(length, height, width, 3)``; the last clip ends with
+        frame ``stop - 1`` and may be shorter.
         """
         held = np.empty((0, *self.size, 3), np.uint8)
         for first in range(start, stop, stride):
@@ -212,15 +178,8 @@ class VideoReader:
             if last == stop:
                 return
 
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-    def __enter__(self) -> "VideoReader":
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._container.close()
 
     def _picture(self, index: int) -> np.ndarray:
         try:
@@ -230,14 +189,14 @@ class VideoReader:
             raise DataError(f"frame {index} cannot be decoded: {error}", self.path) from error
         turns = self._info.rotation // 90
         height, width = self.size[:: -1 if turns % 2 else 1]
-        picture = self._resize.reformat(
-            frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
-        )
+        resize = self._resize.reformat
+        picture = resize(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
         return np.rot90(picture.to_ndarray(), turns)
 
     def _decode_to(self, index: int) -> av.VideoFrame:
         """The frame on screen at ``index``; decoding goes on from where it is if it can."""
-        if not self._position <= index or self._seek_pays(index):
+        keyframe = self._keyframes[self._keyframes <= index].max(initial=0)
+        if not self._position <= index or keyframe > self._position + _WORTH_A_SEEK:
             self._seek(index)
         while True:
             if self._next is None:
@@ -254,16 +213,11 @@ class VideoReader:
             self._position = self._index(self._frame.pts)
         return self._frame
 
-    def _seek_pays(self, index: int) -> bool:
-        ahead = self._keyframes[(self._keyframes <= index)]
-        return len(ahead) > 0 and ahead[-1] > self._position + _WORTH_A_SEEK
-
     def _seek(self, index: int) -> None:
         """Decode the last keyframe that is not after ``index``, or an earlier one.
 
-        A seek goes by decoding time, so it can land on a keyframe that is shown after ``index``. And
-        what the container calls a keyframe may be where a gradual refresh begins, from which the
-        first pictures are not complete: only what the decoder calls one will do.
+        A seek goes by decoding time, so it can land on one that is shown after ``index``; and for the
+        container a gradual refresh is one, from which the first pictures are not complete.
         """
         if index < 0:
             raise DataError(f"no frame {index}: the first is 0", self.path)

@@ -15,20 +15,14 @@ import pandas as pd
 from footpass.events import concat, halves_of
 from footpass.files import DataError
 from footpass.metrics import match_events
-from footpass.schema import TOLERANCE
 
 log = logging.getLogger(__name__)
 
 
-def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.DataFrame:
+def merge(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Union of models' events; one of the same player and class within the tolerance is one candidate.
 
     The frame is that of the first model that has it. A half that a model lacks is left to the others.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``half, frame, team, jersey, cls, score_0, ...``, sorted by half and frame.
     """
     if not tables:
         raise DataError("no predictions to merge")
@@ -36,7 +30,7 @@ def merge(tables: Sequence[pd.DataFrame], tolerance: int = TOLERANCE) -> pd.Data
     keys = ["half", "frame", "team", "jersey", "cls"]
     union = concat([table[keys].iloc[:0] for table in tables]).assign(**dict.fromkeys(names, 0.0))
     for name, table in zip(names, tables, strict=True):
-        seen = match_events(table, union, tolerance)
+        seen = match_events(table, union)
         union.loc[seen[seen >= 0], name] = table["score"].to_numpy()[seen >= 0]
         new = table.loc[seen < 0, keys].assign(**dict.fromkeys(names, 0.0))
         new[name] = table["score"].to_numpy()[seen < 0]
@@ -100,26 +94,19 @@ def check_order(
 ) -> None:
     """Prediction files that are swapped are refused, and those of other models than in fitting named.
 
-    Where files do not say what made them, they are taken for swapped if their numbers of events, which
-    tell a detector from a sequence model, fit another order e times better.
-
-    Parameters
-    ----------
-    made_by, fitted_by
-        What made the tables, and what made those that were fitted on; empty where it is not known.
-    rates
-        Events a half of the tables that were fitted on.
+    Where files do not say what made them (``made_by``, ``fitted_by`` are empty), they are taken for
+    swapped if their numbers of events, which tell a detector from a sequence model, fit those of another
+    order of the fitted ``rates`` e times better.
     """
+    swapped = False
     if all([*made_by, *fitted_by]) and len(made_by) == len(fitted_by):
         swapped = list(made_by) != list(fitted_by) and sorted(made_by) == sorted(fitted_by)
         if not swapped and list(made_by) != list(fitted_by):
             log.warning("fitted on events of %s, given those of %s", fitted_by, made_by)
     elif len(tables) == len(rates):
         given = np.log1p([rate(table) for table in tables])
-        orders = list(permutations(range(len(tables))))  # the given one is the first
-        off = [np.abs(given[list(order)] - np.log1p(rates)).sum() for order in orders]
+        orders = permutations(given)  # the given one is the first
+        off = [np.abs(np.array(order) - np.log1p(rates)).sum() for order in orders]
         swapped = off[0] - min(off) > 1
-    else:
-        swapped = False
     if swapped:
         raise DataError("--predictions in another order than the re-scoring was fitted in")

@@ -7,6 +7,7 @@ Probabilities are ``(N, 9)``, column 0 is what the other classes leave.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated
 
 import lightgbm as lgb
@@ -35,24 +36,14 @@ CLIP = 4.0  # standard deviations beyond which a feature says no more to them
 
 @config_dataclass
 class Boosting:
-    """Settings of the boosted trees.
+    """Settings of the boosted trees."""
 
-    Attributes
-    ----------
-    rows
-        Most simulated rows per class; more are sampled.
-    trees, leaves, lr, least_rows
-        Trees per class, leaves per tree, learning rate, rows per leaf.
-    share
-        Share of the features that a tree is given.
-    """
-
-    rows: Positive = 25_000
-    trees: Annotated[int, Field(ge=1, le=10_000)] = 80
-    leaves: Annotated[int, Field(ge=2, le=1000)] = 12
+    rows: Positive = 25_000  # most simulated ones a class; more are sampled
+    trees: Annotated[int, Field(ge=1, le=10_000)] = 80  # a class
+    leaves: Annotated[int, Field(ge=2, le=1000)] = 12  # a tree
     lr: Annotated[float, Field(gt=0, le=1, validation_alias=AliasChoices("lr", "rate"))] = 0.06
-    least_rows: Positive = 30
-    share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    least_rows: Positive = 30  # a leaf
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3  # of the features, which a tree is given
 
 
 @dataclass(frozen=True)
@@ -72,11 +63,6 @@ def _considered(cls: np.ndarray, action: Action) -> np.ndarray:
     return (cls == action) | np.isin(cls, changed)
 
 
-def _score_features(table: pd.DataFrame) -> np.ndarray:
-    scores = scores_of(table)
-    return np.hstack([scores, scores > 0])
-
-
 def _regression(x: np.ndarray, hit: np.ndarray, weight: np.ndarray, c: float = 1.0) -> list[float]:
     """Intercept and coefficients of a logistic regression."""
     if not hit.any() or hit.all():  # nothing to learn: the smoothed share
@@ -90,7 +76,7 @@ def fit_logistic(sets: Sequence[Rows]) -> list[list[float]]:
     table = pd.concat([rows.candidates for rows in sets])
     y = np.concatenate([rows.labels for rows in sets])
     weight = np.concatenate([np.full(len(rows.labels), rows.weight) for rows in sets])
-    x, models = _score_features(table), []
+    x, models = np.hstack([scores_of(table), scores_of(table) > 0]), []
     for action in ACTIONS:
         own = (table["cls"] == action).to_numpy()
         models.append(_regression(x[own], y[own] == action, weight[own]))
@@ -99,7 +85,7 @@ def fit_logistic(sets: Sequence[Rows]) -> list[list[float]]:
 
 def apply_logistic(models: Sequence[Sequence[float]], table: pd.DataFrame) -> np.ndarray:
     """``(N, 9)``: every candidate is of its own class or nothing."""
-    p, x = np.zeros((len(table), N_CLASSES)), _score_features(table)
+    p, x = np.zeros((len(table), N_CLASSES)), np.hstack([scores_of(table), scores_of(table) > 0])
     for action, (intercept, *coefficients) in zip(ACTIONS, models, strict=True):
         own = (table["cls"] == action).to_numpy()
         p[own, action] = expit(intercept + x[own] @ np.array(coefficients))
@@ -155,17 +141,15 @@ def fit_trees(
         known = _training(sets, x, p, action, [fold], config.rows, np.random.default_rng(seed))
         return known and _boost(*known, config, seed)
 
-    jobs = [(fold, action) for fold in FOLDS for action in ACTIONS]
+    jobs = list(product(FOLDS, ACTIONS))
     # Two at a time on one thread each: LightGBM releases the interpreter, and its own threads are
     # slower than one on a busy machine.
     with ThreadPoolExecutor(2) as pool:
-        texts = list(tqdm(pool.map(lambda j: job(*j), jobs), total=len(jobs), desc="trees", leave=False))
+        texts = list(tqdm(pool.map(job, *zip(*jobs, strict=True)), "trees", len(jobs), leave=False))
     return [texts[: len(ACTIONS)], texts[len(ACTIONS) :]]
 
 
 def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting, seed: int) -> str:
-    # A higher score of a model never speaks against an event.
-    rising = [int(name.startswith(("score_", "p_this"))) for name in x]
     parameters = {
         "objective": "binary",
         "learning_rate": config.lr,
@@ -178,7 +162,8 @@ def _boost(x: pd.DataFrame, y: np.ndarray, weight: np.ndarray, config: Boosting,
         "bagging_freq": 1,
         "lambda_l2": 5.0,
         "max_bin": 63,
-        "monotone_constraints": rising,
+        # A higher score of a model never speaks against an event.
+        "monotone_constraints": [int(name.startswith(("score_", "p_this"))) for name in x],
         "seed": seed,
         "num_threads": 1,
         "deterministic": True,

@@ -24,12 +24,9 @@ RATIOS_SHAPE = (2, N_CLASSES, N_CLASSES, len(RELATIONS), len(GAPS) + 1)
 def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
     """How much more often than by chance an event of one class has a neighbour of a kind.
 
-    Returns
-    -------
-    np.ndarray
-        ``(2, 9, 9, 3, 9)``: for the event before and after; class of the event; class, relation
-        (`RELATIONS`) and gap (bins of `GAPS`) of that neighbour: P(neighbour | class) / P(neighbour),
-        the exponential of their pointwise mutual information, shrunk by ``prior`` events.
+    ``(2, 9, 9, 3, 9)``: for the event before and after; class of the event; class, relation
+    (`RELATIONS`) and gap (bins of `GAPS`) of that neighbour: P(neighbour | class) / P(neighbour), the
+    exponential of their pointwise mutual information, shrunk by ``prior`` events.
     """
     ordered = truth.sort_values(["half", "frame"], kind="stable")
     line, ratios = Timeline.of(ordered), []
@@ -54,22 +51,11 @@ def feature_names(models: int) -> list[str]:
 
 
 def features(candidates: pd.DataFrame, p: np.ndarray, ratios: np.ndarray) -> pd.DataFrame:
-    """What speaks for and against every candidate.
+    """What speaks for and against every candidate of `merge`: float32 columns.
 
-    Parameters
-    ----------
-    candidates
-        As from `merge`.
-    p
-        ``(N, 9)``: probability of every class for every candidate, as far as it is known by now; the
-        chain of possession before and after is that of the candidates that are likely.
-    ratios
-        As from `transitions`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``(N, ...)`` float32, named for what they are.
+    ``p``, ``(N, 9)``, is the probability of every class for every candidate, as far as it is known by
+    now; the chain of possession before and after is that of the candidates that are likely. ``ratios``
+    are those of `transitions`.
     """
     line, scores = Timeline.of(candidates), scores_of(candidates)
     columns = {"class": line.cls, **{f"score_{m}": scores[:, m] for m in range(scores.shape[1])}}

@@ -11,30 +11,20 @@ from footpass.ensemble.candidates import merge, scores_of
 from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.metrics import evaluate, match_events
-from footpass.schema import SCORE_THRESHOLD, TOLERANCE, Action
+from footpass.schema import SCORE_THRESHOLD, Action
 
 
 @dataclass(frozen=True)
 class FusionConfig:
     """Which events of the union are kept.
 
-    Attributes
-    ----------
-    weights
-        One per model. The fused score is the weighted mean of the models' scores, 0 where one has none.
-    agreement
-        Models that must have an event (same player and class within ``tolerance`` frames).
-    threshold
-        Least fused score.
-    exceptions
-        Classes for which one model is enough, whatever ``agreement`` says.
+    The fused score is the weighted mean of the models' scores, 0 where one has none.
     """
 
-    weights: tuple[float, ...]
-    agreement: int = 1
-    threshold: float = 0.0
-    exceptions: tuple[Action, ...] = ()
-    tolerance: int = TOLERANCE
+    weights: tuple[float, ...]  # one a model
+    agreement: int = 1  # models that must have an event (same player and class within `TOLERANCE`)
+    threshold: float = 0.0  # lowest fused score
+    exceptions: tuple[Action, ...] = ()  # classes for which one model is enough
 
     def __post_init__(self) -> None:
         if not self.weights or min(self.weights) < 0 or not sum(self.weights) > 0:
@@ -42,17 +32,13 @@ class FusionConfig:
 
 
 def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
-    """Weighted event fusion.
+    """Weighted event fusion: predictions with a column ``agreement``, how many models have the event.
 
-    Returns
-    -------
-    pd.DataFrame
-        Prediction table with a column ``agreement``: how many models have the event. Scores are mapped
-        to above the official threshold, since what is kept is kept.
+    Scores are mapped to above the official threshold, since what is kept is kept.
     """
     if len(config.weights) != len(tables):
         raise DataError(f"{len(config.weights)} weights for {len(tables)} prediction files")
-    return _fused(merge(tables, config.tolerance), config)
+    return _fused(merge(tables), config)
 
 
 def _fused(union: pd.DataFrame, config: FusionConfig) -> pd.DataFrame:
@@ -75,16 +61,14 @@ def fit_fusion(inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> Fusio
     tables = list(inputs.values())
     union = merge(tables)
     best, best_f1 = FusionConfig((1.0,) * len(tables)), -1.0
+    several, thresholds = range(1, len(tables) + 1), (i / 10 for i in range(8))
     for weight, agreement, threshold, exceptions in product(
-        (0.5, 1.0),
-        range(1, len(tables) + 1),
-        np.arange(0.0, 0.8, 0.1),
-        ((), (Action.TACKLE,)),
+        (0.5, 1.0), several, thresholds, ((), (Action.TACKLE,))
     ):
         if agreement == 1 and exceptions:
             continue
         weights = (1.0, *[weight] * (len(tables) - 1))
-        config = FusionConfig(weights, agreement, round(float(threshold), 2), exceptions)
+        config = FusionConfig(weights, agreement, threshold, exceptions)
         f1 = evaluate(_fused(union, config), truth).macro_f1
         if f1 > best_f1:
             best, best_f1 = config, f1

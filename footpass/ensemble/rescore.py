@@ -26,7 +26,7 @@ from pydantic import AliasChoices, Field
 from tqdm.auto import tqdm
 
 from footpass.configs import Positive, build, check_seed, config_dataclass, plain, read_config
-from footpass.crossfit import cross_fit
+from footpass.crossfit import CrossFit, cross_fit, cut
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import (
     FOLDS,
@@ -50,35 +50,18 @@ from footpass.files import DataError, atomic_write, fingerprint, make_folder, so
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
 
-RESCORE_FORMAT = "footpass rescore 3"
-
 
 @config_dataclass
 class RescoreConfig:
-    """Settings of the re-scoring.
+    """Settings of the re-scoring."""
 
-    Attributes
-    ----------
-    train_matches
-        Matches of the further ground truth that are used, drawn at random; None for all.
-    repeats
-        Independent simulations and fits that are averaged.
-    stages
-        Rounds of boosted trees; the last ``averaged`` of them are averaged.
-    real_weight
-        Weight of a row that is not simulated.
-    without
-        Beginnings of the names of features that are left out.
-    boosting, snippets
-        Settings of the trees and of the simulated detections.
-    """
-
+    # Matches of the further ground truth that are used, drawn at random; None for all.
     train_matches: Positive | None = None
-    repeats: Annotated[int, Field(ge=1, le=1000)] = 6
-    stages: Annotated[int, Field(ge=1, le=100)] = 2
-    averaged: Positive = 2
-    real_weight: Annotated[float, Field(ge=0)] = 8.0
-    without: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 6  # independent simulations and fits, averaged
+    stages: Annotated[int, Field(ge=1, le=100)] = 2  # rounds of boosted trees
+    averaged: Positive = 2  # of the stages, the last ones
+    real_weight: Annotated[float, Field(ge=0)] = 8.0  # of a row that is not simulated
+    without: Annotated[tuple[str, ...], Field(max_length=1000)] = ()  # features, by how names begin
     boosting: Boosting = field(default_factory=Boosting)
     snippets: Annotated[CopyPasteConfig, Field(validation_alias=AliasChoices("snippets", "patches"))] = (
         field(default_factory=CopyPasteConfig)
@@ -109,36 +92,22 @@ Stage = tuple[Logistic, Logistic] | Boosted
 
 @config_dataclass
 class Rescorer:
-    """A fitted pipeline: everything that `apply` needs, as plain values.
-
-    Attributes
-    ----------
-    delays
-        Frames by which each model's events come late (`candidates.delay_of`).
-    ratios
-        Class transitions of the further ground truth (`features.transitions`).
-    models
-        Of every repeat its stages: the first logistic regression, by fold, then boosted trees.
-    shift
-        ``(9,)``: added to the logit of each class's probability.
-    recall
-        ``(9,)``: share of the true events that have a candidate.
-    rates, made_by
-        Of each model's events: how many a half, and what made them, empty where it is not known.
-    """
+    """A fitted pipeline: everything that `apply` needs, as plain values."""
 
     format: Literal["footpass rescore 3"]
     config: RescoreConfig
+    # Frames by which each model's events come late (`candidates.delay_of`).
     delays: Annotated[tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...], Field(max_length=50)]
-    ratios: Ratios
+    ratios: Ratios  # class transitions of the further ground truth (`features.transitions`)
+    # Of every repeat its stages: the first logistic regression, by fold, then boosted trees.
     models: Annotated[
         tuple[Annotated[tuple[Stage, ...], Field(max_length=101)], ...],
         Field(min_length=1, max_length=1000),
     ]
-    shift: ByClassId[Annotated[float, Field(ge=-100, le=100)]]
-    recall: ByClassId[Annotated[float, Field(gt=0, le=1)]]
-    rates: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    made_by: tuple[str, ...] = ()
+    shift: ByClassId[Annotated[float, Field(ge=-100, le=100)]]  # of the logit of a probability
+    recall: ByClassId[Annotated[float, Field(gt=0, le=1)]]  # share of true events with a candidate
+    rates: tuple[Annotated[float, Field(ge=0)], ...] = ()  # each model's events a half
+    made_by: tuple[str, ...] = ()  # and what made them, empty where it is not known
 
     def __post_init__(self) -> None:
         for first, stages in self.repeats:
@@ -207,8 +176,7 @@ def fit(
     if shared:
         raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
     folds, rng = _folds(truth), np.random.default_rng(seed)
-    delays = tuple(delay_of(table, truth) for table in tables)
-    rates = tuple(map(rate, tables))
+    delays, rates = [delay_of(table, truth) for table in tables], [rate(table) for table in tables]
     tables = on_time(tables, delays)
     ratios = transitions(train_truth)
     fitted = [
@@ -219,7 +187,7 @@ def fit(
     p = [np.mean([held_out[f] for *_, held_out in fitted], axis=0) for f in range(len(real))]
     shift, recall = calibrate(real, p, truth)
     values = {
-        "format": RESCORE_FORMAT,
+        "format": "footpass rescore 3",
         "config": plain(config),
         "delays": delays,
         "ratios": ratios.tolist(),
@@ -260,10 +228,7 @@ def _meets(table: pd.DataFrame, other: pd.DataFrame, name: str, others: str) -> 
 def apply(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Re-scored events of other matches, from predictions alone.
 
-    Returns
-    -------
-    pd.DataFrame
-        Prediction table; all scores are above the official threshold, since what is kept is kept.
+    All scores are above the official threshold, since what is kept is kept.
     """
     table, p = probabilities(rescorer, tables)
     return choose(table, p, np.array(rescorer.recall))
@@ -274,14 +239,8 @@ def choose(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> pd.DataFra
 
     That is 2 * (sum of their probabilities) / (k + N), where N, the number of true events, is the sum of
     all probabilities over the recall of the candidates (a plug-in of the expectation; see Lipton et al.,
-    "Optimal thresholding of classifiers to maximize F1 measure", 2014).
-
-    Parameters
-    ----------
-    p
-        ``(N, 9)`` probabilities.
-    recall
-        ``(9,)``.
+    "Optimal thresholding of classifiers to maximize F1 measure", 2014). ``p`` is ``(N, 9)``, ``recall``
+    ``(9,)``.
     """
     kept = []
     for action in ACTIONS:
@@ -307,8 +266,8 @@ def rescore_lomo(
     config: RescoreConfig | None = None,
     seed: int = 0,
     cache_dir: str | Path | None = None,
-) -> tuple[pd.DataFrame, dict[str, Rescorer]]:
-    """Every match re-scored by a pipeline that never saw that match's ground truth.
+) -> CrossFit:
+    """Events of every match and its pipeline, which never saw that match's ground truth.
 
     Parameters
     ----------
@@ -316,11 +275,6 @@ def rescore_lomo(
         By name; their order is that of trust.
     cache_dir
         Folder of fitted pipelines, by the content of all they depend on; None: fit anew.
-
-    Returns
-    -------
-    (pd.DataFrame, dict)
-        Prediction table, and the pipeline of every match.
     """
     config = config or RescoreConfig()
 
@@ -336,10 +290,10 @@ def rescore_lomo(
             save(fit(tables, known, train_truth, config, seed), path)
         return load(path)
 
-    result = cross_fit(
-        fit_cached, lambda model, inputs: apply(model, [*inputs.values()]), predictions, truth
-    )
-    return result.table, result.models
+    def apply_to(rescorer: Rescorer, inputs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        return apply(rescorer, list(inputs.values()))
+
+    return cross_fit(fit_cached, apply_to, predictions, truth)
 
 
 def save(rescorer: Rescorer, path: str | Path) -> None:
@@ -417,7 +371,7 @@ def _training_rows(
     sets = []
     for fold in FOLDS:
         own = [half for half, f in folds.items() if f == fold]
-        real = [_cut(table, own) for table in tables]
+        real = [cut(table, own) for table in tables]
         known = select_halves(truth, own)
         sets.append(_rows(real, known, fold, False, config.real_weight))
         others = set(chosen[fold::2])
@@ -433,10 +387,6 @@ def _rows(
 ) -> Rows:
     merged = merge(tables)
     return Rows(merged, label(merged, truth), fold, simulated, weight)
-
-
-def _cut(table: pd.DataFrame, halves: Sequence[str]) -> pd.DataFrame:
-    return select_halves(table, [half for half in halves if half in halves_of(table)])
 
 
 def _features(

@@ -92,18 +92,9 @@ def filmstrip(
 def logit_traces(
     logits: np.ndarray, half: HalfMatch, slots: Iterable[int], window: range, truth: pd.DataFrame
 ) -> Figure:
-    """Probability of each class over time for some players, with what truly happened.
+    """Probability of each class over the frames of a window, a panel a slot, with what truly happened.
 
-    Parameters
-    ----------
-    logits
-        ``(9, 26, T)`` of the half's frames.
-    slots
-        One panel each.
-    window
-        Absolute frames.
-    truth
-        Event table; a vertical line for each event of the half by who is in the slot.
+    ``logits`` are ``(9, 26, T)``; a vertical line is a true event of who is in the slot.
     """
     slots = list(slots)
     size = (9, 1.3 * len(slots) + 0.8)

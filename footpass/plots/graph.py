@@ -18,13 +18,7 @@ _SHOWN = 2 * FPS  # frames before and after an event
 
 
 def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
-    """A graph as of `playergraph.player_graph` on the pitch.
-
-    Parameters
-    ----------
-    actor
-        Slot of a player to point out: the messages to this player are in black.
-    """
+    """A graph as of `player_graph` on the pitch; messages to the slot ``actor`` are in black."""
     figure, axes = subplots((8, 5.4))
     _draw_graph(axes, graph, actor, size=190)
     return figure
@@ -35,14 +29,7 @@ def event_by_two_models(
 ) -> Figure:
     """The pitch at an event, and what each model says of its player around it.
 
-    Parameters
-    ----------
-    graph
-        Of the event's frame.
-    logits
-        ``(9, 26, T)`` of the half's frames by model.
-    event
-        A row of the ground truth, as of ``DataFrame.itertuples``.
+    ``logits`` are ``(9, 26, T)`` by model, ``event`` is a row as of ``DataFrame.itertuples``.
     """
     slot = slot_of(half, event)
     assert slot is not None  # who acts is on the pitch
@@ -65,10 +52,7 @@ def event_by_two_models(
 def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:
     """Share of some kinds of neighbours: of all alike, and of what players listen to.
 
-    Parameters
-    ----------
-    actors
-        Slot of the player who acts in each graph.
+    ``actors`` are the slots of who acts in each graph.
     """
     edges = [
         (weight, graph.nodes[a]["team"] == graph.nodes[b]["team"], graph.nodes[a]["visible"], a == actor)

@@ -46,7 +46,9 @@ def draw_pitch(axes: plt.Axes) -> None:
 
 def ink(colour: str) -> str:
     """Black or white, whichever can be read on a colour."""
-    return "black" if _luminance(colour) > 0.18 else "white"  # equal contrast with both
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = np.dot(linear, (0.2126, 0.7152, 0.0722))
+    return "black" if luminance > 0.18 else "white"  # equal contrast with both
 
 
 def legend(axes: plt.Axes, columns: int = 4) -> None:
@@ -120,9 +122,3 @@ def label_points(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[s
             clashes.append(box.padded(3).count_contains(others) + box.count_overlaps(taken))
         note.set(**_PLACES[int(np.argmin(clashes))])
         taken.append(note.get_window_extent())
-
-
-def _luminance(colour: str) -> float:
-    """Relative luminance, as contrast ratios have it."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

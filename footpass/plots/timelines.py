@@ -47,14 +47,7 @@ def events_on_slots(
 ) -> Figure:
     """A stretch of play, players over time: one panel for each event table, the truth as rings.
 
-    Parameters
-    ----------
-    evidence
-        Event tables with scores by name; a mark is the larger, the higher its score.
-    truth
-        Ground truth of the half; filled where the actor has a box.
-    start
-        First frame, absolute.
+    A mark is the larger, the higher its score; ``start`` is an absolute frame.
     """
     stop = start + round(seconds * FPS)
     parts = {"truth": truth, **evidence}
@@ -122,18 +115,10 @@ def window_of_play(
     start: int,
     seconds: float,
 ) -> Figure:
-    """A window as a DST sees it, frames by slots: evidence, truth, and what was written.
+    """A window as a DST sees it, frames by slots: evidence, truth as rings, and what was written.
 
-    Parameters
-    ----------
-    one
-        The half, with the logits of ``detectors``, which are their names.
-    events
-        Event tables with scores by name; a dot is the larger, the higher its score.
-    truth
-        Ground truth, drawn as rings.
-    start
-        First frame, absolute.
+    ``detectors`` are the names of those whose logits ``one`` has. A dot is the larger, the higher its
+    score; ``start`` is an absolute frame.
     """
     stop = start + round(seconds * FPS)
     excerpt = one.cut(start, stop)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import matplotlib.pyplot as plt
@@ -27,6 +27,8 @@ from footpass.pitch import markings
 from footpass.plots.style import subplots
 from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
 
+Events: TypeAlias = pd.DataFrame | None
+Video: TypeAlias = VideoReader | None
 TEAM_COLOURS = ((70, 130, 255), (255, 80, 70))
 TRUE, PREDICTED = (255, 255, 255), (255, 215, 40)
 RADAR_SIZE = (448, 640)  # height, width
@@ -36,22 +38,11 @@ _TRAIL = FPS  # frames of the past that the radar shows
 
 
 def overlay(
-    picture: np.ndarray,
-    half: HalfMatch,
-    frame: int,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
+    picture: np.ndarray, half: HalfMatch, frame: int, truth: Events = None, predictions: Events = None
 ) -> np.ndarray:
-    """A broadcast picture, doubled, with boxes, jerseys and the events around a frame.
+    """A broadcast picture (352, 640, 3), doubled, with boxes, jerseys and the events around a frame.
 
-    Parameters
-    ----------
-    picture
-        uint8 (352, 640, 3): the video at that frame.
-    frame
-        Absolute, as everywhere.
-    truth, predictions
-        Event tables; only the rows of this half are shown.
+    Frames are absolute, as everywhere; of the event tables, the rows of this half are shown.
     """
     canvas = cv2.resize(picture, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)
     index = frame - half.first_frame
@@ -82,15 +73,10 @@ def overlay(
     return canvas
 
 
-def radar(
-    half: HalfMatch,
-    frame: int,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
-) -> np.ndarray:
+def radar(half: HalfMatch, frame: int, truth: Events = None, predictions: Events = None) -> np.ndarray:
     """The pitch from above, (448, 640, 3): discs with jerseys, hollow where out of view.
 
-    Tails are the last second. Parameters as in `overlay`.
+    Tails are the last second.
     """
     canvas = _pitch().copy()
     index = frame - half.first_frame
@@ -128,19 +114,11 @@ def frames(
     view: str,
     half: HalfMatch,
     window: range,
-    reader: VideoReader | None = None,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
+    reader: Video = None,
+    truth: Events = None,
+    predictions: Events = None,
 ) -> Iterator[np.ndarray]:
-    """Pictures of a view, ``overlay`` or ``radar``, for `data.video.write_video`.
-
-    Parameters
-    ----------
-    window
-        Absolute frames.
-    reader
-        The match's video, which ``overlay`` needs.
-    """
+    """Pictures of a view, ``overlay`` or ``radar``, for `data.video.write_video`."""
     if not len(window) or window.start < half.first_frame or window.stop > half.end_frame:
         wanted = f"{window.start}..{window.stop - 1}"
         have = f"{half.first_frame}..{half.end_frame - 1}"
@@ -161,11 +139,7 @@ def frames(
 
 
 def look(
-    half: HalfMatch,
-    frame: int,
-    reader: VideoReader | None = None,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
+    half: HalfMatch, frame: int, reader: Video = None, truth: Events = None, predictions: Events = None
 ) -> Figure:
     """Both views of one frame as a figure; the radar alone without a video."""
     shown = ("radar",) if reader is None else ("overlay", "radar")
@@ -183,8 +157,8 @@ def close_ups(
     half: HalfMatch,
     reader: VideoReader,
     events: pd.DataFrame,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
+    truth: Events = None,
+    predictions: Events = None,
     steps: tuple[int, ...] = (-12, -6, -3, 0, 3, 6, 12),
 ) -> Figure:
     """Players around their events of this half: one row an event, one picture at each step from it.
@@ -215,18 +189,11 @@ def close_ups(
 
 
 def explore(
-    half: HalfMatch,
-    reader: VideoReader | None = None,
-    truth: pd.DataFrame | None = None,
-    predictions: pd.DataFrame | None = None,
-    n_static: int = 3,
+    half: HalfMatch, reader: Video = None, truth: Events = None, predictions: Events = None, n_static=3
 ):
-    """Look around in a half: a slider over its frames, a list of its events, both views.
+    """Look around in a half: a widget with a slider over its frames, a list of its events, both views.
 
-    Returns
-    -------
-    ipywidgets.Widget, or list of Figure
-        Where no notebook is listening (a script, a test): figures of ``n_static`` events instead.
+    Where no notebook is listening (a script, a test): a list of figures of ``n_static`` events.
     """
     import ipywidgets
     from IPython import get_ipython
@@ -268,13 +235,13 @@ def _png(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
 
 
-def _events_of(half: HalfMatch, events: pd.DataFrame | None) -> pd.DataFrame:
+def _events_of(half: HalfMatch, events: Events) -> pd.DataFrame:
     if events is None:
         return pd.DataFrame({"frame": [], "team": [], "jersey": [], "cls": []}, dtype=int)
     return events[events["half"] == half.name]
 
 
-def _around(half: HalfMatch, frame: int, *tables: pd.DataFrame | None) -> Iterator[tuple]:
+def _around(half: HalfMatch, frame: int, *tables: Events) -> Iterator[tuple]:
     """Events of ground truth and predictions near a frame, with their colours."""
     for events, colour in zip(tables, (TRUE, PREDICTED), strict=True):
         mine = _events_of(half, events)

@@ -32,11 +32,12 @@ class Near(NamedTuple):
     strength: np.ndarray  # 0..1
 
 
+_NO_LINEUP = "logits without tactical data, which say who is in a slot: of another split?"
 NOTHING = Near(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64)))
 
 
 class Evidence(ABC):
-    """How strongly, and exactly when, something supports that a player did something around a frame."""
+    """How strongly, and exactly when, something supports that a player did something."""
 
     @property
     @abstractmethod
@@ -60,21 +61,11 @@ class Evidence(ABC):
         return covered[events["half"].cat.codes]
 
     def peak(self, events: pd.DataFrame, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Strongest evidence for each event's own player and class.
+        """Strength (0..1) and frame of the strongest evidence for each event's own player and class.
 
-        Parameters
-        ----------
-        events
-            ``N`` rows with ``half, frame, team, jersey, cls``.
-        window
-            In frames, inclusive.
-
-        Returns
-        -------
-        tuple[np.ndarray, np.ndarray]
-            Strength 0..1 and frame, both ``(N,)``; of equal peaks the nearest, then the earlier. With no
-            evidence the strength is 0 and the frame the event's own; where nothing can be `known`, which
-            is not evidence of absence, the strength is NaN.
+        Both are ``(N,)``; ``window`` is in frames, inclusive. Of equal peaks it is the nearest, then the
+        earlier. With no evidence the strength is 0 and the frame the event's own; where nothing can be
+        `known`, which is not evidence of absence, the strength is NaN.
         """
         strength, _, frame = self._strongest(events, window, own=True)
         return strength, frame
@@ -146,12 +137,9 @@ class EventEvidence(Evidence):
         """One integer per (half, team, class, frame); frames of different groups are far apart."""
         code = {half: number for number, half in enumerate(self.halves)}
         codes = np.array([code.get(name, -1) for name in halves_of(table)], dtype=np.int64)
-        half, team, cls = (
-            codes[table["half"].cat.codes],
-            table["team"].to_numpy(),
-            table["cls"].to_numpy(),
-        )
-        return ((half * N_TEAMS + team) * N_CLASSES + cls) * 2**32 + table["frame"].to_numpy()
+        team, cls, frame = table[["team", "cls", "frame"]].to_numpy().T
+        half = codes[table["half"].cat.codes]
+        return ((half * N_TEAMS + team) * N_CLASSES + cls) * 2**32 + frame
 
 
 @dataclass(frozen=True)
@@ -160,8 +148,8 @@ class LogitEvidence(Evidence):
 
     Who is on the pitch but has no box within the window of an event may have done it or not: pixels do
     not tell. So nothing is known of them, even where the logits are those of a graph model, which speaks
-    of them too (listening to it lowered macro F1 by 0.03 on the val matches
-    of the study's season, which are therefore a little in its favour).
+    of them too (listening to it lowered macro F1 by 0.03 on the study's val matches, which are therefore
+    a little in its favour).
 
     Attributes
     ----------
@@ -177,8 +165,7 @@ class LogitEvidence(Evidence):
     def __post_init__(self) -> None:
         for half, volume in self.logits.items():
             if half not in self.lineups:
-                reason = "logits without tactical data, which say who is in a slot: of another split?"
-                raise DataError(reason, half=half)
+                raise DataError(_NO_LINEUP, half=half)
             expected = (N_CLASSES, N_SLOTS, self.lineups[half].n_frames)
             if volume.shape != expected:
                 raise DataError(f"logits of shape {volume.shape} instead of {expected}", half=half)
@@ -257,10 +244,9 @@ def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvid
     It is read whole, some 30 MB a half: fitting asks hundreds of times, and the file is compressed.
     """
     names = names_in(path)
-    unknown = [name for name in names if name not in lineups]
-    if unknown:
-        reason = "no tactical data, which say who is in a slot: of another split?"
-        raise DataError(reason, path, unknown[0])
+    for name in names:
+        if name not in lineups:
+            raise DataError(_NO_LINEUP, path, name)
     return LogitEvidence({name: read_logits(path, lineups[name]) for name in names}, lineups)
 
 

@@ -21,24 +21,12 @@ from footpass.schema import ACTIONS
 
 @dataclass(frozen=True)
 class Search:
-    """What `fit_postprocess` may choose, and how sure it must be of a gain.
+    """What `fit_postprocess` may choose, and how sure it must be of a gain."""
 
-    Attributes
-    ----------
-    steps
-        Names of the steps that are used.
-    per_class
-        Thresholds and offsets for each class, or one for all.
-    own
-        See `Gate`.
-    confidence
-        A change is made only if, in this share of bootstrap draws of the fitting matches, it pays;
-        0 takes any gain.
-    """
-
-    steps: tuple[str, ...] = tuple(STEPS)
-    per_class: bool = True
-    own: float = 0.0
+    steps: tuple[str, ...] = tuple(STEPS)  # that are used
+    per_class: bool = True  # thresholds and offsets for each class, or one for all
+    own: float = 0.0  # of `Gate`
+    # A change must pay in this share of bootstrap draws of the fitting matches; 0 takes any gain.
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
@@ -59,7 +47,6 @@ GRIDS = {
     ("refine", "min_strength"): (0.0, 0.3, 0.5, 0.7),
     ("nms", "window"): (0, 3, 6, 12, 25, 40),
 }
-
 MAX_ROUNDS = 5
 
 
@@ -159,25 +146,16 @@ def _best(
         first = int(np.argmax([result.macro_f1 for result in results]))
         return options[first] if _pays(scored(config), results[first], search.confidence) else config
     # No step looks across classes, so one result per value serves all classes.
-    best = np.argmax([result.counts.f1 for result in results], axis=0)  # (8,)
-    classes = zip(ACTIONS, old, best, strict=True)
-    return at(
-        tuple(
-            grid[i]
-            if _pays(_only(scored(config), c), _only(results[i], c), search.confidence)
-            else value
-            for c, value, i in classes
-        )
-    )
+    best, values = np.argmax([result.counts.f1 for result in results], axis=0), list(old)  # (8,)
+    for k, (action, i) in enumerate(zip(ACTIONS, best, strict=True)):
+        before, after = _only(scored(config), action), _only(results[i], action)
+        values[k] = grid[i] if _pays(before, after, search.confidence) else old[k]
+    return at(tuple(values))
 
 
 def _only(evaluation: Evaluation, action: int) -> Evaluation:
-    predictions, truth = evaluation.predictions, evaluation.truth
-    return replace(
-        evaluation,
-        predictions=predictions[predictions["cls"] == action],
-        truth=truth[truth["cls"] == action],
-    )
+    tables = {"predictions": evaluation.predictions, "truth": evaluation.truth}
+    return replace(evaluation, **{name: t[t["cls"] == action] for name, t in tables.items()})
 
 
 def _pays(old: Evaluation, new: Evaluation, confidence: float) -> bool:

@@ -155,12 +155,9 @@ def refine(table: pd.DataFrame, evidence: Evidence, config: Refine) -> Processed
 
 
 def nms(table: pd.DataFrame, config: NMS) -> Processed:
-    """Of a player's events of one class near each other, keep the best score, of equals the first row.
-
-    As `timeline.suppress`.
-    """
-    keys = [table["half"].cat.codes, *(table[name] for name in ("team", "jersey", "cls"))]
-    groups = [np.asarray(key) for key in keys]
+    """Of a player's events of one class near each other, keep the best, as `timeline.suppress`."""
+    groups = [table["half"].cat.codes, *(table[name] for name in ("team", "jersey", "cls"))]
+    groups = [np.asarray(key) for key in groups]
     kept = suppress(groups, table["frame"].to_numpy(), table["score"].to_numpy(), config.window)
     return _processed("nms", table, table, Reason.DOUBLE, kept)
 

@@ -62,21 +62,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class MatchData:
-    """All that there is of one half; None and nothing where there is none.
-
-    Attributes
-    ----------
-    predictions
-        Event tables by name.
-    logits
-        ``(9, 26, T)``, of the frames of ``positions``.
-    """
+    """All that there is of one half; None and nothing where there is none."""
 
     half: str
     truth: pd.DataFrame | None
-    predictions: Mapping[str, pd.DataFrame]
+    predictions: Mapping[str, pd.DataFrame]  # by name
     positions: HalfMatch | None = None
-    logits: np.ndarray | None = None
+    logits: np.ndarray | None = None  # (9, 26, T), of the frames of ``positions``
     provenance: Provenance = REAL
 
 
@@ -130,23 +122,15 @@ def verdicts(result: Evaluation) -> pd.DataFrame:
 
     What the metric leaves over is matched again by its own rules, first whatever the class, then whoever
     acts: a prediction of a player who did something else, or of something that another player did.
-
-    Returns
-    -------
-    pd.DataFrame
-        The evaluation's predictions, ``truth`` filled in for these too, and ``kind`` (`Kind`).
+    ``truth`` is filled in for these too, ``kind`` is a `Kind`.
     """
     events, true = result.predictions, result.truth
     taken = events["truth"].to_numpy(copy=True)
     kind = np.where(taken >= 0, Kind.FOUND, Kind.MADE_UP)
-    for fault, alike in (
-        (Kind.WRONG_CLASS, {"cls": 1}),
-        (Kind.WRONG_PLAYER, {"team": 0, "jersey": 0}),
-    ):
+    for fault, same in ((Kind.WRONG_CLASS, {"cls": 1}), (Kind.WRONG_PLAYER, {"team": 0, "jersey": 0})):
         over, left = np.flatnonzero(taken < 0), np.setdiff1d(np.arange(len(true)), taken)
-        again = match_events(
-            events.iloc[over].assign(**alike), true.iloc[left].assign(**alike), result.tolerance
-        )
+        guesses, meant = events.iloc[over].assign(**same), true.iloc[left].assign(**same)
+        again = match_events(guesses, meant, result.tolerance)
         over, again = over[again >= 0], again[again >= 0]
         taken[over], kind[over] = left[again], fault
     return events.assign(truth=taken, kind=kind)
@@ -155,16 +139,9 @@ def verdicts(result: Evaluation) -> pd.DataFrame:
 def peaks(logits: np.ndarray, visible: np.ndarray) -> pd.DataFrame:
     """The strongest moments of each slot and class: what the evidence of a whole half comes down to.
 
-    Parameters
-    ----------
-    logits, visible
-        ``(9, 26, T)`` and bool ``(26, T)``; a player who is not visible gives no evidence.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns ``slot, index, cls, score``: where a class's probability, at least 0.05, is the highest
-        within 12 frames; the 20,000 highest.
+    That is where a class's probability, at least 0.05, is the highest within 12 frames, and of these
+    the 20,000 highest: ``slot, index, cls, score``. ``logits`` are ``(9, 26, T)``, ``visible`` is bool
+    ``(26, T)``; a player who is not visible gives no evidence.
     """
     if not np.isfinite(logits).all():
         raise DataError("logits that are not finite: the model has diverged")
@@ -189,19 +166,13 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
         else:
             results[name] = evaluate(table, match.truth)
             shown[name] = verdicts(results[name])
-    evidence = _evidence(match)
-    truth = [] if match.truth is None else [match.truth]
-    tables = [*truth, *shown.values(), *([] if evidence is None else [evidence])]
-    sampled = None if match.positions is None else _sample(match.positions)
-    rows = _rows([*tables, *([] if sampled is None else [sampled])])
-    frames = [
-        int(f) for table in tables if len(table) for f in (table["frame"].min(), table["frame"].max())
-    ]
-    if match.positions is not None:
-        frames += [match.positions.first_frame, match.positions.end_frame - 1]
-    positions = None
-    if match.positions is not None and sampled is not None:
-        positions = _pack(sampled, rows, match.positions.first_frame)
+    half, truth, evidence, sampled = match.positions, match.truth, _evidence(match), None
+    tables = [table for table in (truth, *shown.values(), evidence) if table is not None]
+    frames = [f for table in tables if len(table) for f in table["frame"].agg(["min", "max"]).tolist()]
+    if half is not None:
+        sampled = _sample(half)
+        frames += [half.first_frame, half.end_frame - 1]
+    rows = _rows(tables if sampled is None else [*tables, sampled])
     content = {
         "half": match.half,
         "simulated": str(match.provenance) if match.provenance.simulated else None,
@@ -212,17 +183,14 @@ def page_data(match: MatchData) -> tuple[dict, dict[str, pd.DataFrame]]:
         "classes": [action.label for action in Action],
         "kinds": [kind.label for kind in Kind],
         "rows": [[*map(int, row[:2]), row[2]] for row in rows.itertuples(index=False)],
-        "truth": _columns(match.truth, rows, "box_visible", "replay") if truth else None,
+        "truth": None if truth is None else _columns(truth, rows, "box_visible", "replay"),
         "sources": [
             {"name": name, **_columns(table, rows, "score", "truth", "kind")}
             for name, table in shown.items()
         ],
         "evidence": None if evidence is None else _columns(evidence, rows, "score"),
-        "positions": positions,
-        "pitch": {
-            "size": PITCH,
-            "lines": [line[:, :2].round(2).tolist() for line in markings()],
-        },
+        "positions": None if half is None else _pack(sampled, rows, half.first_frame),
+        "pitch": {"size": PITCH, "lines": [line[:, :2].round(2).tolist() for line in markings()]},
     }
     figures = {name: _by_class(result, shown[name]) for name, result in results.items()}
     return content, figures
@@ -271,34 +239,19 @@ def _sample(half: HalfMatch) -> pd.DataFrame:
     slot, sample = np.nonzero(np.isfinite(state[[State.X, State.Y]]).all(axis=0))
     frame = half.first_frame + STEP * sample
     x, y, visible = state[[State.X, State.Y, State.VISIBLE]][:, slot, sample]
-    return pd.DataFrame(
-        {
-            "slot": slot,
-            "sample": sample,
-            "frame": frame,
-            "team": slot // N_ROLES,
-            "jersey": half.jersey_at(slot, frame),
-            "role": slot % N_ROLES + 1,
-            "x": x * PITCH[0],
-            "y": y * PITCH[1],
-            "visible": visible > 0,
-        }
-    )
+    player = {"team": slot // N_ROLES, "role": slot % N_ROLES + 1, "jersey": half.jersey_at(slot, frame)}
+    place = {"x": x * PITCH[0], "y": y * PITCH[1], "visible": visible > 0}
+    return pd.DataFrame({"slot": slot, "sample": sample, "frame": frame, **player, **place})
 
 
 def _rows(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Players ``team, jersey, role``, the role being the most frequent one's name, goalkeepers first."""
     keys = ["team", "jersey"]
-    players = pd.concat(
-        [table[keys].astype(np.int64) for table in tables] or [pd.DataFrame(columns=keys)]
-    )
-    players = players.drop_duplicates()
-    roles = [table for table in tables if "role" in table]
-    if roles:
-        usual = roles[0].groupby(keys)["role"].agg(lambda role: role.mode()[0]).reset_index()
-        players = players.merge(usual, on=keys, how="left")
-    else:
-        players = players.assign(role=np.nan)
+    players = pd.concat([pd.DataFrame(columns=keys, dtype=np.int64), *(table[keys] for table in tables)])
+    players = players.astype(np.int64).drop_duplicates()
+    roles = next((table for table in tables if "role" in table), players.assign(role=np.nan))
+    usual = roles.groupby(keys)["role"].agg(lambda role: role.mode().min()).reset_index()
+    players = players.merge(usual, on=keys, how="left")
     players = players.sort_values(["team", "role", "jersey"], ignore_index=True)
     return players.assign(role=[Role(int(r)).name if r > 0 else "" for r in players["role"]])
 

@@ -60,15 +60,7 @@ def run_notebooks(
     time and started again, it goes on with the notebook that it was at. Of two at work in one folder,
     one waits for the notebook that the other is at.
 
-    Parameters
-    ----------
-    notebooks
-        Paths; by default all of the project's, in order.
-
-    Returns
-    -------
-    list[Failure]
-        Empty when all went well.
+    ``notebooks`` are all of the project's by default. Returns what failed.
     """
     folder, profile = Path(folder).resolve(), resolve_profile(profile)
     notebooks = list(notebooks) if notebooks else sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -82,17 +74,16 @@ def run_notebooks(
         make_folder(run_dir)
         inputs = _inputs(path, profile)
         with locked(run_dir):
-            if not _finished(run_dir, inputs):
-                reason = _run(path, run_dir, profile)
-                if reason:
+            stamp, executed = run_dir / "stamp.json", run_dir / path.name
+            page = run_dir / "notebook.html"
+            if not (stamp.is_file() and stamp.read_bytes() == json.dumps(inputs).encode()):
+                if reason := _run(path, run_dir, profile):
                     failures.append(Failure(path.stem, reason))
                 else:
-                    with atomic_write(run_dir / "stamp.json") as stream:
+                    with atomic_write(stamp) as stream:
                         json.dump(inputs, stream)
-            executed, page = run_dir / path.name, run_dir / "notebook.html"
-            if executed.is_file() and not (
-                page.is_file() and page.stat().st_mtime_ns >= executed.stat().st_mtime_ns
-            ):
+            changed = [file.stat().st_mtime_ns for file in (executed, page) if file.is_file()]
+            if executed.is_file() and (not page.is_file() or changed[1] < changed[0]):
                 write_notebook_page(executed, page)
     return failures
 
@@ -136,19 +127,12 @@ def write_notebook_page(executed: Path, path: Path) -> None:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if live not in output.get("data", ())]
     body, _ = exporter.from_notebook_node(notebook)
-    body = re.sub(
-        r"data:image/png;base64,([\w+/=\s]+)", lambda found: _picture(base64.b64decode(found[1])), body
-    )
-    write_page(
-        "notebook.html",
-        path,
-        title=headline(executed)[0],
-        body=Markup(body),
-        code_style=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
-        dark_code_style=Markup(
-            HtmlFormatter(style="github-dark").get_style_defs(":root:not(.paper) .highlight")
-        ),
-    )
+    png = r"data:image/png;base64,([\w+/=\s]+)"
+    body = re.sub(png, lambda found: _picture(base64.b64decode(found[1])), body)
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(":root:not(.paper) .highlight")
+    styles = {"code_style": Markup(light), "dark_code_style": Markup(dark)}
+    write_page("notebook.html", path, title=headline(executed)[0], body=Markup(body), **styles)
 
 
 def _inputs(path: Path, profile: str) -> str:
@@ -163,11 +147,6 @@ def _inputs(path: Path, profile: str) -> str:
     beside = sorted(path.parent.glob("*.toml"))  # a grid lies beside its notebook
     own = [] if profile in PROFILES else [Path(profile)]
     return fingerprint(path, *sources(), *beside, *own, data, named, profile_name(profile))
-
-
-def _finished(run_dir: Path, inputs: str) -> bool:
-    file = run_dir / "stamp.json"
-    return file.is_file() and file.read_bytes() == json.dumps(inputs).encode()
 
 
 def headline(path: Path) -> tuple[str, str]:

@@ -28,22 +28,12 @@ class Question:
     shows: list[str]
 
 
-def _questions() -> tuple[Question, ...]:
-    text = (Path(__file__).parent / "questions.toml").read_text(encoding="utf-8")
-    return tuple(Question(**question) for question in tomllib.loads(text)["question"])
-
-
-QUESTIONS = _questions()
+_TEXT = Path(__file__).with_name("questions.toml").read_text(encoding="utf-8")
+QUESTIONS = tuple(Question(**question) for question in tomllib.loads(_TEXT)["question"])
 
 
 def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
-    """Write ``index.html`` from every ``metrics.json`` below a folder of runs.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
+    """Write ``index.html`` from every ``metrics.json`` below a folder of runs; returns its path."""
     folder = Path(folder)
     runs = []
     for path in sorted(folder.glob("*/metrics.json")):
@@ -52,24 +42,15 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     if not runs and not failures:
         raise DataError("no run with a metrics.json in it", folder)
     answers, shown = _answers(runs)
-    models = cards()
-    if models:
+    if models := cards():
         write_page("models.html", folder / "models.html", cards=models)
-    write_page(
-        "report.html",
-        folder / "index.html",
-        runs=runs,
-        models=models,
-        answers=answers,
-        shown=shown,
-        failures=failures,
-        trained=list(
-            dict.fromkeys(
-                each or "unknown" for run in runs for one in run["trained"] for each in one["revisions"]
-            )
-        ),
-        simulated=[source for run in runs for source in run["data"] if source["simulated"]],
-    )
+    revisions = [each for run in runs for one in run["trained"] for each in one["revisions"]]
+    told: dict[str, Any] = {
+        "trained": list(dict.fromkeys(each or "unknown" for each in revisions)),
+        "simulated": [source for run in runs for source in run["data"] if source["simulated"]],
+    }
+    told |= {"runs": runs, "models": models, "answers": answers, "shown": shown, "failures": failures}
+    write_page("report.html", folder / "index.html", **told)
     return folder / "index.html"
 
 
@@ -104,10 +85,10 @@ def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
     answers = []
     for question in QUESTIONS:
         answer: dict[str, Any] = {"title": question.title, "text": question.text}
+        found = [name for name in question.shows if name in there]
         for kind in ("figures", "tables", "metrics"):
-            wanted = [name for name in question.shows if name.split(".")[1] == kind]
-            answer[kind] = [{**there[name], "id": name} for name in wanted if name in there]
-        if any(answer[kind] for kind in ("figures", "tables", "metrics")):
+            answer[kind] = [{**there[name], "id": name} for name in found if name.split(".")[1] == kind]
+        if found:
             answers.append(answer)
     return answers, {name for question in QUESTIONS for name in question.shows}
 
@@ -115,9 +96,9 @@ def _answers(runs: Sequence[dict]) -> tuple[list[dict], set[str]]:
 def _tables(runs: Sequence[dict]) -> list[dict]:
     """What each notebook read and how long it took, like tables of a run."""
     data = [
-        [run["title"], source["what"], source["kind"], source["fingerprint"]]
+        [run["title"], one["what"], one["kind"], one["fingerprint"]]
         for run in runs
-        for source in run["data"]
+        for one in run["data"]
     ]
     cost = [[run["title"], run["seconds"] / 60] for run in runs]
     stages = {one["stage"]: one for run in runs for one in run["trained"]}
@@ -125,30 +106,15 @@ def _tables(runs: Sequence[dict]) -> list[dict]:
         [name, ", ".join(each or "unknown" for each in one["revisions"]), one["seconds"] / 60]
         for name, one in stages.items()
     ]
-    tables = [
-        {
-            "name": "data",
-            "caption": "What each notebook read.",
-            "columns": ["notebook", "data", "kind", "fingerprint"],
-            "rows": data,
-            "digits": 0,
-        },
-        {
-            "name": "cost",
-            "caption": "Time that each notebook took; what another had trained is not trained again.",
-            "columns": ["notebook", "minutes"],
-            "rows": cost,
-            "digits": 1,
-        },
-        {
-            "name": "trained",
-            "caption": "Models, with the revision of the code that trained each, and how long it took.",
-            "columns": ["model", "revision", "minutes"],
-            "rows": trained,
-            "digits": 1,
-        },
-    ]
-    return [table for table in tables if table["rows"]]
+    took = "Time that each notebook took; what another had trained is not trained again."
+    made = "Models, with the revision of the code that trained each, and how long it took."
+    tables = (
+        ("data", "What each notebook read.", ["notebook", "data", "kind", "fingerprint"], data, 0),
+        ("cost", took, ["notebook", "minutes"], cost, 1),
+        ("trained", made, ["model", "revision", "minutes"], trained, 1),
+    )
+    names = ("name", "caption", "columns", "rows", "digits")
+    return [dict(zip(names, table, strict=True)) for table in tables if table[3]]
 
 
 def _load_run(path: Path) -> dict:

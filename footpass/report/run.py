@@ -36,21 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """One run of a notebook; made by `start_run`.
-
-    Attributes
-    ----------
-    dir
-        Its folder, where `finish` writes ``metrics.json``.
-    profile, seed, config
-        What it was asked for.
-    """
+    """One run of a notebook; made by `start_run`."""
 
     name: str
-    dir: Path
+    dir: Path  # where `finish` writes ``metrics.json``
     profile: str
     seed: int
-    config: dict[str, Any]
+    config: dict[str, Any]  # all that it was asked for
     started: float = field(default_factory=time.monotonic)
     data: list[Source] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
@@ -142,18 +134,10 @@ def start_run(
     config: Any = None,
     **extra: Any,
 ) -> Run:
-    """Start a run of a notebook.
+    """Start a run of the notebook of a name, without its ending.
 
-    Parameters
-    ----------
-    name
-        The notebook's name, without its ending.
-    profile
-        A name or a TOML file; None: ``$FOOTPASS_PROFILE``, else ``demo``.
-    run_dir
-        Folder of the results; None: ``runs/<profile>/<name>`` in the project.
-    config
-        A dataclass or mapping, recorded with whatever else is given.
+    ``profile`` is as of `resolve_profile`; results are in ``runs/<profile>/<name>`` by default. The
+    ``config``, a dataclass or mapping, is recorded with whatever else is given.
     """
     profile = profile_name(profile)
     check_seed(seed)
@@ -182,14 +166,8 @@ def start_experiment(
 ) -> "tuple[Run, Study]":
     """Start a run of a notebook that trains: its record, and the season and models that it shares.
 
-    Parameters
-    ----------
-    name, profile, run_dir, seed, extra
-        As for `start_run`.
-    data
-        Tactical data and videos; None: what `footpass.experiments.season.find_season` finds or makes.
-    kinetics
-        A file with weights for the video backbone.
+    ``data`` are as of `find_season`, ``kinetics`` is a file with weights for the video backbone, all
+    else is as of `start_run`.
     """
     # Pages import this module, and need no torch.
     from footpass.experiments.profile import load_profile

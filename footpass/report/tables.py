@@ -11,21 +11,22 @@ from pathlib import Path
 from footpass.configs import config_dataclass, read_config
 from footpass.files import DataError, atomic_write
 from footpass.report.notebooks import NOTEBOOKS, headline
-from footpass.report.record import Metric, Record, read_record
+from footpass.report.record import Metric, read_record
 from footpass.report.run import format_metric
 
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
+_STEPS = "06_postprocessing"
 # What is scored on the public release: system, notebook, its macro F1, its gain over the DST.
 _SYSTEMS = (
     ("TAAD, as released", "01_class_imbalance", "TAAD_macro_f1", None),
     ("DST, as released", "01_class_imbalance", "DST_macro_f1", None),
-    *(
-        (system, "06_postprocessing", f"{key}_held_out", f"{key}_gain_held_out")
-        for system, key in (
-            ("published hand steps, our version", "published"),
-            ("hand steps with few shared parameters", "few_numbers"),
-        )
+    ("published hand steps, our version", _STEPS, "published_held_out", "published_gain_held_out"),
+    (
+        "hand steps with few shared parameters",
+        _STEPS,
+        "few_numbers_held_out",
+        "few_numbers_gain_held_out",
     ),
     ("learned re-scoring of both files", "07_ensemble", "rescored_macro_f1", "rescored_gain"),
 )
@@ -56,8 +57,7 @@ def write_tables(project: Path) -> list[Path]:
     changed = []
     for page in pages(project):
         old = page.read_text(encoding="utf-8")
-        new = filled(old, project / "reports")
-        if new != old:
+        if (new := filled(old, project / "reports")) != old:
             with atomic_write(page) as stream:
                 stream.write(new)
             changed.append(page)
@@ -70,13 +70,7 @@ def pages(project: Path) -> list[Path]:
 
 
 def filled(text: str, reports: Path) -> str:
-    """A page's text with its tables made anew.
-
-    Parameters
-    ----------
-    reports
-        The folder of what is published.
-    """
+    """A page's text with its tables made anew from the folder of what is published."""
     makers = {"results": _results, "notebooks": _notebooks, "study": _study, "speed": _speed}
     for name in {name for _, name, *_ in _TABLE.findall(text)} - set(makers):
         raise DataError(f"no table {name!r}: choose one of {', '.join(makers)}")
@@ -100,15 +94,11 @@ def _notebooks(reports: Path) -> str:
         run, notebook = read_record(path), NOTEBOOKS / f"{path.parent.name}.ipynb"
         _, question = headline(notebook)
         link = f"[{notebook.stem}](notebooks/{notebook.name})"
+        # A notebook from before there were answers: its figures that have an interval.
+        sure = [f"{metric.label}: {_figure(metric)[0]}" for metric in run.metrics if metric.interval]
         kind = "simulated" if run.simulated else "real"
-        rows.append((link, question, run.answer or _in_short(run), kind))
+        rows.append((link, question, run.answer or "; ".join(sure), kind))
     return _table(("notebook", "question", "answer", "data"), rows)
-
-
-def _in_short(run: Record) -> str:
-    """The figures with an interval, of a notebook from before there were answers."""
-    sure = [metric for metric in run.metrics if metric.interval]
-    return "; ".join(f"{metric.label}: {_figure(metric)[0]}" for metric in sure)
 
 
 def _study(reports: Path) -> str:

@@ -475,4 +475,4 @@ def test_prepare_prepares_every_split_once(season, tmp_path, capsys, monkeypatch
 
 def test_prepare_of_a_folder_without_data_is_an_error(tmp_path, capsys):
     assert main(["prepare", str(tmp_path)]) == 2
-    assert "none of train_tactical_data.h5, val_tactical_data.h5" in capsys.readouterr().err
+    assert "no train_tactical_data.h5 or val_tactical_data.h5" in capsys.readouterr().err

@@ -318,7 +318,7 @@ def test_the_command_says_what_it_left_out(season, events, tmp_path, capsys):
     [
         ("spadl", (), "spadl needs to know where everybody was: --data DATA_DIR"),
         ("csv", ("--match", "game_9"), "no match game_9; it has game_2001"),
-        ("csv", ("--data", "tests"), "tests: none of train_tactical_data.h5"),
+        ("csv", ("--data", "tests"), "tests: no train_tactical_data.h5 or"),
         ("cdf", ("--score", "2:1"), "'2:1' is not a score such as 2-1"),
         ("cdf", ("--start", "yesterday"), "'yesterday' is not a time such as"),
         ("csv", ("--predictions", "nowhere.json"), "nowhere.json: cannot be read"),
