@@ -10,11 +10,11 @@ import codecs
 import gc
 import json
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
@@ -92,13 +92,10 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
     if "score" not in table:
         raise DataError("a submission needs predictions, with a score", path)
     content = _official(table, path)
-    with (
-        atomic_write(path, "wb") as stream,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with atomic_write(path, "wb") as stream, ZipFile(stream, "w", ZIP_DEFLATED) as archive:
         # A fixed date: the same predictions give the same file.
-        entry = zipfile.ZipInfo("predictions.json", date_time=(1980, 1, 1, 0, 0, 0))
-        entry.compress_type = zipfile.ZIP_DEFLATED
+        entry = ZipInfo("predictions.json", date_time=(1980, 1, 1, 0, 0, 0))
+        entry.compress_type = ZIP_DEFLATED
         archive.writestr(entry, json.dumps(content if layout == "official" else content["events"]))
 
 

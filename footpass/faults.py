@@ -20,10 +20,7 @@ _WORKER = "a loading worker was ended from outside, mostly for want of memory: u
 _MEANINGS = (
     (r"shared memory|bus error|torch_\d+.*No space left|/dev/shm|ancdata", _SHARED),
     (r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED", _GPU),
-    (
-        r"can't allocate memory|bad allocation|bad_alloc|Unable to allocate|Cannot allocate memory",
-        _MEMORY,
-    ),
+    (r"can('t|not) allocate memory|bad allocation|bad_alloc|unable to allocate", _MEMORY),
     (r"DataLoader worker .*(killed|exited)", _WORKER),
 )
 

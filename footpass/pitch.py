@@ -17,10 +17,8 @@ def markings() -> list[np.ndarray]:
     arcs = [np.column_stack([length / 2 + 9.15 * np.cos(turn), middle + 9.15 * np.sin(turn)])]
     for goal, inwards in ((0.0, 1), (length, -1)):
         for depth, half in ((16.5, 20.16), (5.5, 9.16)):  # penalty area and goal area
-            x = goal + inwards * depth
-            corners.append(
-                [(goal, middle - half), (x, middle - half), (x, middle + half), (goal, middle + half)]
-            )
+            x, low, high = goal + inwards * depth, middle - half, middle + half
+            corners.append([(goal, low), (x, low), (x, high), (goal, high)])
         bow = np.linspace(-0.926, 0.926, 20)  # the part of the circle outside the penalty area
         arcs.append(
             np.column_stack([goal + inwards * (11 + 9.15 * np.cos(bow)), middle + 9.15 * np.sin(bow)])

@@ -3,44 +3,32 @@
 import argparse
 from pathlib import Path
 
-from footpass.cli.options import add_strict
+from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS, counted
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    predict = commands.add_parser(
-        "predict",
-        help="logits and events of all halves of a split",
-        example="predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad",
-    )
-    predict.add_argument(
-        "--checkpoint", required=True, metavar="BEST.pt", help="or zoo:NAME, one of footpass models"
-    )
-    predict.add_argument(
-        "--public",
-        nargs="?",
-        const="conventions",
-        choices=("conventions", "weights"),
-        help="of the public repository, computing as the code there does, or its weights alone; with "
-        "--logits, its DST",
-    )
-    predict.add_argument("--data", required=True, metavar="DATA_DIR")
-    predict.add_argument("--split", choices=SPLITS, default="val", help="%(default)s")
-    predict.add_argument("--out", required=True, metavar="DIR")
-    predict.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
-    predict.add_argument("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
-    adjust = predict.add_mutually_exclusive_group()
-    adjust.add_argument(
-        "--fit-adjustment",
-        metavar="FILE",
-        help="smoothing and class offsets of a detector's logits, fitted on this split's labels; take a "
-        "split that it has not learned from",
-    )
-    adjust.add_argument("--adjustment", metavar="FILE", help="such a file, fitted on another split")
+    text = "logits and events of all halves of a split"
+    example = "predict --checkpoint runs/taad/best.pt --data data --split val --out runs/taad"
+    predict = add_command(commands, "predict", _predict, text, example)
     add_strict(predict)
-    predict.set_defaults(run=_predict)
+    option = predict.add_argument
+    option("--checkpoint", required=True, metavar="BEST.pt", help="or zoo:NAME, one of footpass models")
+    code = "computing as the code there does, or its weights alone"
+    text = f"of the public repository, {code}; with --logits, its DST"
+    known = ("conventions", "weights")
+    option("--public", nargs="?", const="conventions", choices=known, help=text)
+    option("--data", required=True, metavar="DATA_DIR")
+    option("--split", choices=SPLITS, default="val", help="%(default)s")
+    option("--out", required=True, metavar="DIR")
+    option("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    option("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
+    option = predict.add_mutually_exclusive_group().add_argument
+    text = "smoothing and class offsets of a detector's logits, fitted on this split's labels"
+    option("--fit-adjustment", metavar="FILE", help=f"{text}; take a split that it has not learned from")
+    option("--adjustment", metavar="FILE", help="such a file, fitted on another split")
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -107,16 +95,8 @@ def _predict_detector(args: argparse.Namespace, checkpoint: Path) -> None:
     truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
     if args.fit_adjustment:
         make_folder(Path(args.fit_adjustment).parent)
-    events = predict(
-        checkpoint,
-        footage,
-        args.out,
-        args.split,
-        device,
-        args.precision,
-        args.public,
-        adjustment,
-    )
+    how = device, args.precision, args.public, adjustment
+    events = predict(checkpoint, footage, args.out, args.split, *how)
     if rank_and_world()[0] == 0:
         if truth is not None:
             model, _ = load_detector(checkpoint, args.public)

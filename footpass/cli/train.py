@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
+from typing import Any
 
-from footpass.cli.options import add_setting, add_settings, add_strict
+from footpass.cli.options import add_command, add_setting, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint
 from footpass.training.config import TRACKERS, TrainConfig
@@ -17,9 +18,8 @@ _FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    train = commands.add_parser(
-        "train", help="train a model", example="train taad --data data --out runs/taad --profile demo"
-    )
+    example = "train taad --data data --out runs/taad --profile demo"
+    train = commands.add_parser("train", help="train a model", example=example)
     models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     trained = [*_detectors(models), _dst(models), _play_by_play(models)]
     for model in trained:
@@ -33,78 +33,65 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
-    taad = models.add_parser(
-        "taad",
-        help="what each player does, from pixels",
-        example="train taad --data data --out runs/taad --profile paper --batch 4 --set model.width=96",
-    )
-    taad.add_argument(
-        "--kinetics",
-        metavar="X3D_S.pyth",
-        help="weights for the backbone, or their https:// address (random)",
-    )
+    text = "what each player does, from pixels"
+    example = "train taad --data data --out runs/taad --profile paper --batch 4 --set model.width=96"
+    taad = add_command(models, "taad", _train_detector, text, example)
+    weights = "weights for the backbone, or their https:// address (random)"
+    taad.add_argument("--kinetics", metavar="X3D_S.pyth", help=weights)
     taad.add_argument("--from", dest="start", metavar="BEST.pt", help=f"TAAD {_FINE_TUNED}")
-    gnn = models.add_parser(
-        "gnn",
-        help="the same with game state and neighbours",
-        example="train gnn --data data --out runs/gnn --from runs/taad/best.pt",
-    )
+    text = "the same with game state and neighbours"
+    example = "train gnn --data data --out runs/gnn --from runs/taad/best.pt"
+    gnn = add_command(models, "gnn", _train_detector, text, example)
     begin = f"TAAD (random weights); or TAAD + GNN {_FINE_TUNED}"
     gnn.add_argument("--from", dest="start", metavar="BEST.pt", help=begin)
-    for detector in (taad, gnn):
-        detector.add_argument(
-            "--data", required=True, metavar="DATA_DIR", help="with splits train and val"
-        )
-        detector.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
-        detector.add_argument(
-            "--checkpoint-backbone",
-            dest="set",
-            action="append_const",
-            const="model.checkpoint_backbone=true",
-            default=[],
-            help="less memory, more time",
-        )
-        detector.set_defaults(run=_train_detector)
+    for option in (taad.add_argument, gnn.add_argument):
+        option("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
+        option("--out", required=True, metavar="DIR", help="checkpoints, log")
+        given: Any = {"dest": "set", "const": "model.checkpoint_backbone=true", "default": []}
+        text = "less memory, more time"
+        option("--checkpoint-backbone", action="append_const", help=text, **given)
     return [taad, gnn]
 
 
 def _dst(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
-    dst = models.add_parser(
-        "dst",
-        help="events from all players' logits and positions",
-        example="train dst --data data --logits runs/taad runs/gnn --out runs/dst --pretrain",
-    )
+    text = "events from all players' logits and positions"
+    example = "train dst --data data --logits runs/taad runs/gnn --out runs/dst --pretrain"
+    dst = add_command(models, "dst", _train_dst, text, example)
     dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
-    dst.add_argument(
-        "--logits", required=True, nargs="+", metavar="RUN_DIR", help="of TAAD; of TAAD + GNN to fuse"
-    )
+    runs = "of TAAD; of TAAD + GNN to fuse"
+    dst.add_argument("--logits", required=True, nargs="+", metavar="RUN_DIR", help=runs)
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
     begin = dst.add_mutually_exclusive_group()
     sizes = "DST to fine-tune, whose sizes are taken: zoo:dst"
     begin.add_argument("--from", dest="start", metavar="BEST.pt", help=sizes)
-    begin.add_argument(
-        "--pretrain", action="store_true", help="learn from simulated matches first, in OUT/pretraining"
-    )
-    dst.set_defaults(run=_train_dst)
+    first = "learn from simulated matches first, in OUT/pretraining"
+    begin.add_argument("--pretrain", action="store_true", help=first)
     return dst
 
 
 def _play_by_play(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
     text = "DST from public play-by-play alone, leaving one match out"
-    play = models.add_parser(
-        "play-by-play", help=text, example="train play-by-play --profile study --out runs/play-by-play"
-    )
+    example = "train play-by-play --profile study --out runs/play-by-play"
+    play = add_command(models, "play-by-play", _train_play_by_play, text, example)
     play.add_argument("--release", metavar="DIR", help="clone of the public repository")
     play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
-    play.set_defaults(run=_train_play_by_play)
     return play
+
+
+def _say_best(rows: list[dict], out: str, scored: str) -> None:
+    from footpass.training.checkpoints import checkpoint_path
+    from footpass.training.distributed import rank_and_world
+
+    if rank_and_world()[0] == 0:
+        best = max(rows, key=lambda row: row["macro_f1"])
+        figures = f"macro F1 {best['macro_f1']:.3f} on {scored} after epoch {best['epoch']}"
+        print(f"{checkpoint_path(out)}: {figures}")
 
 
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.detectors.train import fine_tuning, train_gnn, train_taad
     from footpass.experiments.profile import load_profile
-    from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
     from footpass.zoo import resolve
@@ -125,10 +112,7 @@ def _train_detector(args: argparse.Namespace) -> None:
             args.log, args.out, partial(filmstrip, clips=recipe.clips, footage=shown)
         )
     rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
-    if rank_and_world()[0] == 0:
-        best = max(rows, key=lambda row: row["macro_f1"])
-        figures = f"macro F1 {best['macro_f1']:.3f} on validation clips after epoch {best['epoch']}"
-        print(f"{checkpoint_path(args.out)}: {figures}")
+    _say_best(rows, args.out, "validation clips")
 
 
 def _train_dst(args: argparse.Namespace) -> None:
@@ -141,7 +125,7 @@ def _train_dst(args: argparse.Namespace) -> None:
     from footpass.models.transformer import FUSIONS
     from footpass.sequence.decode import open_recorded
     from footpass.sequence.train import fine_tuning, sequence_figures, train_dst
-    from footpass.training.checkpoints import LAST, checkpoint_path
+    from footpass.training.checkpoints import LAST
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
     from footpass.zoo import resolve
@@ -157,9 +141,7 @@ def _train_dst(args: argparse.Namespace) -> None:
     if recipe.pretraining and not (args.pretrain or args.start):
         log.warning("no pre-training on simulated matches: --pretrain begins with it")
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
-    truth = {
-        split: concat(events_of(one.half) for one in part.values()) for split, part in halves.items()
-    }
+    truth = {split: concat(events_of(one.half) for one in halves[split].values()) for split in halves}
     if args.pretrain:
         folder = Path(args.out, "pretraining")
         pretrain_dst(pretraining_recipe(recipe), folder, device)
@@ -174,10 +156,7 @@ def _train_dst(args: argparse.Namespace) -> None:
         start,
         tracker(args.log, args.out) if args.log and rank_and_world()[0] == 0 else None,
     )
-    if rank_and_world()[0] == 0:
-        best = max(rows, key=lambda row: row["macro_f1"])
-        figures = f"macro F1 {best['macro_f1']:.3f} on val after epoch {best['epoch']}"
-        print(f"{checkpoint_path(args.out)}: {figures}")
+    _say_best(rows, args.out, "val")
 
 
 def _train_play_by_play(args: argparse.Namespace) -> None:

@@ -27,13 +27,8 @@ TEAMS = ("#4682FF", "#FF5046")
 
 def subplots(size: tuple[float, float], rows: int = 1, columns: int = 1, **options: Any) -> Any:
     """A figure and its axes, as of pyplot, without the upper and right sides of frames."""
-    look: Any = {
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-    with plt.rc_context(look):
-        return plt.subplots(rows, columns, figsize=size, **options)
+    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
 
 def draw_pitch(axes: plt.Axes) -> None:

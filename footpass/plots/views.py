@@ -4,7 +4,6 @@ All pictures are uint8 (height, width, 3) RGB. Team 0 is blue, team 1 is red; tr
 predicted ones yellow.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -129,12 +128,11 @@ def frames(
         raise DataError(f"view {view!r} is neither overlay nor radar")
     if reader is None:
         raise DataError("an overlay needs the match's video", half=half.name)
-    clips = itertools.chain.from_iterable(
-        pictures for _, pictures in reader.windows(window.start, window.stop, 2 * FPS, 2 * FPS)
-    )
+    clips = reader.windows(window.start, window.stop, 2 * FPS, 2 * FPS)
     return (
-        overlay(picture, half, frame, truth, predictions)
-        for frame, picture in zip(window, clips, strict=True)
+        overlay(picture, half, first + i, truth, predictions)
+        for first, pictures in clips
+        for i, picture in enumerate(pictures)
     )
 
 
