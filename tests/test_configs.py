@@ -113,7 +113,7 @@ def test_a_field_may_have_had_another_name():
         (b'{"share": NaN}', "x.json: not an Outer: Outer.share = nan"),
         (b"[" * 100_000, "x.json: not an Outer: not JSON: recursion limit exceeded"),
         (b'{"name": "\xff"}', "x.json: not an Outer: not JSON: invalid unicode"),
-        (b" " * (MAX_BYTES + 1), "x.json: not an Outer: over 64 MB"),
+        (b" " * (MAX_BYTES + 1), "x.json: over 64 MB"),
         (None, "x.json: cannot be read: No such file"),
     ],
 )

@@ -13,23 +13,13 @@ _Cell = str | bool | int | float | None
 
 @config_dataclass
 class Source:
-    """A source of data.
-
-    Attributes
-    ----------
-    simulated, seed, version
-        Of its `Provenance`.
-    systems
-        Where those come from that are scored on it: trained here, as released, made up.
-    fingerprint
-        Of its files.
-    """
+    """A source of data: what it is, its `Provenance`, the fingerprint of its files."""
 
     what: str
     simulated: bool
     seed: Count | None = None
     version: str | None = None
-    systems: str | None = None
+    systems: str | None = None  # scored on it, by origin: trained here, as released, made up
     fingerprint: str | None = None
 
     @property
