@@ -8,7 +8,7 @@ import pandas as pd
 
 from footpass.data.halves import dense, events_of
 from footpass.data.paths import find, play_by_play_path, tactical_path, video_path
-from footpass.data.provenance import read_provenance
+from footpass.data.provenance import mark_season, read_provenance
 from footpass.data.tactical import half_names, read_rows, write_tactical
 from footpass.events import concat, halves_of, match_of, write_events
 from footpass.files import DataError, make_folder
@@ -66,7 +66,10 @@ def write_labelled(
             tables.append(events_of(dense(rows, half, source)))
             yield half, rows
 
-    write_tactical(target, halves(), read_provenance(source))
+    origin = read_provenance(source)
+    if origin.simulated:
+        mark_season(out, to, origin)
+    write_tactical(target, halves(), origin)
     write_events(concat(tables), known)
     for match in dict.fromkeys(map(match_of, halves_of(events))):
         video, link = find(data_dir, video_path(match)), Path(out, video_path(match))

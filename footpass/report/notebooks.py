@@ -108,6 +108,8 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except OSError as error:  # a full disk, on which nothing goes on
+        raise DataError(f"cannot be written: {error.strerror or error}", run_dir / path.name) from error
     except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
         return f"{type(error).__name__}: {error}"
     if not (run_dir / "metrics.json").is_file():

@@ -7,6 +7,7 @@ import pytest
 from footpass.__main__ import main
 from footpass.data.check import check
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
+from footpass.data.provenance import Provenance, mark_season, read_provenance
 from footpass.data.tactical import read_rows
 from footpass.events import read_ground_truth, select_halves, write_events
 from footpass.importers.labels import labelled
@@ -51,6 +52,13 @@ def test_corrected_events_become_the_only_labels(folder, capsys):
     wrong = {problem.file for problem in check(folder / "new").problems}
     assert wrong == {"videos/game_1.mp4"}  # its size: play-by-play and labels agree
     assert (folder / "new" / video_path("game_1")).samefile(folder / "data" / video_path("game_1"))
+
+
+def test_labelled_matches_stay_simulated(folder):
+    mark_season(folder / "data", "val", Provenance(True, "0.1.0", 3))
+    assert label(folder) == 0
+    for file in (tactical_path("train"), play_by_play_path("train")):
+        assert read_provenance(folder / "new" / file).seed == 3
 
 
 def test_flags_are_what_the_rows_show(folder):
