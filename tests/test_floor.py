@@ -9,7 +9,8 @@ from packaging.version import Version
 
 from footpass.files import PROJECT
 
-TOOLS = {"ruff", "mypy", "playwright"}  # whose versions do not matter to what is tested
+# Whose versions do not matter to what is tested; and the project, which names extras of its own.
+TOOLS = {"ruff", "mypy", "playwright", "footpass"}
 
 
 def test_the_floor_is_the_lowest_of_every_range():
