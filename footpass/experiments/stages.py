@@ -215,8 +215,8 @@ class Study:
         return Stage("gnn", run, rows, taad, known)
 
     def _zoo(self, name: str) -> str | None:
-        """The zoo's model to go on from, if the profile goes on from them."""
-        return f"zoo:{name}" if self.profile.start == "zoo" else None
+        """The zoo's model to go on from, if the profile goes on from these and there is one."""
+        return f"zoo:{name}" if self.profile.start == "zoo" and name in zoo.cards() else None
 
     @_once
     def dst(
@@ -293,7 +293,8 @@ class Study:
         Not ``smooth``, the offsets alone are fitted: to see what each is worth.
         """
         if stage.zoo:
-            return zoo.adjustment(stage.zoo)
+            known = zoo.adjustment(stage.zoo)
+            return known if smooth else replace(known, smoothing=0.0)
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
@@ -313,7 +314,7 @@ class Study:
         halves = {name: entry.half for name, entry in self.watched("val").items()}
         self.predict(stage, "val")
         parts = {"none": UNADJUSTED}
-        if self._held_out:
+        if self._held_out or stage.zoo:
             parts |= {"offsets": self.adjustment(stage, smooth=False)}
             parts |= {"offsets and smoothing": self.adjustment(stage)}
         rows = {}

@@ -22,16 +22,26 @@ if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do 
     from footpass.models.taad import TAAD
 
 
-def learning_curves(rows: list[dict]) -> Figure:
-    """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`)."""
+def learning_curves(rows: list[dict], beside: dict[str, list[dict]] | None = None) -> Figure:
+    """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`).
+
+    Runs ``beside`` are dashed, with their loss and macro F1 alone.
+    """
     figure, (left, right) = subplots((9, 3), 1, 2)
     epochs = [row["epoch"] + 1 for row in rows]
     losses = [row["loss"] for row in rows]
     left.plot(epochs, losses, "o-", ms=4, color="#0072B2")
-    left.set(ylabel="training loss", ylim=(0, 1.1 * max(losses)))
+    highest = max(row["loss"] for run in (rows, *(beside or {}).values()) for row in run)
+    left.set(ylabel="training loss", ylim=(0, 1.1 * highest))
     figures = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy at the event"}
     for (name, label), colour, mark in zip(figures.items(), SERIES, "osD", strict=False):
         right.plot(epochs, [row[name] for row in rows], f"{mark}-", ms=4, label=label, color=colour)
+    for name, others in (beside or {}).items():
+        epochs = [row["epoch"] + 1 for row in others]
+        for axes, key in ((left, "loss"), (right, "macro_f1")):
+            label = f"macro F1, {name}" if axes is right else name
+            axes.plot(epochs, [row[key] for row in others], "s--", ms=4, color="#777777", label=label)
+        left.legend(frameon=False)
     right.set(ylabel="validation clips", ylim=(0, 1))
     legend(right)
     for axes in (left, right):

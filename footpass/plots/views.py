@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
 from footpass.files import DataError, atomic_write
+from footpass.metrics import Evaluation
 from footpass.pitch import markings
 from footpass.plots.style import subplots
 from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
@@ -134,6 +135,20 @@ def frames(
         for first, pictures in clips
         for i, picture in enumerate(pictures)
     )
+
+
+def best_play(result: Evaluation, seconds: float) -> tuple[str, int]:
+    """Half and first frame of the seconds in which most events with a box are found, and fewest not."""
+    length, best = round(seconds * FPS), (-np.inf, "", 0)
+    for name, events in result.truth.groupby("half", observed=True):
+        worth = np.where(events["found"] & events["box_visible"], 1, -1)
+        false = result.predictions["half"].eq(name) & result.predictions["truth"].lt(0)
+        frames = np.append(events["frame"], result.predictions["frame"][false])
+        worth = np.append(worth, np.full(false.sum(), -1))
+        for start in events["frame"] - FPS:
+            inside = (frames >= start) & (frames < start + length - FPS)
+            best = max(best, (worth[inside].sum(), str(name), int(start)))
+    return best[1:]
 
 
 def look(

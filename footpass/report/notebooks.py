@@ -167,4 +167,9 @@ def _picture(png: bytes) -> str:
         Image.open(io.BytesIO(png)).save(stream, "webp", **options)
         versions.append(("webp", stream.getvalue()))
     kind, data = min(versions, key=lambda version: len(version[1]))
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return address(kind, data)
+
+
+def address(kind: str, picture: bytes) -> str:
+    """An address that holds a picture."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

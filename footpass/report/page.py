@@ -14,7 +14,7 @@ from typing import Any
 
 from footpass.files import DataError, atomic_write, inside, make_folder
 from footpass.report.html import write_page
-from footpass.report.notebooks import Failure, _picture, headline
+from footpass.report.notebooks import Failure, _picture, address, headline
 from footpass.report.record import Source, read_record
 from footpass.zoo import cards
 
@@ -122,7 +122,9 @@ def _load_run(path: Path) -> dict:
     record = read_record(path)
     run = asdict(record)
     for figure in run["figures"]:
-        figure["address"] = _picture(inside(path.parent, figure["file"], "figure").read_bytes())
+        picture = inside(path.parent, figure["file"], "figure").read_bytes()
+        moving = figure["file"].endswith(".webp")
+        figure["address"] = address("webp", picture) if moving else _picture(picture)
     for source, known in zip(run["data"], record.data, strict=True):
         source["kind"] = known.kind
     run["id"] = name = path.parent.name

@@ -3,6 +3,7 @@
 Reports are built from ``metrics.json`` alone, never from a notebook's outputs.
 """
 
+import io
 import json
 import logging
 import os
@@ -23,8 +24,9 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
+from PIL import Image
 
-from footpass.configs import check_seed, profile_name
+from footpass.configs import check_seed, override, profile_name
 from footpass.data.provenance import REAL, Provenance
 from footpass.files import PROJECT, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
@@ -88,6 +90,31 @@ class Run:
         self.figures.append(Picture(name, file, caption, alt))
         display(figure, metadata={"image/png": {"alt": alt}})
         plt.close(figure)
+        _show_caption(caption)
+
+    def clip(
+        self, pictures: Iterable[np.ndarray], rate: float, name: str, caption: str, alt: str
+    ) -> None:
+        """Save pictures as a moving one, which plays three times; a notebook shows the first alone.
+
+        Parameters
+        ----------
+        pictures
+            ``(H, W, 3)`` uint8 each.
+        rate
+            Pictures a second.
+        """
+        shown = [Image.fromarray(picture) for picture in pictures]
+        for picture in shown:
+            picture.thumbnail((960, 960))
+        first, *rest = shown
+        stream, file = io.BytesIO(), f"{name}.webp"
+        moving = {"save_all": True, "append_images": rest, "duration": round(1000 / rate), "loop": 3}
+        first.save(stream, "webp", quality=60, **moving)
+        with atomic_write(self.dir / file, "wb") as out:
+            out.write(stream.getvalue())
+        self.figures.append(Picture(name, file, caption, alt))
+        display(first, metadata={"image/png": {"alt": alt}})
         _show_caption(caption)
 
     def table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 3) -> None:
@@ -162,12 +189,13 @@ def start_experiment(
     run_dir: str | Path | None = None,
     seed: int = 0,
     kinetics: str | Path | None = None,
+    start: str | None = None,
     **extra: Any,
 ) -> "tuple[Run, Study]":
     """Start a run of a notebook that trains: its record, and the season and models that it shares.
 
-    ``data`` are as of `find_season`, ``kinetics`` is a file with weights for the video backbone, all
-    else is as of `start_run`.
+    ``data`` are as of `find_season`, ``kinetics`` is a file with weights for the video backbone,
+    ``start`` (``zoo``, ``random``) is instead of the profile's, all else is as of `start_run`.
     """
     # Pages import this module, and need no torch.
     from footpass.experiments.profile import load_profile
@@ -176,6 +204,8 @@ def start_experiment(
     from footpass.training.distributed import join_processes
 
     settings = load_profile(profile)
+    if start:
+        settings = override(settings, f"start={start}")
     asked = {"config": settings, "kinetics": kinetics, **extra}
     run = start_run(name, profile=profile, run_dir=run_dir, seed=seed, **asked)
     season = find_season(settings, data)
