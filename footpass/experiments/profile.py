@@ -70,8 +70,8 @@ class Profile:
     # The DST of train play-by-play; None: there is none in this profile.
     play_by_play: DSTRecipe | None = None
     find_data: bool = True  # whether real data are looked for where none are named
-    # What training goes on from: the models of the zoo; or random weights (of the backbone, Kinetics' where
-    # these are given), and the DST's pre-training.
+    # What training goes on from: the models of the zoo; or random weights (of the backbone, Kinetics' if
+    # they are given), and the DST's pre-training.
     start: Literal["zoo", "random"] = "random"
 
 
