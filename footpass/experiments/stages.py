@@ -96,9 +96,9 @@ class Stage:
         return sum(row["seconds"] for row in self.rows)
 
     @property
-    def revisions(self) -> list[str | None]:
+    def revisions(self) -> tuple[str | None, ...]:
         """Of the code that its epochs were trained with, in order; those from earlier do not say."""
-        return list(dict.fromkeys(row.get("revision") for row in self.rows))
+        return tuple(dict.fromkeys(row.get("revision") for row in self.rows))
 
 
 def _once(method: Callable[..., Any]) -> Callable[..., Any]:
