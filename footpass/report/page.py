@@ -45,9 +45,11 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     if models := cards():
         write_page("models.html", folder / "models.html", cards=models)
     revisions = [each for run in runs for one in run["trained"] for each in one["revisions"]]
+    sources = [source for run in runs for source in run["data"]]
     told: dict[str, Any] = {
         "trained": list(dict.fromkeys(each or "unknown" for each in revisions)),
-        "simulated": [source for run in runs for source in run["data"] if source["simulated"]],
+        "simulated": [source for source in sources if source["simulated"]],
+        "real": [source for source in sources if not source["simulated"]],
     }
     told |= {"runs": runs, "models": models, "answers": answers, "shown": shown, "failures": failures}
     write_page("report.html", folder / "index.html", **told)

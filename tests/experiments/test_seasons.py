@@ -162,7 +162,7 @@ def test_a_detector_is_adjusted_on_what_it_has_not_learned_from(tmp_path, drawn,
     kept = Study(tmp_path / "stages", SMOKE, season).adjustment(taad)
     assert kept == replace(chosen, model=f"TAAD {fingerprint(taad.checkpoint)}")
     assert study.trained == [
-        {"stage": taad.dir.name, "seconds": taad.train_seconds, "revisions": [revision()]}
+        {"stage": taad.dir.name, "seconds": taad.train_seconds, "revisions": (revision(),)}
     ]
     study = Study(tmp_path / "stages", SMOKE, Season(drawn, Provenance(True), None))
     assert study.adjustment(taad) == LogitAdjustment() and len(asked) == 2

@@ -238,7 +238,7 @@ def test_questions_are_answered_with_what_there_is_and_all_else_is_below(tmp_pat
     page = build_page(tmp_path).read_text()
     answers, notebooks = page.split('<h2 id="notebooks">')
     titles = re.findall(r"<h2>(.*?)</h2>", answers)
-    assert titles == [q.title for q in QUESTIONS if q.title != "Where does it still fail?"]
+    assert titles == [q.title for q in QUESTIONS[1:] if q.title != "Where does it still fail?"]
     order = ["C class_counts", "L DST_macro_f1", "C effects", "C ablations", "What each notebook", "1.5"]
     places = [answers.partition("</nav>")[2].index(text) for text in order]
     assert places == sorted(places)
