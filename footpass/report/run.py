@@ -93,7 +93,7 @@ class Run:
         _show_caption(caption)
 
     def clip(
-        self, pictures: Iterable[np.ndarray], rate: float, name: str, caption: str, alt: str
+        self, pictures: Iterable[np.ndarray], name: str, caption: str, alt: str, rate: float
     ) -> None:
         """Save pictures as a moving one, which plays three times; a notebook shows the first alone.
 

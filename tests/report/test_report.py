@@ -282,6 +282,7 @@ def recorded(path):
     for node in nodes:
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("run."):
             kind = node.func.attr
+            kind = "figure" if kind == "clip" else kind
             if kind in ("figure", "table", "metric"):
                 name = node.args[0 if kind == "metric" else 1]
                 parts = name.values if isinstance(name, ast.JoinedStr) else [name]
@@ -334,7 +335,8 @@ def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp
     size = publish(runs, tmp_path / "out")
     copied = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     named = {str(path.relative_to(tmp_path / "out")) for path in copied}
-    assert named == {"index.html", "01_good/metrics.json", "01_good/notebook.html"}
+    pages = {"index.html", "models.html"}
+    assert named == pages | {"01_good/metrics.json", "01_good/notebook.html"}
     assert size == sum(path.stat().st_size for path in copied)
     assert all(
         path.read_bytes() == (runs / path.relative_to(tmp_path / "out")).read_bytes() for path in copied
