@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from footpass.data.cache import Footage
     from footpass.detectors.spotting import LogitAdjustment
-    from footpass.importers.tracks import TrackedHalf
 
 _SPLIT = "challenge"  # nobody knows the truth
 
@@ -40,7 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _spot(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
-    from footpass.importers.match import ImportConfig, import_match
+    from footpass.importers.match import ImportConfig, import_match, read_tracks
     from footpass.zoo import adjustment, resolve
 
     data = args.out / "data"
@@ -50,7 +49,7 @@ def _spot(args: argparse.Namespace) -> None:
     args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
     model = _detector(args)
     with _timed("tactical data"):
-        parts = [_read(file) for file in args.tracks]
+        parts = [read_tracks(file) for file in args.tracks]
         for name, notes in import_match(data, parts, ImportConfig(_SPLIT), video=args.video).items():
             print(f"{name}: {len(notes)} decisions and doubts, in {data / 'import' / name}.txt")
     footage = open_footage(data, _SPLIT)
@@ -68,22 +67,6 @@ def _timed(what: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - start:.0f} s")
-
-
-def _read(file: str) -> "TrackedHalf":
-    path = Path(file)
-    if path.is_dir() or path.suffix == ".txt":
-        from footpass.importers.mot import read_mot
-
-        homography = path / "homography.csv"
-        return read_mot(path, homography if homography.is_file() else None)
-    if path.suffix in (".csv", ".parquet"):
-        from footpass.importers.table import read_table
-
-        return read_table(path)
-    from footpass.importers.gsr import read_gsr
-
-    return read_gsr(path)
 
 
 def _detector(args: argparse.Namespace) -> str:

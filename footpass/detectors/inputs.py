@@ -18,7 +18,7 @@ from footpass.detectors.clips import (
     window_boxes,
 )
 from footpass.models.x3d import normalise
-from footpass.schema import N_ROLES, N_SLOTS, State
+from footpass.schema import N_ROLES, State
 
 
 class ModelInputs(NamedTuple):
@@ -71,8 +71,8 @@ def game_state(state: Tensor, slots: Tensor, device: torch.device | str) -> tupl
 def window_inputs(
     window: HalfMatch, pixels: np.ndarray, config: ClipConfig, device: torch.device | str
 ) -> ModelInputs:
-    """All 26 slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
-    slots = np.arange(N_SLOTS)
+    """All slots of a window of a half, with its pictures ``(T, H, W, 3)``, as a batch of one clip."""
+    slots = np.arange(len(window.jersey))
     clip = torch.from_numpy(pixels).to(device)[None].movedim(-1, 1)  # (1, 3, T, H, W)
     drawn = config.grow, config.size
     corners = public_boxes(window, *drawn) if config.public else window_boxes(window, slots, *drawn)

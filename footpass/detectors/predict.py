@@ -6,9 +6,10 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from footpass.data.cache import Footage
+from footpass.data.halves import HalfMatch
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
 from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_marked
@@ -32,7 +34,7 @@ from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.public import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import folded
-from footpass.schema import N_CLASSES, N_SLOTS
+from footpass.schema import N_CLASSES
 from footpass.training.checkpoints import load_model
 from footpass.training.distributed import locked_by_first, rank_and_world, wait_for_all
 from footpass.training.optim import autocast
@@ -128,7 +130,7 @@ def half_logits(
     half = footage.half
     device = next(model.parameters()).device
     model = folded(model)
-    total = np.zeros((N_CLASSES, N_SLOTS, 0), np.float32)  # of the frames that are not finished
+    total = np.zeros((N_CLASSES, len(half.jersey), 0), np.float32)  # of the frames that are not finished
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them
     places = half.first_frame, half.end_frame, config.frames, stride
@@ -151,6 +153,36 @@ def half_logits(
             total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
+
+
+def logits_of_versions(
+    model: TAAD | TAADGNN, versions: Sequence[HalfMatch], video: Path, config: ClipConfig
+) -> list[np.ndarray]:
+    """Logits ``(9, 26, T)`` of one half by several accounts of who was where, its pictures seen once.
+
+    Looking at the pictures is nearly all that a TAAD does; what it says of a player depends on these and
+    his own boxes alone.
+
+    Parameters
+    ----------
+    versions
+        On the same frames.
+    """
+    if model.without_box:
+        raise DataError("a graph model reads who else is there: predict each version by itself")
+    wide = replace(
+        versions[0],
+        state=np.concatenate([half.state for half in versions], axis=1),
+        boxes=np.concatenate([half.boxes for half in versions]),
+        jersey=np.concatenate([half.jersey for half in versions]),
+        labels=None,
+    )
+    with tqdm(total=wide.n_frames, desc="logits", unit="frame") as progress:
+        parts = []
+        for _, logits in half_logits(model, Footage(wide, video), config):
+            parts.append(logits)
+            progress.update(logits.shape[-1])
+    return np.split(np.concatenate(parts, axis=-1), len(versions), axis=1)
 
 
 def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Generator[tuple[int, np.ndarray]]:

@@ -51,6 +51,7 @@ class NotebookSettings:
     weighting_seeds: int
     # 06: the two main variants, those that show each part too, or all.
     postprocessing: Literal["main", "parts", "all"]
+    own_minutes: float  # 09: length of the match to practise on
     workers: int | None = None  # processes that simulate; None: one a core
 
 

@@ -15,8 +15,11 @@ from footpass.files import DataError, make_folder
 from footpass.importers.decisions import write_decisions
 from footpass.importers.events import with_events
 from footpass.importers.footage import add_video
+from footpass.importers.gsr import read_gsr
 from footpass.importers.identity import identified
+from footpass.importers.mot import read_mot
 from footpass.importers.sides import sided
+from footpass.importers.table import read_table
 from footpass.importers.tactical import Imported, tactical
 from footpass.importers.tracks import TrackedHalf, at_25_fps, cleaned, oriented, with_picture
 from footpass.schema import GROUND_TRUTH_COLUMNS, SPLITS, Tactical
@@ -41,6 +44,18 @@ class ImportConfig:
             raise DataError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
         if self.game < 0:
             raise DataError(f"game {self.game} is negative")
+
+
+def read_tracks(path: str | Path) -> TrackedHalf:
+    """Tracks of a game state (.json), a table (.csv, .parquet) or a MOT folder, as its name tells.
+
+    In a MOT folder, ``homography.csv`` is used where it is.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".txt":
+        homography = path / "homography.csv"
+        return read_mot(path, homography if homography.is_file() else None)
+    return read_table(path) if path.suffix in (".csv", ".parquet") else read_gsr(path)
 
 
 def import_match(

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -14,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from footpass.data.cache import open_footage
+from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import read_logits
 from footpass.data.video import VideoReader
 from footpass.detectors import predict as inference
 from footpass.detectors.clips import ClipConfig
-from footpass.detectors.predict import half_logits, write_logits
+from footpass.detectors.predict import half_logits, logits_of_versions, write_logits
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -32,6 +33,8 @@ from footpass.detectors.spotting import (
 )
 from footpass.files import DataError
 from footpass.metrics import evaluate
+from footpass.models.taad import TAAD, TAADConfig
+from footpass.models.x3d import X3DConfig
 from footpass.schema import Action
 from tests import seasons
 
@@ -111,6 +114,19 @@ def test_overlapping_windows_are_averaged(footage, frames, stride):
         if start + frames >= half.n_frames:
             break
     np.testing.assert_allclose(logits[6, 0], [np.mean(p) for p in places], rtol=1e-5)
+
+
+def test_versions_of_a_half_get_together_the_logits_that_each_has_alone(footage):
+    torch.manual_seed(0)
+    model = TAAD(TAADConfig(width=8, head=16, x3d=X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1))))
+    half, video = footage[H2].half, footage[H2].video
+    other = replace(half, boxes=half.boxes[::-1] + 2, state=half.state[:, ::-1])
+    together = logits_of_versions(model, [half, other], video, CONFIG)
+    for version, logits in zip([half, other], together, strict=True):
+        alone, _ = whole(model, Footage(version, video))
+        np.testing.assert_allclose(logits, alone, atol=1e-5)
+    with pytest.raises(DataError, match="by itself"):
+        logits_of_versions(SimpleNamespace(without_box=True), [half, other], video, CONFIG)
 
 
 def test_every_frame_is_decoded_once(footage, monkeypatch):
