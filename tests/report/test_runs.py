@@ -7,6 +7,7 @@ import pytest
 
 from footpass.configs import resolve_profile
 from footpass.data.provenance import Provenance
+from footpass.experiments.stages import Stage, Study
 from footpass.files import DataError, fingerprint
 from footpass.metrics import Interval
 from footpass.report.run import format_cell, start_run
@@ -72,3 +73,13 @@ def test_tests_run_in_the_smoke_profile(monkeypatch):
 )
 def test_cells_are_written_as_people_write_them(value, text):
     assert format_cell(value) == text
+
+
+def test_what_a_study_has_trained_is_recorded(tmp_path):
+    study = Study(tmp_path, None, None)
+    rows = [{"seconds": 3.0, "revision": "abc"}, {"seconds": 1.5, "revision": "abc"}]
+    study.known[("taad",)] = Stage("taad", tmp_path / "taad-1", rows)
+    run = start_run("x", profile="smoke", run_dir=tmp_path)
+    run.finish(study.trained)
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told["trained"] == [{"stage": "taad-1", "seconds": 4.5, "revisions": ["abc"]}]
