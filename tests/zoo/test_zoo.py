@@ -14,12 +14,16 @@ from footpass.data.cache import open_footage
 from footpass.data.logits import logits_path
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, events_from_store
+from footpass.detectors.train import fine_tuning
 from footpass.events import predictions_path, read_predictions
+from footpass.experiments.profile import load_profile
 from footpass.experiments.publishing import trial
 from footpass.files import DataError
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
+from footpass.sequence.train import fine_tuning as dst_fine_tuning
 from footpass.training.checkpoints import load_checkpoint, save_checkpoint
+from footpass.training.config import gentle
 from tests import seasons
 
 TINY = TAADConfig(X3DConfig(stem=8, widths=(8, 12, 16, 24), depths=(1, 1, 1, 1)), width=16, head=24)
@@ -151,3 +155,16 @@ def test_models_score_on_the_trial_match_what_their_cards_record(tmp_path):
     names = sorted(known, key=lambda name: len(known[name].reads))
     for name, score, _ in trial(names, tmp_path) if names else ():
         assert score == pytest.approx(known[name].check, abs=0.03), name
+
+
+def test_a_profile_that_starts_from_the_zoo_takes_its_sizes_and_a_tenth_of_the_rates():
+    """The demo's own sizes are the same, so that a model from nothing can be compared."""
+    profile = load_profile("demo")
+    assert profile.start == "zoo"
+    taad = fine_tuning(profile.taad, zoo.resolve("zoo:taad"))
+    assert taad == replace(profile.taad, train=gentle(profile.taad.train))
+    assert taad.train.lr == pytest.approx({"": 2e-4})
+    dst = dst_fine_tuning(load_profile("smoke").dst, zoo.resolve("zoo:dst"))
+    assert dst.model == profile.dst.model and dst.windows.window_length == 375
+    seasons = [load_profile(name).season for name in ("demo", "study")]
+    assert seasons[0].seed != seasons[1].seed and seasons[0].val * seasons[0].minutes >= 20
