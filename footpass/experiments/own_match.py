@@ -16,7 +16,6 @@ from footpass.data.provenance import REAL, Provenance, read_provenance, write_pr
 from footpass.detectors.predict import load_detector, logits_of_versions, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
 from footpass.events import concat, predictions_path, read_ground_truth, write_events
-from footpass.experiments.stages import Study
 from footpass.files import make_folder
 from footpass.importers import export
 from footpass.importers.actions import actions, placed
@@ -117,11 +116,8 @@ class Models(NamedTuple):
     dst: Path | None
 
 
-def models(study: Study, detector: str | None, dst: str | None) -> Models:
-    """The checkpoints that are named; without a detector both are the study's."""
-    if detector is None:
-        stage = study.taad()
-        return Models(stage.checkpoint, study.adjustment(stage), study.dst().checkpoint)
+def models(detector: str, dst: str | None) -> Models:
+    """The checkpoints that are named, as ``zoo:NAME`` or by their files."""
     writer = zoo.resolve(dst) if dst else None
     return Models(zoo.resolve(detector), zoo.adjustment(detector), writer)
 
