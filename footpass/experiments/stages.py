@@ -288,13 +288,10 @@ class Study:
             return predict(stage.checkpoint, halves, *to, adjustment=adjustment)
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
-        """Of a detector: the zoo's, or fitted on train matches that it never learned, if there are any.
+        """Of a detector, fitted on the train matches that it never learned; none if it learned all.
 
         Not ``smooth``, the offsets alone are fitted: to see what each is worth.
         """
-        if stage.zoo:
-            known = zoo.adjustment(stage.zoo)
-            return known if smooth else replace(known, smoothing=0.0)
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
@@ -314,7 +311,7 @@ class Study:
         halves = {name: entry.half for name, entry in self.watched("val").items()}
         self.predict(stage, "val")
         parts = {"none": UNADJUSTED}
-        if self._held_out or stage.zoo:
+        if self._held_out:
             parts |= {"offsets": self.adjustment(stage, smooth=False)}
             parts |= {"offsets and smoothing": self.adjustment(stage)}
         rows = {}
