@@ -164,7 +164,7 @@ class Study:
         count = self.season.size.held_out if self.season.size else 0
         halves = self.footage["train"]
         matches = list(dict.fromkeys(map(match_of, halves)))
-        return {name for name in halves if match_of(name) in matches[len(matches) - count :]}
+        return {name for name in halves if match_of(name) in matches[max(1, len(matches) - count) :]}
 
     @cached_property
     def _season_fingerprint(self) -> str:

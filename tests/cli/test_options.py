@@ -96,7 +96,7 @@ def test_help_does_without_torch():
     ],
 )
 def test_one_setting_is_changed_and_no_other(setting, where, value):
-    recipe = load_profile("demo").dst
+    recipe = load_profile("study").dst
     changed = override(recipe, setting)
     for name in where.split("."):
         changed = getattr(changed, name)

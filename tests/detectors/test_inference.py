@@ -227,7 +227,7 @@ def test_logits_of_other_data_are_not_taken_over(footage, tmp_path, changes):
 def test_no_video_is_closed_while_it_is_decoded(footage, monkeypatch, ends):
     """Windows are decoded ahead in a thread: closing the file under it would crash the process."""
     decoding, closed = threading.Event(), []
-    frames, close = VideoReader.frames, VideoReader.close
+    frames, close = VideoReader.frames, VideoReader.__exit__
 
     def slow(self, indices):
         decoding.set()
@@ -236,12 +236,12 @@ def test_no_video_is_closed_while_it_is_decoded(footage, monkeypatch, ends):
         decoding.clear()
         return pictures
 
-    def watched(self):
+    def watched(self, *error):
         closed.append(not decoding.is_set())
-        close(self)
+        close(self, *error)
 
     monkeypatch.setattr(VideoReader, "frames", slow)
-    monkeypatch.setattr(VideoReader, "close", watched)
+    monkeypatch.setattr(VideoReader, "__exit__", watched)
     if ends == "the model fails":
         with pytest.raises(Crash):
             list(half_logits(Crashing(after=1), footage[H1], CONFIG))

@@ -76,7 +76,7 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
         ),
         ('base = "demo"\n[taad]\ntrain = 4', "taad.train = 4: Input should be an object"),
         ('base = "demo"\n[dst.model]\nkind = "GRU"', "kind = 'GRU': one of DST, PlayerDST"),
-        ('base = "demo"\n[dst.model]\nkind = "DST"', "dst.model: DSTConfig.forget: no such field"),
+        ('base = "demo"\n[dst.model]\nkind = "DST"', "dst.model: DSTConfig.player: no such field"),
         ('base = "demo"\n[season]\ntrian = 2', "season.trian: no such field"),
     ],
 )
