@@ -104,13 +104,10 @@ class Run:
         rate
             Pictures a second.
         """
-        shown = [Image.fromarray(picture) for picture in pictures]
-        for picture in shown:
-            picture.thumbnail((960, 960))
-        first, *rest = shown
+        first, *rest = map(Image.fromarray, pictures)
         stream, file = io.BytesIO(), f"{name}.webp"
         moving = {"save_all": True, "append_images": rest, "duration": round(1000 / rate), "loop": 3}
-        first.save(stream, "webp", quality=60, **moving)
+        first.save(stream, "webp", quality=50, **moving)
         with atomic_write(self.dir / file, "wb") as out:
             out.write(stream.getvalue())
         self.figures.append(Picture(name, file, caption, alt))
