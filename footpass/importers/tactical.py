@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
 from footpass.importers.identity import N_PLACES, Players
@@ -80,7 +81,7 @@ def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -
             role[team == side] = np.arange(1, (team == side).sum() + 1)[:, None]
         notes.append("no pitch positions: slots only hold tracks, their roles mean nothing")
     known = (jersey != UNKNOWN) & (sure | ~seen)
-    xy, velocity, note = _smoothed(xy)
+    xy, velocity, note = _smoothed(xy, seen)
     notes += note
     somebody = _near(np.asarray(seen.any(axis=0)), _EMPTY)
     shown = present & (role > 0) & somebody
@@ -257,17 +258,30 @@ def _free_roles(taken: np.ndarray, present: np.ndarray) -> np.ndarray:
     return role
 
 
-def _smoothed(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Positions, smoothed if they are noisy, velocities in m/s, and what was done."""
+def _smoothed(xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Positions, smoothed if they are noisy, velocities in m/s, and what was done.
+
+    Velocities are those of stretches in which a player is seen: where he comes into sight, the estimate
+    of his place is corrected, at any speed. The unseen have the velocity of their path over seconds.
+    """
     if np.isnan(xy).all() or xy.shape[1] < 3:
         return xy, np.zeros_like(xy) if xy.shape[1] < 3 else np.full_like(xy, np.nan), []
     bend = np.diff(xy, n=2, axis=1)
     noise = float(np.nanmedian(np.abs(bend)) / 0.6745 / np.sqrt(6))
     width = next(frames for limit, frames in _SMOOTHING if noise < limit)
     width = min(width, (xy.shape[1] - 1) // 2 * 2 + 1)
-    smooth = savgol_filter(xy, width, min(2, width - 1), axis=1)
-    velocity = savgol_filter(xy, width, min(2, width - 1), deriv=1, delta=1 / FPS, axis=1)
+    velocity = np.gradient(gaussian_filter1d(xy, FPS, axis=1), 1 / FPS, axis=1)
+    for place in np.flatnonzero(seen.any(axis=1)):
+        near = _near(seen[place], FPS // 2).astype(np.int8)
+        bounds = np.flatnonzero(np.diff(near, prepend=0, append=0))
+        for start, stop in bounds.reshape(-1, 2):
+            part = min(width, (stop - start - 1) // 2 * 2 + 1)
+            if part >= 3:
+                velocity[place, start:stop] = savgol_filter(
+                    xy[place, start:stop], part, 2, deriv=1, delta=1 / FPS, axis=0
+                )
     if width > _SMOOTHING[0][1]:
+        smooth = savgol_filter(xy, width, min(2, width - 1), axis=1)
         return smooth, velocity, [f"positions are noisy ({noise:.1f} m): smoothed over {width} frames"]
     return xy, velocity, []
 

@@ -84,6 +84,17 @@ def test_positions_and_velocities_of_the_seen_are_those_of_the_match(half, exact
     assert np.corrcoef(a[:, Tactical.VX], b[:, Tactical.VX])[0, 1] > 0.95
 
 
+def test_who_comes_into_sight_does_not_jump_there(half, exact):
+    """Where an estimated place was corrected, speeds were up to 36 m/s."""
+    true, found = by_box(half[2]), by_box(imported(exact))
+    common = sorted(true.keys() & found.keys())
+    speed = [Tactical.VX, Tactical.VY]
+    off = np.array([np.linalg.norm((true[key] - found[key])[speed]) for key in common])
+    assert np.quantile(off, 0.99) < 1.0
+    fastest = np.linalg.norm(np.array([found[key][speed] for key in common]), axis=1)
+    assert np.quantile(fastest, 0.999) < 11.0
+
+
 def test_a_tracker_with_all_its_faults_is_mostly_understood(half, gsr, tmp_path):
     path, tracks = gsr(**HARD)
     (notes,) = import_match(tmp_path, [read_gsr(path)], ImportConfig(game=7)).values()
