@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         add_strict(model)
     for model in trained[:3]:
         text = "also log to TensorBoard, in OUT, or to Weights & Biases"
-        model.add_argument("--log", choices=TRACKERS, help=text)
+        model.add_argument("--tracker", choices=TRACKERS, help=text)
     for model in trained[2:]:
         add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 
@@ -104,12 +104,12 @@ def _train_detector(args: argparse.Namespace) -> None:
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
     begin: dict = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
-    if args.log and rank_and_world()[0] == 0:
+    if args.tracker and rank_and_world()[0] == 0:
         from footpass.plots import filmstrip
 
         shown = next(iter(splits["val"].values()))
         begin["track"] = tracker(
-            args.log, args.out, partial(filmstrip, clips=recipe.clips, footage=shown)
+            args.tracker, args.out, partial(filmstrip, clips=recipe.clips, footage=shown)
         )
     rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
     _say_best(rows, args.out, "validation clips")
@@ -154,7 +154,7 @@ def _train_dst(args: argparse.Namespace) -> None:
         device,
         lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
         start,
-        tracker(args.log, args.out) if args.log and rank_and_world()[0] == 0 else None,
+        tracker(args.tracker, args.out) if args.tracker and rank_and_world()[0] == 0 else None,
     )
     _say_best(rows, args.out, "val")
 
