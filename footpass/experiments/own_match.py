@@ -12,10 +12,10 @@ from footpass import zoo
 from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import play_by_play_path, video_path
-from footpass.data.provenance import REAL, Provenance, read_provenance, write_provenance
+from footpass.data.provenance import REAL, Provenance, read_provenance, write_marked
 from footpass.detectors.predict import load_detector, logits_of_versions, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
-from footpass.events import concat, predictions_path, read_ground_truth, write_events
+from footpass.events import concat, predictions_path, read_ground_truth
 from footpass.files import make_folder
 from footpass.importers import export
 from footpass.importers.actions import actions, placed
@@ -136,9 +136,8 @@ def spotted(folder: Path, run_dir: Path, models: Models) -> dict[str, pd.DataFra
         halves = open_recorded(folder, SPLIT, [runs["TAAD"]])
         events["DST"] = predict_events(model.to(device), halves, windows)
         make_folder(runs["DST"])
-        write_events(events["DST"], predictions_path(runs["DST"], SPLIT))
         made = written_by(model, models.dst, halves)
-        write_provenance(predictions_path(runs["DST"], SPLIT), made)
+        write_marked(events["DST"], predictions_path(runs["DST"], SPLIT), made)
     return events
 
 

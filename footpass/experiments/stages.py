@@ -61,7 +61,6 @@ from footpass.sequence.windows import WindowDataset, collate
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
 from footpass.training.loop import Loss
-from footpass.zoo import resolve
 
 log = logging.getLogger(__name__)
 _ALONE = 5  # times the epochs, of a DST without a pre-training
@@ -191,7 +190,7 @@ class Study:
     def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
         """TAAD, trained on the season's pixels; from ``scratch`` whatever the profile starts from."""
         known, kinetics = None if scratch else self._zoo("taad"), self.kinetics
-        start = resolve(known) if known else None
+        start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         # A file, an address, or nothing
@@ -206,7 +205,7 @@ class Study:
         """TAAD + GNN, which starts from that of the zoo, or else from the TAAD of the same seed."""
         known = self._zoo("gnn")
         taad = None if known else self.taad(seed)
-        start = taad.checkpoint if taad else resolve(f"{known}")
+        start = taad.checkpoint if taad else zoo.resolve(f"{known}")
         recipe = fine_tuning(self.profile.gnn, start)
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val = self._chosen_on
@@ -231,7 +230,7 @@ class Study:
         """
         recipe = self._dst_recipe(fusion)
         known = self._zoo(_DST_OF[fusion]) if pretrained else None
-        start = resolve(known) if known else None
+        start = zoo.resolve(known) if known else None
         if start:
             recipe = replace(dst_fine_tuning(recipe, start), pretraining=None)
         if recipe.pretraining and not pretrained:
