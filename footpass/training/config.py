@@ -38,7 +38,8 @@ class TrainConfig:
     max_grad_norm
         Largest norm of the gradient, None for any.
     precision
-        Of the forward pass: fp32, bf16 or, on CUDA only, fp16.
+        Of the forward pass: fp32, bf16, on CUDA only fp16, or auto, which is the half precision that the
+        device is fast at, else fp32.
     ema
         Decay of the exponential moving average of the weights, which is then what is validated and kept
         as best; None for none.
@@ -69,7 +70,7 @@ class TrainConfig:
     max_grad_norm: Annotated[
         float | None, Field(gt=0, validation_alias=AliasChoices("max_grad_norm", "clip"))
     ] = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     ema: Annotated[float | None, Field(gt=0, lt=1)] = None
     frozen_epochs: Count = 0
     frozen_blocks: Count = 0

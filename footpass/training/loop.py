@@ -34,7 +34,7 @@ from footpass.training.distributed import (
     sum_over_processes,
     wait_for_all,
 )
-from footpass.training.optim import Updates, autocast
+from footpass.training.optim import NotFinite, Updates, autocast
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ Validate = Callable[[nn.Module], Mapping[str, float]]
 Track = Callable[[Mapping[str, Any], nn.Module], None]
 
 
-_MAY_CHANGE = ("epochs", "workers", "save_every")  # of the config, when a run goes on
+_MAY_CHANGE = ("epochs", "workers", "save_every", "precision")  # of the config, when a run goes on
 
 
 def train(
@@ -90,23 +90,30 @@ def train(
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
     with locked_by_first(run_dir, waits=False):
         _go_on(run, run_dir, expected)
+        if rank == 0 and run.scaler.is_enabled() and not (run_dir / LAST).exists():
+            save_checkpoint(run_dir / LAST, settings, run.state_dict())  # to go back to
         steps = config.epochs * run.per_epoch
         with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
 
             def after_step() -> None:
-                bar.update()
+                bar.update(run.step - bar.n)
                 bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
                 due = config.save_every and run.step % config.save_every == 0
                 if rank == 0 and due and run.step % run.per_epoch:
                     save_checkpoint(run_dir / LAST, settings, run.state_dict())
 
-            for epoch in range(run.step // run.per_epoch, config.epochs):
+            while run.step < steps:
+                epoch = run.step // run.per_epoch
                 began = time.monotonic()
                 micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
                 batches = _batches(data(epoch), size, micro, collate, config.workers, device)
-                with _repeatable(device):
-                    net = _trainable(model, config, epoch, world)
-                    mean = run_epoch(net, batches, loss, config.precision, run, after_step)
+                try:
+                    with _repeatable(device):
+                        net = _trainable(model, config, epoch, world)
+                        mean = run_epoch(net, batches, loss, run.precision, run, after_step)
+                except NotFinite as error:
+                    run.go_back(run_dir / LAST, error)
+                    continue
                 row = _row(run, epoch, mean, validate)
                 row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
                 _close_epoch(run, row, run_dir, settings, track)
@@ -260,12 +267,12 @@ def micro_batches(
 
 
 def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None:
-    device = next(model.parameters()).device.type
+    device = next(model.parameters()).device
     if not size:
         raise DataError("no samples to train on")
-    if config.precision == "fp16" and device != "cuda":
+    if config.precision == "fp16" and device.type != "cuda":
         raise DataError(
-            f"precision fp16 needs a CUDA device, and the model is on {device}: use bf16 or fp32"
+            f"precision fp16 needs a CUDA device, and the model is on {device.type}: use bf16 or fp32"
         )
     if config.accumulate % world:
         shared = "processes, which share the micro-batches of a step: some of them idle"

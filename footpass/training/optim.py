@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Mapping
-from math import inf, isfinite
+from functools import cache
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from footpass.files import DataError
+from footpass.training.checkpoints import load_checkpoint
 from footpass.training.config import TrainConfig, learning_rate
 from footpass.training.distributed import average_buffers, rank_and_world
 
@@ -18,9 +20,36 @@ log = logging.getLogger(__name__)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+_BF16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # among what torch says of a CPU
+_GROWTH = 100  # steps without an overflow after which the scale of fp16 doubles: about an epoch
+_SMALLEST = 2.0**-10  # scale at which no gradient overflows that is a number
+_RESTARTS = 3  # of a run whose loss is no number in fp16
+_BACK = 16.0  # what the scale is divided by then
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Mixed precision, as of `TrainConfig.precision`."""
+    precision = resolve_precision(precision, device)
     return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+
+
+@cache
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``"auto"`` as what is fast on a device, which is logged; any other precision as it is.
+
+    A CPU without instructions for bf16 takes 5 to 12 times as long in it as in fp32.
+    """
+    has_bf16 = device.type == "cpu" and any(map(torch.cpu.get_capabilities().get, _BF16))
+    if device.type == "cuda":
+        half = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    else:
+        half = "bf16" if has_bf16 else "fp32"
+    if precision == "auto":
+        log.warning("precision auto: %s on this %s", half, device.type)
+        return half
+    if precision == "bf16" and device.type == "cpu" and not has_bf16:
+        log.warning("this CPU has no bf16 and is slow at it: take precision auto or fp32")
+    return precision
 
 
 def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: float) -> list[dict]:
@@ -49,6 +78,10 @@ def parameter_groups(model: nn.Module, lr: Mapping[str, float], weight_decay: fl
     return result
 
 
+class NotFinite(DataError):
+    """A loss or a gradient that is no number."""
+
+
 class Updates:
     """What changes in a run, and how: weights, moments, average, position; what a checkpoint holds.
 
@@ -58,12 +91,19 @@ class Updates:
     def __init__(self, model: nn.Module, config: TrainConfig, per_epoch: int) -> None:
         self.model, self.config, self.per_epoch = model, config, per_epoch
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.lr, config.weight_decay))
-        device = next(model.parameters()).device.type
-        # Losses are sums, larger than the means that the default scale is made for.
-        enabled = config.precision == "fp16"
-        self.scaler = torch.amp.GradScaler(device, init_scale=2.0**10, enabled=enabled)
+        device = next(model.parameters()).device
+        self.precision = resolve_precision(config.precision, device)
+        # Losses are sums, larger than the means that the default scale is made for; and a run may have
+        # fewer steps than the 2,000 after which the scale would grow by default.
+        self.scaler = torch.amp.GradScaler(
+            device.type,
+            init_scale=2.0**10,
+            growth_interval=_GROWTH,
+            enabled=self.precision == "fp16",
+        )
         average = get_ema_multi_avg_fn(config.ema) if config.ema else None
         self.ema = AveragedModel(model, multi_avg_fn=average) if average else None
+        self.restarts = 0
         self.step = 0
         self.total = [0.0, 0.0]  # of this epoch: loss times weight, and weight
         self.best = -inf
@@ -88,6 +128,8 @@ class Updates:
             self._demand_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < _SMALLEST:
+            self._demand_finite("gradient", nan)
         self.optimizer.zero_grad()
         average_buffers(self.model)
         if self.ema:
@@ -97,7 +139,7 @@ class Updates:
 
     def _demand_finite(self, what: str, value: float) -> None:
         if not isfinite(value):
-            raise DataError(
+            raise NotFinite(
                 f"optimizer step {self.step}: the {what} is {value}: "
                 "try lower rates, a warm-up, max_grad_norm or more precision"
             )
@@ -133,6 +175,8 @@ class Updates:
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "precision": self.precision,
+            "processes": rank_and_world()[1],
             "step": self.step,
             "total": self.total,
             "best": self.best,
@@ -146,8 +190,31 @@ class Updates:
             if self.ema:
                 self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
+            if self.scaler.is_enabled() and state["scaler"]:  # one of another precision has no scale
+                self.scaler.load_state_dict(state["scaler"])
             for name in ("step", "total", "best", "rows"):
                 setattr(self, name, state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"no run to go on with: {error}: delete it to train anew", path) from error
+        self._note("precision", state.get("precision", self.precision), self.precision, path)
+        self._note("processes", state.get("processes", 1), rank_and_world()[1], path)
+
+    @staticmethod
+    def _note(name: str, before: object, now: object, path: Path) -> None:
+        if before != now:
+            log.warning("%s: goes on with %s %s, was %s: not to the last bit", path, name, now, before)
+
+    def go_back(self, path: Path, error: NotFinite) -> None:
+        """Return to the checkpoint ``path``, with a lower scale, after an error in fp16.
+
+        What overflows in fp16 may not do so when the steps before it have been others.
+        """
+        if not self.scaler.is_enabled() or self.restarts == _RESTARTS:
+            raise error
+        self.restarts += 1
+        self.optimizer.zero_grad()
+        scale = self.scaler.get_scale() / _BACK
+        state = load_checkpoint(path)
+        self.load_state_dict(state | {"scaler": state["scaler"] | {"scale": scale}}, path)
+        back = "back to step %d, with scale %g (restart %d of %d)"
+        log.warning(f"%s: {back}", error, self.step, scale, self.restarts, _RESTARTS)

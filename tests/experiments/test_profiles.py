@@ -1,6 +1,9 @@
 """Profiles: the project's files hold what was published, a user's own are checked."""
 
+import json
+import tomllib
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 
@@ -13,7 +16,7 @@ from footpass.files import DataError
 from footpass.models.dst import DSTConfig
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.x3d import X3DConfig
-from footpass.training.config import TrainConfig
+from footpass.training.loop import micro_batches
 
 
 def test_every_profile_has_its_file_and_begins_with_what_it_is():
@@ -39,14 +42,32 @@ def test_the_published_study_is_the_study():
     assert study.play_by_play.weighting == "sqrt" and study.play_by_play.train.decay == 0.3
 
 
-def test_the_paper_profile_has_the_published_sizes():
-    paper = load_profile("paper")
+def published_table() -> list[list[str]]:
+    """Rows of the table in the profile ``paper``: setting, published, ours, why it differs."""
+    lines = (FOLDER / "paper.toml").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line[1:].split("|")] for line in lines if line.count(" |") == 3]
+    assert rows[0] == ["setting", "published", "ours", "why it differs"]
+    return rows[1:]
+
+
+@pytest.mark.parametrize("row", published_table(), ids=lambda row: row[0])
+def test_the_paper_profile_has_the_published_settings(row):
+    """As its table has them; each difference has a reason."""
+    setting, published, ours, reason = row
+    value = reduce(getattr, setting.split("."), load_profile("paper"))
+    assert json.loads(json.dumps(value)) == tomllib.loads(f"value = {ours}")["value"]
+    assert bool(reason) == (published != ours)
+
+
+def test_the_paper_profile_takes_the_published_steps():
+    """192,000 windows in 2,000 steps; 4,800 random clips beside those of events."""
+    paper, halves = load_profile("paper"), 96
     assert paper.dst.model == DSTConfig() and paper.season is None and paper.play_by_play is None
-    assert paper.dst.train == TrainConfig(
-        12, 96, lr={"": 2.5e-4}, warmup=1000, milestones=(3, 6, 8), precision="bf16", workers=8,
-        save_every=500,
-    )  # fmt: skip
-    assert paper.gnn.train == paper.taad.train and paper.taad.clips == ClipConfig()
+    assert paper.taad.clips == ClipConfig() and paper.gnn.clips.random_per_half * halves == 4_800
+    windows = paper.dst.windows.per_half * halves
+    assert windows == 192_000
+    assert sum(micro.last for micro in micro_batches(windows, paper.dst.train, epoch=0)) == 2_000
+    assert (1 - paper.gnn.background) / paper.gnn.background == pytest.approx(20, rel=1e-4)
 
 
 def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from footpass.files import DataError
-from footpass.training.checkpoints import load_checkpoint
+from footpass.training import loop
+from footpass.training.checkpoints import load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig, learning_rate
 from footpass.training.loop import micro_batches, run_epoch, train
-from footpass.training.optim import Updates, parameter_groups
+from footpass.training.optim import Updates, parameter_groups, resolve_precision
 from tests.training import tiny_run
 
 TINY_RUN = Path(tiny_run.__file__)
@@ -334,6 +337,92 @@ def test_fp16_skips_steps_that_overflow_and_takes_the_others_as_fp32_does():
     assert float((fp32[15 - skipped] - fp32[0]).abs().max()) > 0.05
 
 
+def poisoned(moments: range) -> Callable:
+    """A loss that is NaN at some of its calls."""
+    calls = itertools.count()
+    return lambda model, batch: squares(model, batch)[0] * (nan if next(calls) in moments else 1.0)
+
+
+def test_a_run_in_fp16_goes_back_to_its_last_checkpoint_when_its_loss_is_no_number(
+    tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(loop, "_check", lambda *args: None)  # fp16 on the CPU
+    config = TrainConfig(epochs=3, batch=4, lr={"": 0.03}, precision="fp16", save_every=2)
+    rows = train(linear(), config, points, poisoned(range(5, 7)), tmp_path)
+    # The sixth of nine steps fails, then the fifth, the first after the checkpoint of the fourth.
+    assert [record.message.partition(": the loss is nan")[0] for record in caplog.records] == [
+        "optimizer step 5",
+        "optimizer step 4",
+    ]
+    assert "back to step 4, with scale 64 (restart 1 of 3)" in caplog.messages[0]
+    assert "back to step 4, with scale 4 (restart 2 of 3)" in caplog.messages[1]
+    state = load_checkpoint(tmp_path / "last.pt")
+    assert state["scaler"]["scale"] == 4 and [row["step"] for row in rows] == [3, 6, 9]
+    monkeypatch.undo()
+    untroubled = train(linear(), replace(config, precision="fp32"), points, squares_mean, tmp_path / "b")
+    assert [row["loss"] for row in rows] == pytest.approx([r["loss"] for r in untroubled], rel=0.02)
+
+
+def squares_mean(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    return squares(model, batch)[0]
+
+
+def test_a_run_in_fp16_ends_when_going_back_does_not_help(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(loop, "_check", lambda *args: None)
+    with pytest.raises(DataError, match="optimizer step 0: the loss is nan"):
+        train(linear(), TrainConfig(precision="fp16"), points, poisoned(range(99)), tmp_path)
+    assert [m.partition("(")[2] for m in caplog.messages] == [f"restart {i} of 3)" for i in (1, 2, 3)]
+
+
+def test_gradients_that_overflow_at_every_scale_do_not_go_unnoticed(tmp_path, monkeypatch):
+    """The scaler would leave out all steps, and the run would learn nothing."""
+
+    def loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        return squares(model, batch)[0] + (0 * model[0].weight).sqrt().sum()  # 0, slope NaN
+
+    monkeypatch.setattr(loop, "_check", lambda *args: None)
+    with pytest.raises(DataError, match="the gradient is nan"):
+        train(linear(), TrainConfig(epochs=99, precision="fp16"), points, loss, tmp_path)
+
+
+def test_the_scale_of_fp16_grows_again_within_a_published_epoch():
+    """By default it would after 2,000 steps, and TAAD's published training has 1,900."""
+    scaler = Updates(linear(), TrainConfig(precision="fp16"), per_epoch=1).scaler
+    assert scaler.get_growth_interval() <= 100
+
+
+def test_another_precision_and_number_of_processes_may_go_on_and_are_noted(tmp_path, caplog):
+    config = TrainConfig(epochs=1, batch=4)
+    train(perceptron(), config, points, squares, tmp_path)
+    state = load_checkpoint(tmp_path / "last.pt")
+    save_checkpoint(tmp_path / "last.pt", state.pop("config"), state | {"processes": 2})
+    more = replace(config, epochs=2, precision="bf16")
+    assert [row["step"] for row in train(perceptron(), more, points, squares, tmp_path)] == [3, 6]
+    assert caplog.messages[-2:] == [
+        f"{tmp_path / 'last.pt'}: goes on with precision bf16, was fp32: not to the last bit",
+        f"{tmp_path / 'last.pt'}: goes on with processes 1, was 2: not to the last bit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("has", "taken"),
+    [
+        ({}, "fp32"),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, "fp32"),
+        ({"avx512_bf16": True}, "bf16"),
+        ({"architecture": "arm64", "bf16": True}, "bf16"),
+    ],
+)
+def test_precision_auto_asks_what_the_cpu_has_and_says_what_it_takes(monkeypatch, caplog, has, taken):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    resolve_precision.cache_clear()
+    assert resolve_precision("auto", torch.device("cpu")) == taken
+    assert caplog.messages == [f"precision auto: {taken} on this cpu"]
+    resolve_precision("bf16", torch.device("cpu"))
+    assert len(caplog.messages) == 1 + (taken == "fp32")  # that it is slow there
+    resolve_precision.cache_clear()
+
+
 def test_workers_change_nothing(tmp_path):
     results = []
     for workers in (0, 2):
@@ -640,7 +729,7 @@ def test_config_that_does_not_suit(tmp_path):
         ({"ema": "true"}, "TrainConfig.ema = 'true': Input should be a valid number"),
         (
             {"precision": "fp8"},
-            r"TrainConfig.precision = 'fp8': Input should be 'fp32', 'bf16' or 'fp16'",
+            r"TrainConfig.precision = 'fp8': Input should be 'auto', 'fp32', 'bf16' or 'fp16'",
         ),
         ({"constant": ("x3d",)}, r"constant = \['x3d'\]: not among the keys of lr"),
         ({"lr": {"": "1e-3"}}, "TrainConfig.lr = '1e-3': Input should be a valid number"),
