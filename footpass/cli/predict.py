@@ -23,7 +23,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("--data", required=True, metavar="DATA_DIR")
     option("--split", choices=SPLITS, default="val", help="%(default)s")
     option("--out", required=True, metavar="DIR")
-    option("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    text = "auto: the half precision that the device is fast at (auto on CUDA, fp32 on the CPU)"
+    option("--precision", choices=("auto", "fp32", "bf16", "fp16"), help=text)
     option("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
     option = predict.add_mutually_exclusive_group().add_argument
     text = "smoothing and class offsets of a detector's logits, fitted on this split's labels"
@@ -84,8 +85,11 @@ def _predict_detector(args: argparse.Namespace, checkpoint: Path) -> None:
     )
     from footpass.events import concat, predictions_path
     from footpass.training.distributed import join_processes, rank_and_world
+    from footpass.training.optim import resolve_precision
 
     device = join_processes()
+    precision = args.precision or ("auto" if device.type == "cuda" else "fp32")
+    precision = resolve_precision(precision, device)  # the logits' file says which it was
     footage = open_footage(args.data, args.split)
     adjustment = zoo.adjustment(args.checkpoint)
     if args.adjustment or args.fit_adjustment:
@@ -95,7 +99,7 @@ def _predict_detector(args: argparse.Namespace, checkpoint: Path) -> None:
     truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
     if args.fit_adjustment:
         make_folder(Path(args.fit_adjustment).parent)
-    how = device, args.precision, args.public, adjustment
+    how = device, precision, args.public, adjustment
     events = predict(checkpoint, footage, args.out, args.split, *how)
     if rank_and_world()[0] == 0:
         if truth is not None:

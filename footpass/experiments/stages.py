@@ -61,6 +61,7 @@ from footpass.sequence.windows import WindowDataset, collate
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
 from footpass.training.loop import Loss
+from footpass.training.optim import resolve_precision
 
 log = logging.getLogger(__name__)
 _ALONE = 5  # times the epochs, of a DST without a pre-training
@@ -282,8 +283,9 @@ class Study:
             return self._written(stage, split)
         adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
         with self.locked(stage.dir):
-            halves, precision = self.watched(split), getattr(self.profile, stage.name).train.precision
-            to = stage.dir, split, self.device, precision
+            halves, device = self.watched(split), torch.device(self.device)
+            recipe = getattr(self.profile, stage.name)
+            to = stage.dir, split, device, resolve_precision(recipe.train.precision, device)
             return predict(stage.checkpoint, halves, *to, adjustment=adjustment)
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:

@@ -49,6 +49,16 @@ def inferring(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.is_grad_enabled() and not traced
 
 
+def memory_layout(clip: Tensor) -> torch.memory_format:
+    """In which layout a device is fastest.
+
+    Without gradients the CPU is in that of its convolutions; training there needs frames that can become
+    channels (see Depthwise). CUDA's kernels for contiguous depthwise convolutions are the slow ones.
+    """
+    last = inferring(clip) or clip.device.type == "cuda"
+    return torch.channels_last_3d if last else torch.contiguous_format
+
+
 def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
     """A convolution by oneDNN: with one thread torch takes plain loops, four times slower."""
     onednn = torch.backends.mkldnn.is_available() and x.dtype == torch.float32
@@ -78,10 +88,7 @@ class X3D(nn.Module):
             previous = width
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # Without gradients the CPU is fastest in the layout of its convolutions; training needs frames
-        # that can become channels (see Depthwise).
-        layout = torch.channels_last_3d if inferring(clip) else torch.contiguous_format
-        x = clip.contiguous(memory_format=layout)  # (B, 3, T, H, W)
+        x = clip.contiguous(memory_format=memory_layout(clip))  # (B, 3, T, H, W)
         features = []
         for block in self.blocks:
             for layer in getattr(block, "res_blocks", [block]):

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.bench_recompute import memory
 from footpass.files import DataError
-from footpass.models.x3d import X3D, Depthwise, X3DConfig, normalise
+from footpass.models.x3d import X3D, Depthwise, X3DConfig, memory_layout, normalise
 from tests import golden
 
 TINY = X3DConfig(stem=8, widths=(8, 12, 16, 24), depths=(1, 2, 2, 1))
@@ -36,6 +36,16 @@ def test_names_and_shapes_are_those_of_the_public_model(reference):
 def test_features_have_strides_8_16_32_and_keep_time(tiny):
     shapes = [tuple(x.shape) for x in tiny(torch.zeros(2, 3, 5, 64, 96))]
     assert shapes == [(2, 12, 5, 8, 12), (2, 16, 5, 4, 6), (2, 24, 5, 2, 3)]
+
+
+def test_each_device_has_the_layout_that_it_is_fast_at():
+    last, contiguous = torch.channels_last_3d, torch.contiguous_format
+    with FakeTensorMode():
+        on_gpu = torch.empty(1, 3, 2, 32, 32, device="cuda")
+    assert memory_layout(on_gpu) == last
+    assert memory_layout(torch.empty(1)) == contiguous
+    with torch.inference_mode():
+        assert (memory_layout(on_gpu), memory_layout(torch.empty(1))) == (last, last)
 
 
 @pytest.mark.parametrize("half", [False, True])
