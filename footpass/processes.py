@@ -62,7 +62,7 @@ def interruptible() -> Iterator[None]:
             raise Interrupted(number)
 
     def once_more(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in a callback from C."""
+        """Python drops what is raised in a callback, be it of a weak reference or from C."""
         nonlocal last
         if not isinstance(lost.exc_value, Interrupted):
             return unraisable(lost)
@@ -82,10 +82,23 @@ def interruptible() -> Iterator[None]:
 
 
 def _must_wait(frame: FrameType | None) -> bool:
-    """Amid an import some libraries catch whatever is raised; amid a write for HDF5 it would crash."""
+    """Whether raising here would do harm.
+
+    Amid an import some libraries catch whatever is raised. Amid a write for HDF5 the process would
+    crash. A child that is being started would be known to nobody; one that hands something over would
+    print that it cannot. What has a destructor would be destroyed half made, at which torch's loaders
+    fail, and what is raised in a destructor is dropped.
+    """
     while frame:
-        file, name = frame.f_code.co_filename, frame.f_code.co_qualname
-        if file.startswith("<frozen importlib") or name.startswith("BinaryFile."):
+        code = frame.f_code
+        name = code.co_qualname
+        if name == "BaseProcess._bootstrap":
+            return False  # the frames below are those of the parent that this process is a copy of
+        if code.co_filename.startswith("<frozen importlib") or name.startswith("BinaryFile."):
+            return True
+        if name in ("BaseProcess.start", "DupFd.detach") or code.co_name == "__del__":
+            return True
+        if code.co_name == "__init__" and hasattr(frame.f_locals.get("self"), "__del__"):
             return True
         frame = frame.f_back
     return False
@@ -128,9 +141,9 @@ def in_parallel(
     try:
         if hasattr(signal, "pthread_sigmask"):
             # Python's tracker of resources is the first child of all, and lets SIGINT through again.
-            with _children_ignore_the_terminal():
+            with children_ignore_the_terminal():
                 resource_tracker.ensure_running()
-        with _children_ignore_the_terminal():
+        with children_ignore_the_terminal():
             for _ in range(workers):
                 pipe, theirs = context.Pipe()
                 child = context.Process(target=_serve, args=(theirs, work))
@@ -169,7 +182,7 @@ def _in_order(pipes: list[Connection], jobs: Sequence[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _children_ignore_the_terminal() -> Iterator[None]:
+def children_ignore_the_terminal() -> Iterator[None]:
     """Ctrl-C reaches children too, who would each print a traceback: it is for their parent."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,6 +1,7 @@
 """Commands ended by signals at ten moments: an exit code that says so, and nothing left behind."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -162,3 +163,65 @@ def test_a_worker_that_is_ended_takes_no_lock_with_it():
         [sys.executable, "-c", AT_THE_LOCK], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "interrupted\n")
+
+
+# Of each case, a signal comes as the main thread ends a function for the first time: code and stderr.
+AMID = """
+import argparse, json, os, signal, sys, time
+import torch
+from torch.utils.data import DataLoader
+from footpass import __main__ as program
+from footpass.training.loop import MicroBatch, _batches
+
+def trace(frame, event, arg):
+    if frame.f_code.co_qualname == function and event == "return":
+        sys.settrace(None)
+        os.killpg(0, signal.SIGINT) if sender == "terminal" else os.kill(os.getpid(), signal.SIGINT)
+    return trace
+
+def run(args):
+    samples = [torch.zeros(3) for _ in range(3)]
+    micro = [MicroBatch([number], 0, True, 1.0) for number in range(3)]
+    sys.settrace(trace)
+    list(_batches(samples, 3, micro, None, 2, torch.device("cpu")))
+
+class Parser:
+    def parse_args(self, argv):
+        return argparse.Namespace(run=run)
+
+program._parser = Parser
+found = []
+for function, sender in json.loads(sys.argv[1]):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.dup2(write, 2)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
+        sys.exit(program.script())
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    time.sleep(0.5)  # what it started may end a moment later
+    try:
+        os.killpg(child, signal.SIGKILL)
+        os.write(write, b"a worker goes on")
+    except ProcessLookupError:
+        pass
+    os.close(write)
+    found.append((function, sender, code, open(read).read()))
+print(json.dumps(found))
+"""
+
+
+def test_a_signal_amid_the_life_of_a_loader_ends_it_cleanly():
+    functions = (
+        "_BaseDataLoaderIter.__init__",  # the loader is half made, and has a destructor
+        "Popen._launch",  # a worker runs, and nobody knows of it yet
+        "BaseProcess.ident",  # all of them run, and the loader is not yet ready to end them
+        "_ResourceSharer.get_connection",  # a worker is about to hand over a tensor
+        "Event.set",  # amid the end of the workers
+    )
+    cases = [*itertools.product(functions, ("kill", "terminal"))]
+    code = (sys.executable, "-c", AMID, json.dumps(cases))
+    done = subprocess.run(code, capture_output=True, text=True, check=True, timeout=300)
+    right = [[*case, 128 + signal.SIGINT, "interrupted\n"] for case in cases]
+    assert json.loads(done.stdout) == right

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import h5py
 import numpy as np
@@ -134,14 +135,43 @@ def test_a_second_signal_does_not_disturb_the_first():
 
 
 def test_a_signal_that_python_drops_is_sent_again():
-    class Dropping:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
+    def signalled(reference) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
 
     with pytest.raises(Interrupted), interruptible():
-        Dropping()
+        gone = set()
+        reference = weakref.ref(gone, signalled)
+        del gone
         time.sleep(20)
+    assert reference() is None
+
+
+class Signalled:
+    """Of what has a destructor, a signal comes while it is made, or destroyed."""
+
+    def __init__(self, amid: str, log: list[str]) -> None:
+        self.amid, self.log = amid, log
+        self.do("made")
+
+    def __del__(self) -> None:
+        self.do("destroyed")
+
+    def do(self, what: str) -> None:
+        if what == self.amid:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        self.log.append(what)
+
+
+@pytest.mark.parametrize("amid", ["made", "destroyed"])
+def test_nothing_is_destroyed_half_made_or_half_destroyed(amid):
+    log: list[str] = []
+    with pytest.raises(Interrupted), interruptible():
+        one = Signalled(amid, log)
+        del one
+        time.sleep(20)
+    assert log == ["made", "destroyed"]
 
 
 def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):

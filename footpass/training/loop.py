@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import plain
 from footpass.files import DataError, atomic_write, revision
+from footpass.processes import children_ignore_the_terminal
 from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig
 from footpass.training.distributed import (
@@ -317,7 +318,9 @@ def _batches(
         num_workers=workers,
         pin_memory=device.type == "cuda",
     )
-    for part, batch in zip(micro, loader, strict=True):
+    with children_ignore_the_terminal():
+        loaded = iter(loader)
+    for part, batch in zip(micro, loaded, strict=True):
         if isinstance(batch, Exception):
             raise batch
         yield part, batch
