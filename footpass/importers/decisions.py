@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 
 from footpass.files import atomic_write, make_folder
 from footpass.importers.tactical import Imported
-from footpass.plots.style import draw_pitch, legend, subplots
+from footpass.plots.style import SIDES, TEAMS, draw_pitch, legend, subplots
 from footpass.schema import FPS, Role
 
-_COLOURS = ("#0072B2", "#D55E00")
 _SEEN = ("white", "#DDDDDD", "#E69F00", "#009E73")  # not on, estimated, seen, and with a number
 _SAMPLE = FPS  # frames between two columns of the timeline
 
@@ -33,7 +32,10 @@ def picture(half: Imported, name: str) -> Figure:
     """Roles on the pitch, and who is seen and known when."""
     figure, (pitch, times) = subplots((13, 5.5), 1, 2, width_ratios=(1.3, 1))
     draw_pitch(pitch)
-    pitch.set_title(f"{name}: where each role was, on average", fontsize=10)
+    for side, colour in zip(SIDES, TEAMS, strict=True):
+        pitch.plot([], [], "o", color=colour, label=f"{side} team")
+    legend(pitch)
+    figure.suptitle(f"{name}: where each role was, on average, and who was seen when", fontsize=10)
     rows, names = [], []
     for place, team in enumerate(half.team):
         on = half.role[place] > 0
@@ -41,13 +43,13 @@ def picture(half: Imported, name: str) -> Figure:
             here = half.role[place] == role
             x, y = half.xy[place][here].mean(axis=0)
             if np.isfinite(x) and here.sum() > 0.1 * on.sum():
-                pitch.plot(x, y, "o", color=_COLOURS[team], ms=16, alpha=0.8)
+                pitch.plot(x, y, "o", color=TEAMS[team], ms=16, alpha=0.8)
                 label = Role(role).name
                 pitch.text(x, y, label, ha="center", va="center", color="white", fontsize=7)
         value = np.where(half.seen[place], np.where(half.known[place], 3, 2), np.where(on, 1, 0))
         rows.append(value[::_SAMPLE])
         common = Role(int(np.bincount(half.role[place][on]).argmax())).name if on.any() else "-"
-        names.append(f"{'left' if team == 0 else 'right'} {common}")
+        names.append(f"{SIDES[team]} {common}")
     shown = plt.matplotlib.colors.ListedColormap(_SEEN)
     minutes = half.seen.shape[1] / FPS / 60
     times.imshow(

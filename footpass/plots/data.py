@@ -124,7 +124,7 @@ def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
             axes.add_patch(plt.Circle(at, 0.13, fill=False, zorder=0, lw=width, color=colour))
         else:
             graph.add_edge(ACTION_LABELS[i], ACTION_LABELS[j], width=width, edge_color=colour)
-    size = 900 + 1800 * np.sqrt(statistics.count / statistics.count.max())
+    size = 1300 + 1600 * np.sqrt(statistics.count / statistics.count.max())
     nodes = {"node_color": "#DDE8F0", "edgecolors": "#333333"}
     nx.draw_networkx_nodes(graph, place, node_size=size, ax=axes, **nodes)
     nx.draw_networkx_labels(graph, place, font_size=9, ax=axes)
@@ -162,7 +162,8 @@ def f1_against_frequency(evaluations: dict[str, Evaluation], counts: np.ndarray)
         f1 = evaluation.counts.f1
         axes.plot(counts[order], f1[order], lw=0.8, color="#8A8A8A", zorder=0)
         edge = {"edgecolors": "black", "lw": 0.5}
-        axes.scatter(counts, f1, s=50, marker=marker, color=BY_CLASS, label=name, **edge)
+        axes.scatter(counts, f1, s=50, marker=marker, color=BY_CLASS, **edge)
+        axes.scatter([], [], s=50, marker=marker, color="white", label=name, **edge)
     axes.set(xscale="log", xlabel="training events of the class (log scale)")
     axes.set(ylim=(-0.02, 1), ylabel="F1 on validation")
     legend(axes)

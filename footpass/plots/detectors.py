@@ -1,7 +1,7 @@
 """Figures of models that read the video: clips, learning curves, events and logits in pictures."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.special import softmax
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch, events_of
 from footpass.data.video import video_reader
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, figure_legend, legend, subplots
+from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, SIDES, figure_legend, legend, subplots
 from footpass.schema import FPS, N_ROLES, State
 
 if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do without torch
@@ -68,7 +68,8 @@ def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figu
             for tracklet in inputs.visible[0, :, frame].nonzero()[:, 0].tolist():
                 x1, y1, x2, y2 = inputs.boxes[0, tracklet, frame].tolist()
                 colour = "#F0E442" if tracklet == 0 else "white"
-                box = plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, ec=colour, fc="none", lw=0.8)
+                look: Any = {"ec": colour, "fc": "none", "lw": 1.6 if tracklet == 0 else 0.8}
+                box = plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, **look)
                 axes.add_patch(box)
             axes.set_title(f"{name}, frame {frame}", fontsize=8, pad=2)
             axes.axis("off")
@@ -118,7 +119,7 @@ def logit_traces(
         for event in truth[shown].itertuples():
             if (event.team, event.jersey) == (slot // N_ROLES, int(half.jersey_at(slot, event.frame))):
                 axes.axvline(event.frame / FPS, color=BY_CLASS[event.cls - 1], lw=2.5, alpha=0.5)
-        axes.set_ylabel(f"team {slot // N_ROLES}, #{jersey}", fontsize=8)
+        axes.set_ylabel(f"{SIDES[slot // N_ROLES]}, #{jersey}", fontsize=8)
     panels[-1, 0].set_xlabel("seconds of the match's video")
     figure_legend(figure)
     return figure

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from footpass.data.halves import HalfMatch
 from footpass.plots.detectors import draw_traces
-from footpass.plots.style import BY_CLASS, TEAMS, draw_pitch, figure_legend, subplots
+from footpass.plots.style import BY_CLASS, SIDES, TEAMS, draw_pitch, figure_legend, legend, subplots
 from footpass.plots.views import slot_of
 from footpass.schema import ACTION_LABELS, FPS, State
 
@@ -78,6 +78,9 @@ def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: floa
         look = {"width": width, "edge_color": colour, "alpha": 1 if own else 0.5}
         arrow = {"node_size": size, "arrowsize": size**0.5 / 1.6, "connectionstyle": "arc3,rad=0.12"}
         nx.draw_networkx_edges(graph, place, [edge[:2] for edge in edges], **look, **arrow, ax=axes)
+    for team, side in enumerate(SIDES):
+        axes.scatter([], [], s=60, color=TEAMS[team], label=f"{side} team")
+    legend(axes)
     for visible in (True, False):  # who has no box is hollow
         nodes = [slot for slot, data in graph.nodes(data=True) if data["visible"] == visible]
         colours = [TEAMS[graph.nodes[slot]["team"]] for slot in nodes]

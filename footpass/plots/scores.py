@@ -1,5 +1,7 @@
 """Figures of scores: by class, by visibility, by variant, with intervals."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,7 +9,17 @@ from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from footpass.metrics import Evaluation
-from footpass.plots.style import BY_CLASS, CLASS_COLOURS, LINES, SERIES, bars, heatmap, legend, subplots
+from footpass.plots.style import (
+    BY_CLASS,
+    CLASS_COLOURS,
+    HALO,
+    LINES,
+    SERIES,
+    bars,
+    heatmap,
+    legend,
+    subplots,
+)
 from footpass.schema import ACTION_LABELS, ACTIONS
 
 
@@ -24,8 +36,7 @@ def tuned_against_held_out(scores: pd.DataFrame, base: float) -> Figure:
     axes.scatter(tuned, y, color="white", edgecolors="#D55E00", label="fitted on what it scores")
     axes.scatter(held_out, y, color="#0072B2", label="match left out (90 % interval of the gain)")
     axes.axvline(base, color="black", lw=0.8, ls=":", label="untouched")
-    axes.set(xlabel="macro F1", yticks=y, yticklabels=scores.index)
-    axes.invert_yaxis()
+    axes.set(xlabel="macro F1", yticks=y, yticklabels=scores.index, ylim=(len(scores) - 0.5, -0.5))
     legend(axes)
     return figure
 
@@ -39,6 +50,7 @@ def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
         axes.barh(ACTION_LABELS, gain, color=BY_CLASS)
         axes.axvline(0, color="black", lw=0.8)
         axes.set_title(f"{name}: {evaluation.macro_f1 - base.macro_f1:+z.4f}", fontsize=9)
+        axes.locator_params(axis="x", nbins=4)  # more would write over each other
     panels[0, 0].invert_yaxis()
     figure.supxlabel("change of F1", fontsize=9)
     return figure
@@ -53,6 +65,7 @@ def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
             axes.plot(table["step"], table["loss"], marker=marker, ms=3, color=colour, label=name)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("optimizer steps")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     row[0, 0].set_ylabel("training loss")
     row[0, 0].legend(frameon=False, fontsize=8)  # losses fall: there is room on the right
     return figure
@@ -73,7 +86,7 @@ def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | No
         column = f"{name}: macro {macro:.3f}"
         tables += [pd.DataFrame({column: seed.counts.f1[order]}, classes) for seed in seeds]
     bars(axes, tables, errorbar=("pi", 100), err_kws={"color": "black", "linewidth": 1})
-    axes.set_ylabel("F1 (number of events below)")
+    axes.set(ylabel="F1 (number of events below)", ylim=(0, max(0.1, axes.get_ylim()[1])))
     return figure
 
 
@@ -176,9 +189,9 @@ def _intervals(
     rows = np.arange(len(values))
     axes.hlines(rows, bounds["low"], bounds["high"], color=colour, lw=5, alpha=0.3)
     axes.scatter(values, rows, color=colour, zorder=2)
+    look: Any = {"textcoords": "offset points", "ha": "center", "size": 8, "path_effects": HALO}
     for row, value in enumerate(values):
-        text = form.format(value)
-        axes.annotate(text, (value, row), (0, 6), textcoords="offset points", ha="center", size=8)
+        axes.annotate(form.format(value).replace("-", "−"), (value, row), (0, 6), **look)
     axes.set_ylim(len(values) - 0.4, -0.8)
 
 

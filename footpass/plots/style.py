@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from footpass.pitch import markings
@@ -22,7 +23,13 @@ CLASS_COLOURS = dict(zip(ACTION_LABELS, BY_CLASS, strict=True))
 # Of series that are no classes: they differ in lightness too, so that grey prints tell them apart.
 SERIES = ("#003F5C", "#56B4E9", "#E69F00", "#9C4F96", "#B8B8B8")
 LINES = ("-", "--", ":", "-.")
-TEAMS = ("#4682FF", "#FF5046")
+# Of marks and texts that lie on lines, bars or a dark ground.
+HALO = [withStroke(linewidth=3, foreground="white")]
+SIDES = ("left", "right")  # from which a team attacks
+# Of teams: hardly any wears turquoise or violet, so that no box over a video has the colour of the other
+# side's shirts. Darker on paper.
+TEAMS = ("#00857A", "#8A3FFC")
+TEAMS_ON_VIDEO = ("#20E0D0", "#A050FF")
 
 
 def subplots(size: tuple[float, float], rows: int = 1, columns: int = 1, **options: Any) -> Any:

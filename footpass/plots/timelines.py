@@ -1,6 +1,7 @@
 """Figures of events in time: on slots, and what post-processing did to them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
-from footpass.plots.style import BY_CLASS, figure_legend, subplots
+from footpass.plots.style import BY_CLASS, HALO, figure_legend, subplots
 from footpass.postprocess.evidence import Evidence
 from footpass.schema import FPS, N_ROLES, N_SLOTS, Action, State, counted
 from footpass.sequence.sources import Recorded
@@ -66,7 +67,7 @@ def events_on_slots(
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_ylabel("player")
         names = [f"{'LR'[team]} {jersey}" for team, jersey in players]
-        axes.set_yticks(range(len(players)), names, fontsize=6)
+        axes.set_yticks(range(len(players)), names, fontsize=7)
         axes.grid(axis="y", lw=0.3)
     panels[-1, 0].set_xlim(0, seconds)
     panels[-1, 0].set_xlabel(f"seconds from frame {start} of {half}")
@@ -86,7 +87,7 @@ def _draw_change(
     ):
         axes.scatter(seconds[part], near.strength[part], s=16, c=colour, label=label)
     for jersey, x, y in zip(near.jersey, seconds, near.strength, strict=True) if len(own) <= 12 else ():
-        axes.annotate(f" {jersey}", (x, y), fontsize=7, va="center")
+        axes.annotate(f" {jersey}", (x, y), fontsize=7, va="center", path_effects=HALO)
     same = [truth[name] == row[name] for name in ("half", "team", "cls")]
     same.append((truth["frame"] - row["frame"]).abs() <= window)
     for frame, jersey in truth.loc[np.all(same, axis=0), ["frame", "jersey"]].to_numpy():
@@ -167,4 +168,5 @@ def _draw_events(
     if "score" in table:
         axes.scatter(x, y, s=60 * table["score"] + 8, c=colours, clip_on=False)
     else:
-        axes.scatter(x, y, s=110, facecolors="none", edgecolors=colours, lw=1.5, clip_on=False)
+        ring: Any = {"facecolors": "none", "lw": 1.5, "clip_on": False, "path_effects": HALO}
+        axes.scatter(x, y, s=110, edgecolors=colours, **ring)

@@ -17,19 +17,20 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
 from footpass.files import DataError, atomic_write
 from footpass.metrics import Evaluation
 from footpass.pitch import markings
-from footpass.plots.style import subplots
-from footpass.schema import FPS, N_ROLES, N_SLOTS, PITCH, Action, State
+from footpass.plots.style import SIDES, TEAMS_ON_VIDEO, ink, subplots
+from footpass.schema import FPS, MODEL_SIZE, N_ROLES, N_SLOTS, PITCH, Action, State
 
 Events: TypeAlias = pd.DataFrame | None
 Video: TypeAlias = VideoReader | None
-TEAM_COLOURS = ((70, 130, 255), (255, 80, 70))
+TEAM_COLOURS = tuple(ImageColor.getrgb(colour)[:3] for colour in TEAMS_ON_VIDEO)
+TAG_INKS = tuple(ImageColor.getrgb(ink(colour))[:3] for colour in TEAMS_ON_VIDEO)
 TRUE, PREDICTED = (255, 255, 255), (255, 215, 40)
 RADAR_SIZE = (448, 640)  # height, width
 _ZOOM = 2  # of the broadcast picture
@@ -38,11 +39,17 @@ _TRAIL = FPS  # frames of the past that the radar shows
 
 
 def overlay(
-    picture: np.ndarray, half: HalfMatch, frame: int, truth: Events = None, predictions: Events = None
+    picture: np.ndarray,
+    half: HalfMatch,
+    frame: int,
+    truth: Events = None,
+    predictions: Events = None,
+    key: bool = True,
 ) -> np.ndarray:
     """A broadcast picture (352, 640, 3), doubled, with boxes, jerseys and the events around a frame.
 
-    Frames are absolute, as everywhere; of the event tables, the rows of this half are shown.
+    Frames are absolute, as everywhere; of the event tables, the rows of this half are shown. The ``key``
+    in the corner says which colour is what, of the colours that are there.
     """
     canvas = cv2.resize(picture, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)
     index = frame - half.first_frame
@@ -51,24 +58,31 @@ def overlay(
         seen = np.flatnonzero(half.state[State.VISIBLE, :, index])
         corners = (_ZOOM * half.boxes[seen, index]).round().astype(int)
         boxes = dict(zip(seen.tolist(), corners.tolist(), strict=True))
+    tags = {slot: _tag(_jersey(half, slot, frame), x1, y1) for slot, (x1, y1, _, _) in boxes.items()}
     texts: list[Text] = []
-    taken: list[Bbox] = []  # by labels
+    taken = [*tags.values()]  # by labels
     for event, colour in _around(half, frame, truth, predictions):
         text, grow = _words(event), 4 if colour == TRUE else 8
         actor = slot_of(half, event, frame) if boxes else None
         if actor in boxes:
             x1, y1, x2, y2 = boxes[actor]
             cv2.rectangle(canvas, (x1 - grow, y1 - grow), (x2 + grow, y2 + grow), colour, 2, cv2.LINE_AA)
-            at = x1 - grow, y2 + 24
+            at = round((x1 + x2 - _font(14).getlength(text)) / 2), y2 + 24
         else:
             text, at = f"{text} (no box)", (20, canvas.shape[0] - 18)
         texts.append(_label(canvas, text, at, colour, 14, taken))
     for slot, (x1, y1, x2, y2) in boxes.items():
         number, colour = _jersey(half, slot, frame), TEAM_COLOURS[slot // N_ROLES]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
-        width = round(_font(11).getlength(number))
-        cv2.rectangle(canvas, (x1, y1 - 15), (x1 + 5 + width, y1), colour, -1)
-        texts.insert(0, Text(number, (x1 + 3, y1 - 3), TRUE, 11))
+        low, high = tags[slot].get_points().astype(int).tolist()
+        cv2.rectangle(canvas, low, high, colour, -1)
+        texts.insert(0, Text(number, (x1 + 3, y1 - 3), TAG_INKS[slot // N_ROLES], 11))
+    if key:
+        shown = {slot // N_ROLES for slot in boxes}
+        words = [(f"{side} team", TEAM_COLOURS[i]) for i, side in enumerate(SIDES) if i in shown]
+        words += [("true event", TRUE)] if truth is not None else []
+        words += [("predicted event", PREDICTED)] if predictions is not None else []
+        texts += _key(words, canvas.shape[1])
     _write(canvas, texts)
     return canvas
 
@@ -96,7 +110,8 @@ def radar(half: HalfMatch, frame: int, truth: Events = None, predictions: Events
         cv2.circle(canvas, at, 9, colour if visible else (40, 84, 52), -1, cv2.LINE_AA)
         cv2.circle(canvas, at, 9, colour, 2, cv2.LINE_AA)
         number = _jersey(half, slot, frame)
-        texts.append(Text(number, (at[0] - _font(10).getlength(number) // 2, at[1] + 4), TRUE, 10))
+        paper = TAG_INKS[slot // N_ROLES] if visible else TRUE
+        texts.append(Text(number, (at[0] - _font(10).getlength(number) // 2, at[1] + 4), paper, 10))
     taken: list[Bbox] = []  # by labels
     rings: Counter[int] = Counter()
     for event, colour in _around(half, frame, truth, predictions):
@@ -182,17 +197,17 @@ def close_ups(
     figure, axes = plt.subplots(len(events), len(steps), figsize=size, squeeze=False)
     plain = truth is None and predictions is None
     zoom = 1 if plain else _ZOOM
-    reach = 40 * zoom  # pixels around the player
+    reach = 48 * zoom  # pixels around the player
     for row, event in zip(axes, events.itertuples(), strict=True):
         index = event.frame - half.first_frame
         slot = slot_of(half, event)
         box = np.zeros(4) if slot is None else zoom * np.nan_to_num(half.boxes[slot, index])
-        x, y = ((box[:2] + box[2:]) / 2).round().astype(int)
+        edge = zoom * np.array(MODEL_SIZE[::-1]) - reach
+        x, y = np.clip((box[:2] + box[2:]) / 2, reach, edge).round().astype(int)
         frames = np.clip(event.frame + np.array(steps), half.first_frame, half.end_frame - 1)
         for ax, frame, picture in zip(row, frames.tolist(), reader.frames(frames), strict=True):
-            drawn = picture if plain else overlay(picture, half, frame, truth, predictions)
-            wide = np.pad(drawn, ((reach, reach), (reach, reach), (0, 0)))
-            ax.imshow(wide[y : y + 2 * reach, x : x + 2 * reach])
+            drawn = picture if plain else overlay(picture, half, frame, truth, predictions, key=False)
+            ax.imshow(drawn[y - reach : y + reach, x - reach : x + reach])
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(Action(event.cls).label)
     for ax, step in zip(axes[0], steps, strict=True):
@@ -307,6 +322,18 @@ def _label(
         box = box.translated(0, step)
     taken.append(box)
     return Text(text, (round(box.x0), round(box.y1)), colour, size, stroke=2)
+
+
+def _tag(number: str, x: int, y: int) -> Bbox:
+    """Where a box with its upper left corner there has the jersey."""
+    return Bbox.from_extents(x, y - 15, x + 5 + round(_font(11).getlength(number)), y)
+
+
+def _key(words: list[tuple[str, tuple]], right: int) -> Iterator[Text]:
+    """Words in their colours, side by side, in the upper right corner of a picture."""
+    for word, colour in reversed(words):
+        right -= round(_font(12).getlength(word)) + 16
+        yield Text(word, (right, 26), colour, 12, stroke=2)
 
 
 def _write(canvas: np.ndarray, texts: Iterable[Text]) -> None:

@@ -63,7 +63,7 @@ def has(picture, colour):
 
 def test_overlay_draws_the_box_of_the_player_who_has_one(half):
     picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
-    shown = views.overlay(picture, half, FIRST)
+    shown = views.overlay(picture, half, FIRST, key=False)
     assert shown.shape == (704, 1280, 3)
     red, blue = has(shown, views.TEAM_COLOURS[1]), has(shown, views.TEAM_COLOURS[0])
     rows, columns = np.nonzero(red)
@@ -230,7 +230,7 @@ def test_close_ups_are_of_the_player_and_drawn_on_only_if_asked(half, video, tru
     plain = views.close_ups(half, video, truth[:1], steps=(-20, 0, 60))  # beyond both ends of the half
     marked = views.close_ups(half, video, truth[:1], truth, steps=(0,))
     pictures = [axes.images[0].get_array() for axes in plain.axes]
-    assert [picture.shape for picture in pictures] == [(80, 80, 3)] * 3
+    assert [picture.shape for picture in pictures] == [(96, 96, 3)] * 3
     assert all(has(picture, picture[40, 40]).mean() > 0.9 for picture in pictures)  # the grey video
     (drawn,) = (axes.images[0].get_array() for axes in marked.axes)
     assert has(drawn, views.TEAM_COLOURS[1])[:, 60:100].any() and has(drawn, views.TRUE).any()

@@ -145,9 +145,9 @@ function drawRadar() {
   for (const { row, visible, x: px, y: py } of players) {
     const at = spot(px, py), [team, jersey] = D.rows[row];
     g.beginPath(); g.arc(...at, 8, 0, 7);
-    g.fillStyle = visible ? ["#3a6fe0", "#d8392e"][team] : "#24502f"; g.fill();
-    g.lineWidth = 2; g.strokeStyle = ["#7fa6ff", "#ff8077"][team]; g.stroke();
-    g.fillStyle = "#fff"; g.fillText(jersey < 0 ? "?" : jersey, at[0], at[1] + .5);
+    g.fillStyle = visible ? ["#20e0d0", "#a050ff"][team] : "#24502f"; g.fill();
+    g.lineWidth = 2; g.strokeStyle = ["#20e0d0", "#a050ff"][team]; g.stroke();
+    g.fillStyle = visible && team === 0 ? "#000" : "#fff"; g.fillText(jersey < 0 ? "?" : jersey, at[0], at[1] + .5);
   }
   const now = items.filter(item => shown(item) && Math.abs(item.frame - view.at) <= D.tolerance), lines = new Map();
   for (const item of now) for (const [events, i, ink] of [[D.truth, item.t, "#fff"], [source(), item.p, "#ffd728"]]) {
