@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -231,12 +232,13 @@ def _checked(
         raise DataError("the events are not a list", path, half)
     if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(columns)}:
         by_column = list(zip(*rows, strict=True)) or [()] * len(columns)
-        kinds = [Counter(map(type, values)) for values in by_column]
+        kinds = [set(map(type, values)) for values in by_column]
         if set().union(*kinds) <= {int, float}:
             with suppress(OverflowError):  # an integer that no float holds
                 values = np.array(by_column, dtype=float)
                 if all(map(_in_range, columns, values)):
-                    return values, sum(kind[float] for kind in kinds[: len(EVENT_COLUMNS)])
+                    odd = [by_column[i] for i in range(len(EVENT_COLUMNS)) if float in kinds[i]]
+                    return values, sum(isinstance(value, float) for value in chain(*odd))
     faults = ((index, _fault(row, columns)) for index, row in enumerate(rows))
     index, reason = next((index, reason) for index, reason in faults if reason)
     raise DataError(reason, path, half, index)

@@ -34,10 +34,6 @@ def match_events(
     taken = np.full(len(predictions), -1)
     if not len(predictions) or not len(truth):
         return taken
-    rank = np.empty(len(predictions), dtype=np.int64)  # 0 is served first
-    order = np.argsort(-predictions["score"].to_numpy(), kind="stable")
-    rank[order] = np.arange(len(order))
-
     # One integer per event: frames of different players, classes or halves are far apart.
     player, truth_player = _group_codes(predictions, truth)
     frame, truth_frame = predictions["frame"].to_numpy(), truth["frame"].to_numpy()
@@ -50,6 +46,10 @@ def match_events(
     pair_prediction, near = pairs_within(place, truth_place, tolerance)
     pair_truth = by_place[near]
     distance = np.abs(frame[pair_prediction] - truth_frame[pair_truth])
+    order = np.unique(pair_prediction)
+    order = order[np.argsort(-predictions["score"].to_numpy()[order], kind="stable")]
+    rank = np.empty(len(predictions), dtype=np.int64)  # 0 is served first; who is near nothing has none
+    rank[order] = np.arange(len(order))
     best_first = np.lexsort((pair_truth, distance, rank[pair_prediction]))
     wanting, wanted = rank[pair_prediction][best_first], pair_truth[best_first]
 
@@ -70,7 +70,7 @@ def _group_codes(predictions: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.nda
     halves = list(dict.fromkeys([*halves_of(truth), *halves_of(predictions)]))
     lines = [Timeline.of(table, halves) for table in (predictions, truth)]
     groups = np.concatenate([line.player * 10 + line.cls for line in lines])  # classes are below 10
-    dense = np.unique(groups, return_inverse=True)[1]
+    dense, _ = pd.factorize(groups)
     return dense[: len(predictions)], dense[len(predictions) :]
 
 

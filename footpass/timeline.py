@@ -49,8 +49,10 @@ class Timeline:
 
 def pairs_within(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
     """All ``(i, j)`` with ``|a[i] - b[j]| <= reach``, sorted by i; ``b`` is sorted."""
-    first = np.searchsorted(b, a - reach, side="left")
-    count = np.searchsorted(b, a + reach, side="right") - first
+    first, count = np.searchsorted(b, a - reach, side="left"), np.zeros(len(a), dtype=np.int64)
+    some = np.flatnonzero(first < len(b))
+    some = some[b[first[some]] <= a[some] + reach]  # the others have none: no second search for them
+    count[some] = np.searchsorted(b, a[some] + reach, side="right") - first[some]
     i = np.repeat(np.arange(len(a)), count)
     return i, np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(i))
 
