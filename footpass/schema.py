@@ -194,5 +194,6 @@ PAD_FRAME = -1  # number of a frame that only fills up a batch
 
 def counted(n: int, noun: str) -> str:
     """A number with its noun: ``1 half``, ``1,200 halves``."""
-    several = f"{noun[:-1]}ves" if noun.endswith("lf") else f"{noun}{'es' * noun.endswith('ch') or 's'}"
+    ending = "es" if noun.endswith(("ch", "s")) else "s"
+    several = f"{noun[:-1]}ves" if noun.endswith("lf") else noun + ending
     return f"{n:,} {noun if n == 1 else several}"

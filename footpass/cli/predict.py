@@ -2,10 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS, counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from footpass.data.cache import Footage
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -15,16 +21,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     predict = add_command(commands, "predict", _predict, text, example)
     add_strict(predict)
     option = predict.add_argument
-    option("--checkpoint", required=True, metavar="BEST.pt", help="or zoo:NAME, one of footpass models")
+    given = "or zoo:NAME (footpass models); of several detectors, videos are decoded once for all"
+    option("--checkpoint", required=True, nargs="+", metavar="BEST.pt", help=given)
     code = "computing as the code there does, or its weights alone"
     text = f"of the public repository, {code}; with --logits, its DST"
     known = ("conventions", "weights")
     option("--public", nargs="?", const="conventions", choices=known, help=text)
     option("--data", required=True, metavar="DATA_DIR")
     option("--split", choices=SPLITS, default="val", help="%(default)s")
-    option("--out", required=True, metavar="DIR")
+    option("--out", required=True, nargs="+", metavar="DIR", help="one for each checkpoint")
     text = "auto: the half precision that the device is fast at (auto on CUDA, fp32 on the CPU)"
     option("--precision", choices=("auto", "fp32", "bf16", "fp16"), help=text)
+    option("--stride", type=int, metavar="N", help="frames from clip to clip (half a clip)")
+    option("--mirrored", action="store_true", help="average with the mirrored match, in twice the time")
     option("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
     option = predict.add_mutually_exclusive_group().add_argument
     text = "smoothing and class offsets of a detector's logits, fitted on this split's labels"
@@ -36,78 +45,102 @@ def _predict(args: argparse.Namespace) -> None:
     from footpass.training.checkpoints import load_checkpoint
     from footpass.zoo import resolve
 
-    checkpoint = resolve(args.checkpoint)
+    checkpoints = [resolve(checkpoint) for checkpoint in args.checkpoint]
+    if len(checkpoints) != len(args.out):
+        raise DataError(f"--out: {len(args.out)} folders for {counted(len(checkpoints), 'checkpoint')}")
+    if len(set(args.out)) < len(args.out):
+        raise DataError("--out: a folder is given twice")
     if args.public:  # these do not say what they are
         sequences = bool(args.logits)
     else:
-        sequences = str(load_checkpoint(checkpoint)["config"].get("kind")).endswith("DST")
-    (_predict_dst if sequences else _predict_detector)(args, checkpoint)
+        kinds = [str(load_checkpoint(path)["config"].get("kind")) for path in checkpoints]
+        sequences = any(kind.endswith("DST") for kind in kinds)
+    if not sequences:
+        return _predict_detectors(args, checkpoints)
+    if len(checkpoints) > 1:
+        raise DataError("several checkpoints must all be of detectors: a DST reads no video")
+    return _predict_dst(args, *checkpoints, *args.out)
 
 
-def _predict_dst(args: argparse.Namespace, checkpoint: Path) -> None:
+def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
     from footpass.data.provenance import write_marked
     from footpass.events import predictions_path
     from footpass.sequence.decode import (
         check_logits,
         load_dst,
         open_recorded,
-        predict_events,
+        predict_shared,
         written_by,
     )
-    from footpass.training.distributed import join_processes, locked_by_first
+    from footpass.training.distributed import join_processes, locked_by_first, rank_and_world
 
     if not args.logits:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
     if args.adjustment or args.fit_adjustment:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
+    if args.stride or args.mirrored:
+        raise DataError("a DST reads logits, not clips: --stride and --mirrored are for detectors")
+    device = join_processes()
     model, windows = load_dst(checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
         check_logits(checkpoint, halves)
-    with locked_by_first(args.out):  # what cannot be made is found before decoding
-        events = predict_events(model.to(join_processes()), halves, windows)
+    with locked_by_first(out):  # what cannot be made is found before decoding
+        events = predict_shared(model.to(device), halves, windows)
+        if rank_and_world()[0] > 0:
+            return
         made = written_by(model, checkpoint, halves)
-        write_marked(events, predictions_path(args.out, args.split), made)
-    print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
+        write_marked(events, predictions_path(out, args.split), made)
+    print(f"{predictions_path(out, args.split)}: {len(events)} events")
 
 
-def _predict_detector(args: argparse.Namespace, checkpoint: Path) -> None:
+def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> None:
     from footpass import zoo
     from footpass.data.cache import open_footage
     from footpass.data.halves import events_of
-    from footpass.data.logits import logits_path, made_by, read_logits
-    from footpass.detectors.predict import load_detector, predict
-    from footpass.detectors.spotting import (
-        UNADJUSTED,
-        fit_adjustment,
-        read_adjustment,
-        write_adjustment,
-    )
+    from footpass.data.logits import logits_path
+    from footpass.detectors.predict import Run, predict_together
+    from footpass.detectors.spotting import UNADJUSTED, read_adjustment
     from footpass.events import concat, predictions_path
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.optim import resolve_precision
 
+    if len(checkpoints) > 1 and (args.adjustment or args.fit_adjustment):
+        raise DataError("an adjustment is of one detector: give each its own in a command of its own")
     device = join_processes()
     precision = args.precision or ("auto" if device.type == "cuda" else "fp32")
     precision = resolve_precision(precision, device)  # the logits' file says which it was
     footage = open_footage(args.data, args.split)
-    adjustment = zoo.adjustment(args.checkpoint)
+    adjustments = [zoo.adjustment(name) for name in args.checkpoint]
     if args.adjustment or args.fit_adjustment:
-        adjustment = read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED
-    halves = {name: entry.half for name, entry in footage.items()}
+        adjustments = [read_adjustment(args.adjustment) if args.adjustment else UNADJUSTED]
     # What is missing is missed before hours of inference.
-    truth = concat(map(events_of, halves.values())) if args.fit_adjustment else None
+    halves = [entry.half for entry in footage.values()]
+    truth = concat(map(events_of, halves)) if args.fit_adjustment else None
     if args.fit_adjustment:
         make_folder(Path(args.fit_adjustment).parent)
-    how = device, precision, args.public, adjustment
-    events = predict(checkpoint, footage, args.out, args.split, *how)
-    if rank_and_world()[0] == 0:
-        if truth is not None:
-            model, _ = load_detector(checkpoint, args.public)
-            store = logits_path(args.out, args.split)
-            logits = {name: read_logits(store, half) for name, half in halves.items()}
-            fitted = fit_adjustment(logits, halves, truth, model.without_box)
-            write_adjustment(fitted, args.fit_adjustment, made_by(store))
-            print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")
-        print(f"{logits_path(args.out, args.split)}: logits of {counted(len(footage), 'half')}")
-        print(f"{predictions_path(args.out, args.split)}: {len(events)} events")
+    runs = [Run(*run) for run in zip(checkpoints, args.out, adjustments, strict=True)]
+    how = device, precision, args.public, args.stride, args.mirrored
+    found = predict_together(runs, footage, args.split, *how)
+    if rank_and_world()[0] > 0:
+        return
+    if truth is not None:
+        _fit_adjustment(args, checkpoints[0], footage, truth)
+    for run, events in zip(runs, found, strict=True):
+        print(f"{logits_path(run.dir, args.split)}: logits of {counted(len(footage), 'half')}")
+        print(f"{predictions_path(run.dir, args.split)}: {len(events)} events")
+
+
+def _fit_adjustment(
+    args: argparse.Namespace, checkpoint: Path, footage: "dict[str, Footage]", truth: "pd.DataFrame"
+) -> None:
+    from footpass.data.logits import logits_path, made_by, read_logits
+    from footpass.detectors.predict import load_detector
+    from footpass.detectors.spotting import fit_adjustment, write_adjustment
+
+    model, _ = load_detector(checkpoint, args.public)
+    store, halves = logits_path(*args.out, args.split), {name: e.half for name, e in footage.items()}
+    logits = {name: read_logits(store, half) for name, half in halves.items()}
+    fitted = fit_adjustment(logits, halves, truth, model.without_box)
+    write_adjustment(fitted, args.fit_adjustment, made_by(store))
+    print(f"{args.fit_adjustment}: for --adjustment; the events below are without it")

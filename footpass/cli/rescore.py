@@ -1,4 +1,4 @@
-"""``rescore``: learned re-scoring, fitted, saved, applied, or leave one match out."""
+"""``fuse``, ``rescore``: several models' events as one, by weights or by what was learned."""
 
 import argparse
 from dataclasses import replace
@@ -13,7 +13,20 @@ _NEEDS = {"lomo": "ground_truth", "fit": "ground_truth", "apply": "model"}  # be
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command to the parser."""
+    """Add the commands to the parser."""
+    text = "several models' events as one, by weighted scores"
+    example = "fuse --predictions DST.json TAAD.json --weights 1 0.5 --agreement 2 --out fused.json"
+    fuse = add_command(commands, "fuse", _fuse, text, example)
+    add_strict(fuse)
+    option = fuse.add_argument
+    models = "one a model; an event's frame is that of the first that has it"
+    option("--predictions", required=True, nargs="+", metavar="P.json", help=models)
+    option("--weights", nargs="+", type=float, metavar="W", help="one a model (all the same)")
+    agreement = "models that must have an event (%(default)s)"
+    option("--agreement", type=int, default=1, metavar="N", help=agreement)
+    option("--threshold", type=float, default=0.0, help="lowest fused score (%(default)s)")
+    option("--out", required=True, metavar="OUT.json")
+
     text = "decide which of several models' events are true"
     example = "rescore lomo --predictions DST.json TAAD.json --ground-truth G.json --out lomo.json"
     rescore = add_command(commands, "rescore", _rescore, text, example)
@@ -33,6 +46,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     cache = Path("runs", "cache")
     option("--cache", type=Path, default=cache, help="fitted pipelines (%(default)s)")
     add_settings(rescore, "repeats=2")
+
+
+def _fuse(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import read_provenance, together, write_marked
+    from footpass.ensemble.fusion import FusionConfig, fuse
+    from footpass.events import read_predictions
+
+    weights = args.weights or [1.0] * len(args.predictions)
+    config = FusionConfig(tuple(weights), args.agreement, args.threshold)
+    make_folder(Path(args.out).parent)  # what cannot be made is found before reading
+    events = fuse([read_predictions(path) for path in args.predictions], config)
+    data = together(map(read_provenance, args.predictions))
+    write_marked(events.drop(columns="agreement"), args.out, data.by("fuse"))
+    print(f"{args.out}: {len(events)} events")
 
 
 def _rescore(args: argparse.Namespace) -> None:

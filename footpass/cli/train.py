@@ -5,12 +5,16 @@ import logging
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command, add_setting, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint
+from footpass.schema import counted
 from footpass.training.config import TRACKERS, TrainConfig
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 _FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo:NAME"
@@ -58,7 +62,7 @@ def _dst(models: argparse._SubParsersAction) -> argparse.ArgumentParser:
     example = "train dst --data data --logits runs/taad runs/gnn --out runs/dst --pretrain"
     dst = add_command(models, "dst", _train_dst, text, example)
     dst.add_argument("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
-    runs = "of TAAD; of TAAD + GNN to fuse"
+    runs = "of TAAD; of TAAD + GNN, or of more detectors, to fuse them"
     dst.add_argument("--logits", required=True, nargs="+", metavar="RUN_DIR", help=runs)
     dst.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log")
     begin = dst.add_mutually_exclusive_group()
@@ -76,6 +80,22 @@ def _play_by_play(models: argparse._SubParsersAction) -> argparse.ArgumentParser
     play.add_argument("--release", metavar="DIR", help="clone of the public repository")
     play.add_argument("--out", required=True, metavar="DIR", help="checkpoints, predictions")
     return play
+
+
+def _say_how(device: "torch.device", config: TrainConfig, what: str = "") -> None:
+    """The first line of a training: where, how exactly, and how much goes into a step."""
+    import torch
+
+    from footpass.training.distributed import rank_and_world
+    from footpass.training.optim import resolve_precision
+
+    rank, world = rank_and_world()
+    precision = resolve_precision(config.precision, device)
+    if rank == 0:
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        batch, parts = config.batch, config.accumulate
+        step = f"{batch} x {parts} = {batch * parts} samples a step"
+        print(f"{what}{where}, {precision}, {counted(world, 'process')}, {step}", flush=True)
 
 
 def _say_best(rows: list[dict], out: str, scored: str) -> None:
@@ -101,6 +121,7 @@ def _train_detector(args: argparse.Namespace) -> None:
     start = resolve(args.start) if args.start else None
     recipe = getattr(load_profile(args.profile), args.model)
     recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
+    _say_how(device, recipe.train)
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
     begin: dict = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
@@ -136,8 +157,12 @@ def _train_dst(args: argparse.Namespace) -> None:
     recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
     fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
     if fusion is None:
-        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or two to fuse them")
+        most = max(FUSIONS.values())
+        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or up to {most} to fuse them")
     recipe = replace(recipe, model=replace(recipe.model, fusion=fusion))
+    if args.pretrain and recipe.pretraining:
+        _say_how(device, recipe.pretraining.train, "pre-training: ")
+    _say_how(device, recipe.train)
     if recipe.pretraining and not (args.pretrain or args.start):
         log.warning("no pre-training on simulated matches: --pretrain begins with it")
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
@@ -175,6 +200,7 @@ def _train_play_by_play(args: argparse.Namespace) -> None:
     release = load_release(args.release)
     taad = {"TAAD": release.predictions["TAAD"]}
     device = join_processes()
+    _say_how(device, recipe.train)
     events = leave_one_match_out(recipe, release.train, taad, release.val, args.out, device).table
     if rank_and_world()[0] > 0:
         return

@@ -88,3 +88,21 @@ def window_inputs(
     axes = (2, 1, 0, 1, 0)  # after the frames
     parts = zip(inputs, axes, strict=True)
     return ModelInputs(*(F.pad(part, (0, 0) * after + (0, missing)) for part, after in parts))
+
+
+def mirror_inputs(inputs: ModelInputs) -> ModelInputs:
+    """The same clips of the match mirrored along the pitch (`schema.MIRRORS`); players keep their order.
+
+    So what a model says of it is of the same players.
+    """
+    clip, boxes, visible, nodes, present = inputs
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    width = clip.shape[-1]
+    team, x, y, vx, vy = nodes.unbind(-1)  # as in `schema.Node`
+    return ModelInputs(
+        clip.flip(-1),
+        torch.stack((width - x2, y1, width - x1, y2), dim=-1),
+        visible,
+        torch.stack((1 - team, 1 - x, y, -vx, vy), dim=-1),
+        present,
+    )

@@ -8,15 +8,16 @@ import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import h5py
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from footpass.data.cache import Footage
@@ -26,7 +27,7 @@ from footpass.data.logits import _dataset, half_fingerprint, logits_path
 from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_marked
 from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
-from footpass.detectors.inputs import window_inputs
+from footpass.detectors.inputs import ModelInputs, mirror_inputs, window_inputs
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, check_model, events_from_store
 from footpass.events import predictions_path
 from footpass.files import DataError, atomic_write, fingerprint, make_folder
@@ -76,20 +77,54 @@ def predict(
 
     The logits are written as they are; their adjustment is as in `spotting.events_from_logits`.
     """
-    model, clips = load_detector(checkpoint, public)
-    halves = {name: entry.half for name, entry in footage.items()}
-    for half in halves.values():
-        asked_about(half, model.without_box)  # before hours of inference
-    path = logits_path(run_dir, split)
-    made_by = f"{type(model).__name__} {fingerprint(Path(checkpoint))}"
-    check_model(adjustment, made_by)
-    with locked_by_first(run_dir):  # of two that write the same, the second finds it done
-        write_logits(model.to(device), footage, path, clips, made_by, precision=precision)
-        events = events_from_store(path, halves, model.without_box, adjustment)
-        if rank_and_world()[0] == 0:
-            out = predictions_path(run_dir, split)
-            write_marked(events, out, read_provenance(path))
+    one = Run(checkpoint, run_dir, adjustment)
+    (events,) = predict_together([one], footage, split, device, precision, public)
     return events
+
+
+class Run(NamedTuple):
+    """A checkpoint to predict with, and the folder for what it says."""
+
+    checkpoint: str | Path
+    dir: str | Path
+    adjustment: LogitAdjustment = UNADJUSTED
+
+
+def predict_together(
+    runs: Sequence[Run],
+    footage: Mapping[str, Footage],
+    split: str,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    public: bool | str = False,
+    stride: int | None = None,
+    mirrored: bool = False,
+) -> list[pd.DataFrame]:
+    """As `predict`, of several checkpoints at once: the videos are decoded once for all.
+
+    ``stride`` and ``mirrored`` are as of `half_logits`.
+    """
+    loaded = [load_detector(run.checkpoint, public) for run in runs]
+    halves = {name: entry.half for name, entry in footage.items()}
+    stores = []
+    for run, (model, clips) in zip(runs, loaded, strict=True):
+        for half in halves.values():
+            asked_about(half, model.without_box)  # before hours of inference
+        made_by = f"{type(model).__name__} {fingerprint(Path(run.checkpoint))}"
+        check_model(run.adjustment, made_by)
+        stores.append(Store(logits_path(run.dir, split), model.to(device), clips, made_by))
+    with ExitStack() as locks:  # of two that write the same, the second finds it done
+        for folder in sorted({Path(run.dir).absolute() for run in runs}):
+            locks.enter_context(locked_by_first(folder))
+        write_together(stores, footage, stride, precision, mirrored)
+        tables = []
+        for run, store in zip(runs, stores, strict=True):
+            events = events_from_store(store.path, halves, store.model.without_box, run.adjustment)
+            if rank_and_world()[0] == 0:
+                made = read_provenance(store.path)
+                write_marked(events, predictions_path(run.dir, split), made)
+            tables.append(events)
+    return tables
 
 
 # Pixels of a window for each thread of the CPU. What a single operation has to do in a small window is
@@ -103,6 +138,7 @@ def half_logits(
     config: ClipConfig,
     stride: int | None = None,
     precision: str = "fp32",
+    mirrored: bool = False,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Logits of all slots at all frames of a half, averaged over overlapping windows.
 
@@ -117,6 +153,8 @@ def half_logits(
         What the model was trained on: length and size of clips, growth of boxes.
     stride
         Frames from window to window; None: half a window, so that each frame is seen twice.
+    mirrored
+        Average with what the model says of the mirrored match, which takes twice as long.
 
     Yields
     ------
@@ -124,19 +162,38 @@ def half_logits(
         Absolute frame, and float32 ``(9, 26, n)`` of the ``n`` frames from it on: one stretch after the
         other, without gaps.
     """
-    stride = config.frames // 2 if stride is None else stride
-    if not 1 <= stride <= config.frames:
-        raise DataError(f"stride {stride}: windows of {config.frames} frames would leave gaps")
+    for start, logits in _together([model], [config], footage, stride, precision, mirrored):
+        yield start, logits[0]
+
+
+def _together(
+    models: Sequence[nn.Module],
+    configs: Sequence[ClipConfig],
+    footage: Footage,
+    stride: int | None,
+    precision: str,
+    mirrored: bool,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """`half_logits` of several models, ``(models, 9, 26, n)``, from the same pictures."""
+    shapes = {(config.frames, config.size) for config in configs}
+    if len(shapes) > 1:
+        clips = " and ".join(f"{frames} frames of {h} x {w}" for frames, (h, w) in sorted(shapes))
+        raise DataError(f"clips of {clips}: models that see other pictures are run one by one")
+    ((length, size),) = shapes
+    stride = length // 2 if stride is None else stride
+    if not 1 <= stride <= length:
+        raise DataError(f"stride {stride}: windows of {length} frames would leave gaps")
     half = footage.half
-    device = next(model.parameters()).device
-    model = folded(model)
-    total = np.zeros((N_CLASSES, len(half.jersey), 0), np.float32)  # of the frames that are not finished
+    device = next(models[0].parameters()).device
+    models = [folded(model) for model in models]
+    # Of the frames that are not finished.
+    total = np.zeros((len(models), N_CLASSES, len(half.jersey), 0), np.float32)
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them
-    places = half.first_frame, half.end_frame, config.frames, stride
+    places = half.first_frame, half.end_frame, length, stride
     # Whatever ends this, nobody decodes the video any more when it is closed.
     with (
-        VideoReader(footage.video, config.size) as reader,
+        VideoReader(footage.video, size) as reader,
         closing(_ahead(reader.windows(*places))) as windows,
     ):
         for start, pixels in windows:
@@ -144,15 +201,24 @@ def half_logits(
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
+            window = half.window(start, start + len(pixels))
             amp = autocast(device, precision)
             # Not around a yield: they would hold for the caller too.
             with torch.inference_mode(), amp, _few_threads(pixels):
-                inputs = window_inputs(half.window(start, start + len(pixels)), pixels, config, device)
-                logits = model(*inputs)[0, ..., : len(pixels)]  # (9, 26, T)
+                seen = {config: window_inputs(window, pixels, config, device) for config in configs}
+                each = zip(models, configs, strict=True)
+                logits = torch.stack([_logits(m, seen[config], mirrored) for m, config in each])
+                logits = logits[..., : len(pixels)].cpu()  # (models, 9, 26, T)
             fresh = len(pixels) - len(passes)
-            total = np.pad(total, ((0, 0), (0, 0), (0, fresh))) + logits.float().cpu().numpy()
+            total = np.pad(total, ((0, 0), (0, 0), (0, 0), (0, fresh))) + logits.numpy()
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
+
+
+def _logits(model: nn.Module, inputs: ModelInputs, mirrored: bool) -> Tensor:
+    """``(9, M, T)`` of a clip, in float32."""
+    logits = model(*inputs)[0].float()
+    return (logits + model(*mirror_inputs(inputs))[0].float()) / 2 if mirrored else logits
 
 
 def logits_of_versions(
@@ -205,6 +271,20 @@ def _few_threads(pixels: np.ndarray) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+class Store(NamedTuple):
+    """A logit store that is to be written, and the model whose logits go there."""
+
+    path: Path
+    model: TAAD | TAADGNN
+    clips: ClipConfig
+    made_by: str
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the halves that are done."""
+        return self.path.with_name(f"{self.path.name}.parts")
+
+
 def write_logits(
     model: nn.Module,
     footage: Mapping[str, Footage],
@@ -214,55 +294,110 @@ def write_logits(
     stride: int | None = None,
     precision: str = "fp32",
 ) -> Path:
-    """Write the logits of some halves to a store; one that was broken off goes on where it stopped.
+    """Write the logits of some halves to a store, as `write_together` does."""
+    store = Store(Path(path), cast(Any, model), config, made_by)
+    write_together([store], footage, stride, precision)
+    return store.path
 
-    Finished halves wait beside ``path`` in a folder of parts until all are there. Under `torchrun`, each
-    process takes every n-th half, and the first puts the parts together. Parts and stores that are not
-    ``made_by`` the checkpoint of this kind and fingerprint, or of another video or other boxes, are made
-    anew.
+
+def write_together(
+    stores: Sequence[Store],
+    footage: Mapping[str, Footage],
+    stride: int | None = None,
+    precision: str = "fp32",
+    mirrored: bool = False,
+) -> None:
+    """Write the logits of some halves to stores; what was broken off goes on where it stopped.
+
+    Each half is decoded once for all stores, and its logits are written as they come. Finished halves
+    wait beside a store in a folder of parts until all are there. Under `torchrun`, each process takes
+    every n-th half, and the first puts the parts together. Parts and stores that are not ``made_by`` the
+    checkpoint of this kind and fingerprint, or of another video or other boxes, are made anew.
     """
-    path = Path(path)
-    how = (config.frames, config.size, config.grow, stride, precision, *["public"] * config.public)
-    made_of = {  # neither times nor places: files may be copied
-        name: fingerprint(made_by, how, half_fingerprint(entry.half), os.stat(entry.video).st_size)
-        for name, entry in footage.items()
-    }
-    if _is_complete(path, footage, made_of):
-        return path
-    parts = path.with_name(f"{path.name}.parts")
-    make_folder(parts)
+    due = []  # stores, and what each half is made of
+    for store in stores:
+        made_of = _made_of(store, footage, stride, precision, mirrored)
+        if not _is_complete(store.path, footage, made_of):
+            make_folder(store.parts)
+            due.append((store, made_of))
+    if not due:
+        return
     rank, world = rank_and_world()
     mine = list(footage)[rank::world]
     frames = sum(footage[name].half.n_frames for name in mine)
     with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
         for name in mine:
-            half = footage[name].half
-            part = parts / f"{name}.h5"
-            if _is_complete(part, {name: footage[name]}, made_of):
-                progress.update(half.n_frames)
-                continue
-            with atomic_write(part, "w+b") as stream, h5py.File(stream, "w") as file:
-                stored, began = _dataset(file, half, made_by, made_of[name]), time.monotonic()
-                for start, logits in half_logits(model, footage[name], config, stride, precision):
-                    stored[:, :, start : start + logits.shape[-1]] = logits
-                    stream.raise_error()
-                    progress.update(logits.shape[-1])
-                stored.attrs["seconds"] = time.monotonic() - began
+            _write_half(due, footage[name], progress, stride, precision, mirrored)
     wait_for_all()
     if rank == 0:
         data = together(entry.half.provenance for entry in footage.values())
-        _put_together(path, parts, list(footage), data.by(made_by))
+        for store, _ in due:
+            _put_together(store, list(footage), data.by(store.made_by))
     wait_for_all()
-    return path
 
 
-def _put_together(path: Path, parts: Path, names: list[str], provenance: Provenance) -> None:
-    """One store of the halves' parts, which are removed."""
-    with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as store:
-        mark_file(store, provenance)
+def _made_of(
+    store: Store,
+    footage: Mapping[str, Footage],
+    stride: int | None,
+    precision: str,
+    mirrored: bool,
+) -> dict[str, str]:
+    """Fingerprint, by half, of all that its logits depend on."""
+    clips = store.clips
+    how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
+    how += ("mirrored",) * mirrored
+    return {  # neither times nor places: files may be copied
+        name: fingerprint(store.made_by, how, half_fingerprint(entry.half), os.stat(entry.video).st_size)
+        for name, entry in footage.items()
+    }
+
+
+def _write_half(
+    due: Sequence[tuple[Store, Mapping[str, str]]],
+    footage: Footage,
+    progress: tqdm,
+    stride: int | None,
+    precision: str,
+    mirrored: bool,
+) -> None:
+    """The parts of one half that are not there yet."""
+    half = footage.half
+    todo = [
+        (store, made_of[half.name], store.parts / f"{half.name}.h5")
+        for store, made_of in due
+        if not _is_complete(store.parts / f"{half.name}.h5", {half.name: footage}, made_of)
+    ]
+    if not todo:
+        progress.update(half.n_frames)
+        return
+    with ExitStack() as stack:
+        streams = [stack.enter_context(atomic_write(part, "w+b")) for *_, part in todo]
+        files = [stack.enter_context(h5py.File(stream, "w")) for stream in streams]
+        stored = [
+            _dataset(file, half, store.made_by, made_of)
+            for file, (store, made_of, _) in zip(files, todo, strict=True)
+        ]
+        models, configs = zip(*((store.model, store.clips) for store, *_ in todo), strict=True)
+        began = time.monotonic()
+        for start, logits in _together(models, configs, footage, stride, precision, mirrored):
+            stop = start + logits.shape[-1]
+            for dataset, stream, part in zip(stored, streams, logits, strict=True):
+                dataset[:, :, start:stop] = part
+                stream.raise_error()
+            progress.update(stop - start)
+        for dataset in stored:
+            dataset.attrs["seconds"] = time.monotonic() - began
+
+
+def _put_together(store: Store, names: list[str], provenance: Provenance) -> None:
+    """One file of the halves' parts, which are removed."""
+    parts = store.parts
+    with atomic_write(store.path, "w+b") as stream, h5py.File(stream, "w") as whole:
+        mark_file(whole, provenance)
         for name in names:
             with h5py.File(parts / f"{name}.h5") as file:
-                file.copy(name, store)
+                file.copy(name, whole)
             stream.raise_error()
     for name in names:
         for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed

@@ -56,7 +56,8 @@ class DSTConfig:
     """Sizes of a DST; the defaults are the published ones."""
 
     window_length: WindowLength = 750  # frames of the longest window
-    # "none" reads TAAD's logits, "concat" those of TAAD + GNN beside them (arXiv 2606.09679).
+    # "none" reads TAAD's logits, "concat" those of TAAD + GNN beside them (arXiv 2606.09679); "concat3"
+    # and "concat4" those of more detectors.
     fusion: Fusion = "none"
     width: Width = 512
     heads: Width = 8

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
-FUSIONS = {"none": 1, "concat": 2}  # how many logit volumes the encoder reads
+# How many logit volumes the encoder reads.
+FUSIONS = {"none": 1, "concat": 2, "concat3": 3, "concat4": 4}
 Fusion = Annotated[str, Field(pattern=f"^({'|'.join(FUSIONS)})$")]
 
 

@@ -13,6 +13,7 @@ from footpass.data.cache import open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import logits_path, made_by, read_logits
 from footpass.data.provenance import Provenance, together
+from footpass.events import concat, select_halves
 from footpass.files import DataError, fingerprint
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.public import load_reference, read_public
@@ -23,6 +24,7 @@ from footpass.sequence.sources import Recorded, Source
 from footpass.sequence.tokens import decode
 from footpass.sequence.windows import FixedWindows, WindowConfig, collate
 from footpass.training.checkpoints import load_checkpoint, load_model
+from footpass.training.distributed import gather, rank_and_world
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,15 @@ def predict_events(
     return table.drop(index=_claimed_twice(table, np.concatenate(owners))).sort_values(
         ["half", "frame"], kind="stable", ignore_index=True
     )
+
+
+def predict_shared(model: AnyDST, halves: Mapping[str, Source], config: WindowConfig) -> pd.DataFrame:
+    """As `predict_events`; of several processes each takes every n-th half, and all get the events."""
+    rank, world = rank_and_world()
+    mine = {name: halves[name] for name in list(halves)[rank::world]}
+    tables = gather(predict_events(model, mine, config) if mine else None)
+    events = select_halves(concat(table for table in tables if table is not None), halves)
+    return events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
 def _check_inputs(model: AnyDST, features: Tensor) -> None:

@@ -43,6 +43,9 @@ class TrainConfig:
     ema
         Decay of the exponential moving average of the weights, which is then what is validated and kept
         as best; None for none.
+    average_epochs
+        Last epochs the mean of whose weights, with equal shares, is what is validated and kept as best;
+        0 for none.
     frozen_epochs
         First epochs in which the video backbone learns nothing, batch-norm statistics included.
     frozen_blocks
@@ -72,6 +75,7 @@ class TrainConfig:
     ] = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     ema: Annotated[float | None, Field(gt=0, lt=1)] = None
+    average_epochs: Count = 0
     frozen_epochs: Count = 0
     frozen_blocks: Count = 0
     seed: Count = 0
@@ -83,6 +87,8 @@ class TrainConfig:
         if strange:
             keys = list(self.lr)
             raise DataError(f"TrainConfig.constant = {strange}: not among the keys of lr, {keys}")
+        if self.ema and self.average_epochs:
+            raise DataError("TrainConfig: ema and average_epochs: one average of the weights, not two")
 
 
 TRACKERS = ("tensorboard", "wandb")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,14 +16,22 @@ from footpass.files import DataError, locked
 
 
 def join_processes() -> torch.device:
-    """This process's GPU, or the CPU; where a launcher started several, it first joins the others."""
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    if cuda:
+    """This process's GPU, or the CPU; where a launcher started several, it first joins the others.
+
+    More processes than there are GPUs share them: each decodes videos on a core of its own.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    world, here, local = (
+        int(os.environ.get(name, alone))
+        for name, alone in (("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    device = torch.device("cuda", local % gpus) if gpus else torch.device("cpu")
+    if gpus:
         torch.cuda.set_device(device)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+    if world > 1 and not dist.is_initialized():
+        backend = "nccl" if 0 < here <= gpus else "gloo"  # NCCL demands a GPU for each process
         # One may wait for hours for others that resume their halves; by default it gives up in minutes.
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=7))
+        dist.init_process_group(backend, timeout=timedelta(days=7))
         atexit.register(dist.destroy_process_group)
     return device
 
@@ -36,6 +45,14 @@ def sum_over_processes(values: Tensor) -> Tensor:
     """The sum of a tensor over all processes, in place."""
     if dist.is_initialized():
         dist.all_reduce(values)
+    return values
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process has, in their order, for all of them; it must be picklable."""
+    values = [value] * rank_and_world()[1]
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
     return values
 
 

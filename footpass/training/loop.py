@@ -66,9 +66,9 @@ def train(
 ) -> list[dict]:
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
-    Each epoch has a row, as in ``log.jsonl``: epoch, step, loss, lr, the figures of ``validate``, the
-    seconds since it began or went on, and the revision that ran it. ``track``, such as a
-    `training.tracking.tracker`, is told of it.
+    Each epoch has a row, as in ``log.jsonl``: epoch, step, loss, losses (of its steps), lr, the figures
+    of ``validate``, the seconds since it began or went on, and the revision that ran it. ``track``, such
+    as a `training.tracking.tracker`, is told of it.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _trainable(model: nn.Module, config: TrainConfig, epoch: int, world: int) ->
 
 def _row(run: Updates, epoch: int, loss: float, validate: Validate | None) -> dict[str, Any]:
     """What the log says of an epoch, with the figures of the averaged model."""
-    row = {"epoch": epoch, "step": run.step, "loss": loss, "lr": run.lr}
+    row = {"epoch": epoch, "step": run.step, "loss": loss, "losses": run.losses, "lr": run.lr}
     if validate is None:
         return row
     with torch.no_grad():
@@ -274,6 +274,11 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
     if config.precision == "fp16" and device.type != "cuda":
         raise DataError(
             f"precision fp16 needs a CUDA device, and the model is on {device.type}: use bf16 or fp32"
+        )
+    if config.accumulate < world:
+        raise DataError(
+            f"accumulate = {config.accumulate} micro-batches a step for {world} processes to share: "
+            f"take --accumulate {world} or a multiple of it, and a smaller --batch"
         )
     if config.accumulate % world:
         shared = "processes, which share the micro-batches of a step: some of them idle"

@@ -101,11 +101,13 @@ class Updates:
             growth_interval=_GROWTH,
             enabled=self.precision == "fp16",
         )
-        average = get_ema_multi_avg_fn(config.ema) if config.ema else None
-        self.ema = AveragedModel(model, multi_avg_fn=average) if average else None
+        average = get_ema_multi_avg_fn(config.ema) if config.ema else None  # None: a plain mean
+        averages = config.ema or config.average_epochs
+        self.ema = AveragedModel(model, multi_avg_fn=average) if averages else None
         self.restarts = 0
         self.step = 0
         self.total = [0.0, 0.0]  # of this epoch: loss times weight, and weight
+        self.losses: list[float] = []  # of its steps
         self.best = -inf
         self.rows: list[dict] = []
 
@@ -132,10 +134,25 @@ class Updates:
             self._demand_finite("gradient", nan)
         self.optimizer.zero_grad()
         average_buffers(self.model)
-        if self.ema:
-            self.ema.update_parameters(self.model)
         self.step += 1
+        self._average()
         self.total = [self.total[0] + loss_sum, self.total[1] + weight]
+        self.losses.append(round(loss_sum / max(weight, 1e-12), 6))
+
+    def _average(self) -> None:
+        """Let the weights after this step, or after this epoch, count in their average."""
+        if self.ema is None:
+            return
+        if self.config.ema:
+            self.ema.update_parameters(self.model)
+            return
+        epochs, within = divmod(self.step, self.per_epoch)
+        first = self.config.epochs - self.config.average_epochs + 1
+        if not within:
+            if epochs <= first:
+                self.ema.n_averaged.zero_()  # it may be of a run that was shorter before it went on
+            if epochs >= first:
+                self.ema.update_parameters(self.model)
 
     def _demand_finite(self, what: str, value: float) -> None:
         if not isfinite(value):
@@ -157,12 +174,12 @@ class Updates:
     @property
     def averaged(self) -> nn.Module:
         """The model to validate and to keep: the average of the weights, where there is one."""
-        return self.ema.module if self.ema else self.model
+        return self.ema.module if self.ema and self.ema.n_averaged else self.model
 
     def close_epoch(self, row: dict) -> bool:
         """Note the figures of an epoch; whether it is the best so far."""
         self.rows.append(row)
-        self.total = [0.0, 0.0]
+        self.total, self.losses = [0.0, 0.0], []
         figure = row.get("macro_f1", self.step)  # without validation the last is the best
         best = figure > self.best
         self.best = max(figure, self.best)
@@ -179,6 +196,7 @@ class Updates:
             "processes": rank_and_world()[1],
             "step": self.step,
             "total": self.total,
+            "losses": self.losses,
             "best": self.best,
             "rows": self.rows,
         }
@@ -194,6 +212,7 @@ class Updates:
                 self.scaler.load_state_dict(state["scaler"])
             for name in ("step", "total", "best", "rows"):
                 setattr(self, name, state[name])
+            self.losses = state.get("losses", [])  # older checkpoints have none
         except (KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"no run to go on with: {error}: delete it to train anew", path) from error
         self._note("precision", state.get("precision", self.precision), self.precision, path)

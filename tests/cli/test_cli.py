@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from footpass.__main__ import main
-from footpass.events import write_events
+from footpass.events import read_predictions, write_events
 from tests.tables import predictions, truth
 
 
@@ -42,6 +42,21 @@ def test_evaluate_writes_the_figures_and_names_the_missing_half(files, capsys):
 def test_no_strict_leaves_the_missing_half_out(files, capsys):
     assert evaluate(files, "--no-strict") == 0
     assert capsys.readouterr().out.rstrip().endswith("macro F1 0.1250")
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [((), [(12, 0.7), (50, 0.3)]), (("--weights", 3, 1), [(12, 0.8), (50, 0.15)]),
+     (("--agreement", 2), [(12, 0.7)]), (("--threshold", 0.31), [(12, 0.7)])],
+)  # fmt: skip
+def test_fuse_weighs_scores_of_the_same_event(files, options, kept):
+    """A fused score of 0 to 1 is written as 0.15 to 1: what is kept is not dropped by the evaluator."""
+    write_events(predictions((14, 0, 7, 1, 0.5), (50, 0, 7, 1, 0.6)), files / "q.json")
+    names = ("--predictions", files / "p.json", files / "q.json", "--out", files / "out.json")
+    assert main(["fuse", *map(str, (*names, *options))]) == 0
+    events = read_predictions(files / "out.json")
+    assert events["frame"].tolist() == [frame for frame, _ in kept]
+    assert events["score"].tolist() == pytest.approx([0.15 + 0.85 * score for _, score in kept])
 
 
 def test_submit_writes_a_zip(files, capsys):

@@ -1,5 +1,9 @@
 """Inference: windows against one pass, the store broken off and resumed, events against a plain loop."""
 
+import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -15,13 +19,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from footpass.configs import plain
 from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import read_logits
-from footpass.data.video import VideoReader
+from footpass.data.paths import tactical_path, video_path
+from footpass.data.tactical import write_tactical
+from footpass.data.video import VideoReader, write_video
 from footpass.detectors import predict as inference
 from footpass.detectors.clips import ClipConfig
-from footpass.detectors.predict import half_logits, logits_of_versions, write_logits
+from footpass.detectors.inputs import window_inputs
+from footpass.detectors.predict import (
+    Store,
+    half_logits,
+    logits_of_versions,
+    write_logits,
+    write_together,
+)
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -31,11 +45,14 @@ from footpass.detectors.spotting import (
     fit_adjustment,
     spot,
 )
+from footpass.events import match_of
 from footpass.files import DataError
 from footpass.metrics import evaluate
+from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
-from footpass.schema import Action
+from footpass.schema import FPS, MIRRORS, MODEL_SIZE, Action, Tactical
+from footpass.training.checkpoints import save_checkpoint
 from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
@@ -117,8 +134,7 @@ def test_overlapping_windows_are_averaged(footage, frames, stride):
 
 
 def test_versions_of_a_half_get_together_the_logits_that_each_has_alone(footage):
-    torch.manual_seed(0)
-    model = TAAD(TAADConfig(width=8, head=16, x3d=X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1))))
+    model = taad(0)
     half, video = footage[H2].half, footage[H2].video
     other = replace(half, boxes=half.boxes[::-1] + 2, state=half.state[:, ::-1])
     together = logits_of_versions(model, [half, other], video, CONFIG)
@@ -129,17 +145,85 @@ def test_versions_of_a_half_get_together_the_logits_that_each_has_alone(footage)
         logits_of_versions(SimpleNamespace(without_box=True), [half, other], video, CONFIG)
 
 
-def test_every_frame_is_decoded_once(footage, monkeypatch):
-    decoded = []
-    frames = VideoReader.frames
+@pytest.fixture
+def decoded(monkeypatch):
+    """Frames that were asked of videos."""
+    asked, frames = [], VideoReader.frames
 
     def counted(self, indices):
-        decoded.extend(np.asarray(indices).tolist())
+        asked.extend(np.asarray(indices).tolist())
         return frames(self, indices)
 
     monkeypatch.setattr(VideoReader, "frames", counted)
+    return asked
+
+
+def test_every_frame_is_decoded_once(footage, decoded):
     whole(Probe(), footage[H2])
     assert decoded == list(range(300, 420))
+
+
+def taad(seed):
+    torch.manual_seed(seed)
+    return TAAD(TAADConfig(width=8, head=16, x3d=X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1))))
+
+
+def test_several_models_share_one_decoding_and_say_what_each_says_alone(footage, tmp_path, decoded):
+    """Also where one of them was broken off: the half that it has is not done again."""
+    grown = replace(CONFIG, grow=1.5)
+    models = (taad(0), CONFIG), (taad(1), CONFIG), (taad(2), grown)
+    alone, together = (
+        [Store(tmp_path / kind / f"{i}.h5", *one, f"model {i}") for i, one in enumerate(models)]
+        for kind in ("alone", "together")
+    )
+    for store in alone:
+        store.path.parent.mkdir(exist_ok=True)
+        write_together([store], footage)
+    del decoded[:]
+    together[0].parts.mkdir(parents=True)
+    write_logits(models[0][0], {H1: footage[H1]}, tmp_path / "one.h5", CONFIG, "model 0")
+    os.replace(tmp_path / "one.h5", together[0].parts / f"{H1}.h5")
+    write_together(together, footage)
+    # Once by itself for the half that was there, then each half for all.
+    assert decoded == [*range(3, 183), *range(3, 183), *range(300, 420)]
+    for one, other in zip(alone, together, strict=True):
+        assert not other.parts.exists()
+        for entry in footage.values():
+            expected = read_logits(one.path, entry.half)
+            np.testing.assert_array_equal(read_logits(other.path, entry.half), expected)
+
+
+def test_models_that_see_other_pictures_are_run_one_by_one(footage, tmp_path):
+    longer = replace(CONFIG, frames=60)
+    stores = [Store(tmp_path / f"{c.frames}.h5", Probe(), c, "one") for c in (CONFIG, longer)]
+    with pytest.raises(DataError, match="clips of 50 frames of 32 x 48 and 60 frames of 32 x 48"):
+        write_together(stores, footage)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_mirrored_is_the_mean_of_the_match_and_of_its_mirror_image(footage, graph):
+    """A mirror image that is made by hand: of the film, the boxes, the positions and the teams."""
+    half = footage[H2].half
+    window = half.window(half.first_frame, half.first_frame + CONFIG.frames)
+    entry = Footage(window, footage[H2].video)
+    sizes = {"width": 8, "x3d": X3DConfig(4, (4, 8, 8, 8), (1, 1, 1, 1))}
+    torch.manual_seed(0)
+    model = TAADGNN(GNNConfig(**sizes, visual=8, graph=8)) if graph else TAAD(TAADConfig(**sizes))
+    boxes = window.boxes[..., [2, 1, 0, 3]]
+    boxes[..., [0, 2]] = MODEL_SIZE[1] - boxes[..., [0, 2]]
+    mirror, slots = MIRRORS["X"], np.asarray(MIRRORS["X"].slots)
+    image = replace(window, state=mirror.state(window.state), boxes=boxes[slots])
+    with VideoReader(entry.video, CONFIG.size) as reader:
+        film = reader.clip(half.first_frame, CONFIG.frames)
+    with torch.inference_mode():
+        plain, seen = (
+            model.eval()(*window_inputs(match, np.ascontiguousarray(pictures), CONFIG, "cpu"))[0].numpy()
+            for match, pictures in ((window, film), (image, film[:, :, ::-1]))
+        )
+    expected = (plain + seen[:, slots]) / 2  # who was in a slot is now in its mirror image
+    assert np.abs(expected - plain).max() > 1e-3
+    found, _ = whole(model, entry, mirrored=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_only_a_window_is_held_at_a_time(footage):
@@ -155,6 +239,59 @@ def test_only_a_window_is_held_at_a_time(footage):
 def test_a_stride_that_leaves_gaps_is_refused(footage):
     with pytest.raises(DataError, match="stride 51: windows of 50 frames would leave gaps"):
         whole(Probe(), footage[H1], stride=51)
+
+
+def long_half(folder, minutes):
+    """A half of 22 players in a grey picture, prepared."""
+    frames = minutes * 60 * FPS
+    slots = np.r_[:11, 13:24]
+    frame, slot = (part.ravel() for part in np.meshgrid(np.arange(frames), slots, indexing="ij"))
+    rows = np.zeros((len(frame), len(Tactical)), np.float32)
+    rows[:, Tactical.FRAME], rows[:, Tactical.TEAM] = frame, slot // 13
+    rows[:, Tactical.PLAYER_ID] = 100 * (slot // 13 + 1) + slot
+    rows[:, Tactical.JERSEY], rows[:, Tactical.ROLE] = slot + 1, slot % 13 + 1
+    rows[:, Tactical.X], rows[:, Tactical.Y] = slot / 26, 0.5
+    rows[:, Tactical.BOX_X : Tactical.LABEL] = np.stack([70 * slot, *[0 * slot + 60] * 3], axis=1)
+    folder.mkdir()
+    write_tactical(folder / tactical_path("val"), {H1: rows})
+    video = folder / video_path(match_of(H1))
+    video.parent.mkdir(exist_ok=True)
+    grey = np.full((*CONFIG.size, 3), 128, np.uint8)
+    write_video(video, itertools.repeat(grey, frames))
+    open_footage(folder, "val")
+
+
+# Not `resource`: of a process that has just begun, it counts the memory of the one that started it.
+PEAK = """
+import sys
+from pathlib import Path
+from footpass.__main__ import main
+
+code = main(sys.argv[1:])
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_a_half(tmp_path):
+    """Peak of `predict` on 16 minutes, against 4: within 10 %."""
+    model, best = taad(0), tmp_path / "best.pt"
+    with torch.no_grad():
+        model.classify.bias[0] = 10.0  # few events, as of a trained one
+    config = {"kind": "TAAD", "model": plain(model.config), "about": {"clips": plain(CONFIG)}}
+    save_checkpoint(best, config, {"model": model.state_dict()})
+    peaks = []
+    for minutes in (4, 16):
+        data = tmp_path / f"{minutes} minutes"
+        long_half(data, minutes)
+        where = ("--checkpoint", best, "--data", data, "--out", data / "run", "--stride", "50")
+        command = [sys.executable, "-c", PEAK, "predict", *map(str, where)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.split()[-1]))  # KiB
+    assert peaks[1] < 1.1 * peaks[0], peaks
 
 
 # --- the store

@@ -90,7 +90,7 @@ def test_published_size_takes_the_public_names(reference):
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from(["none", "concat"]), st.booleans())
+@given(st.integers(0, 1000), st.sampled_from(["none", "concat", "concat3"]), st.booleans())
 def test_logits_equal_torchs_transformer(seed, fusion, mask_memory):
     config = dataclasses.replace(TINY, fusion=fusion, mask_memory=mask_memory)
     model, plain = pair(config, seed)
@@ -272,7 +272,7 @@ def test_eight_windows_are_learnt_by_heart():
 
 
 def test_configs_that_cannot_be_are_errors():
-    with pytest.raises(DataError, match=r"fusion = 'sum': .*\(none\|concat\)"):
+    with pytest.raises(DataError, match=r"fusion = 'sum': .*\(none\|concat\|"):
         DSTConfig(fusion="sum")
     with pytest.raises(DataError, match=r"width 20 is not a multiple of 2 \* 8 heads"):
         DSTConfig(width=20)

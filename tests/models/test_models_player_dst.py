@@ -45,7 +45,7 @@ def batch(*samples: Sample) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(collate(samples or [sample()]))
 
 
-@pytest.mark.parametrize("fusion, volumes", [("none", 1), ("concat", 2)])
+@pytest.mark.parametrize("fusion, volumes", [("none", 1), ("concat", 2), ("concat4", 4)])
 def test_steps_are_probabilities_and_none_is_before_the_last_event(fusion, volumes):
     features, frames, tokens = batch(sample(volumes=volumes), sample(EVENTS[:1], volumes, length=40))
     with torch.no_grad():

@@ -1,8 +1,14 @@
-"""The metric from two files, by its definition: oracle of the tests, yardstick of the benchmark."""
+"""The metric from two files, by its definition: oracle of the tests, yardstick of the benchmark.
+
+It goes through the events one by one as the official evaluator does, with what is taken in NumPy arrays,
+so that it takes as long.
+"""
 
 import json
 from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 
 def count(
@@ -12,18 +18,18 @@ def count(
     found, true = (json.loads(path.read_text())["events"] for path in (predictions, truth))
     totals = [[0] * 3 for _ in range(9)]
     for half, events in true.items():
-        frames, used = defaultdict(list), defaultdict(list)
+        frames = defaultdict(list)
         for frame, *player, _, _ in events:
             frames[tuple(player)].append(frame)
-            used[tuple(player)].append(False)
             totals[player[-1]][2] += 1
+        used = {player: np.zeros(len(times), dtype=bool) for player, times in frames.items()}
         kept = [row for row in found[half] if row[-1] >= threshold]
         for frame, *player, _ in sorted(kept, key=lambda row: -row[-1]):
-            free, best, nearest = used[tuple(player)], -1, tolerance + 1
-            for index, other in enumerate(frames[tuple(player)]):
-                if not free[index] and abs(other - frame) < nearest:
+            times, best, nearest = frames[tuple(player)], -1, tolerance + 1
+            for index, (other, taken) in enumerate(zip(times, used.get(tuple(player), ()), strict=True)):
+                if not taken and abs(other - frame) < nearest:
                     best, nearest = index, abs(other - frame)
             if best >= 0:
-                free[best] = True
+                used[tuple(player)][best] = True
             totals[player[-1]][0 if best >= 0 else 1] += 1
     return totals[1:]

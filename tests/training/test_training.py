@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from footpass.files import DataError
-from footpass.training import loop
+from footpass.training import distributed, loop
 from footpass.training.checkpoints import load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig, learning_rate
 from footpass.training.loop import micro_batches, run_epoch, train
@@ -280,6 +280,27 @@ def test_average_of_the_weights_is_what_is_validated_and_kept(tmp_path):
     torch.testing.assert_close(validated, expected)
     torch.testing.assert_close(load_checkpoint(tmp_path / "best.pt")["model"]["0.weight"], expected[2])
     torch.testing.assert_close(load_checkpoint(tmp_path / "last.pt")["model"]["0.weight"], three)
+
+
+def test_mean_of_the_last_epochs_is_what_is_validated_and_kept(tmp_path):
+    """Also of a run that was to be shorter at first, whose last epochs are no longer the last."""
+    ends, validated = [], []
+    model = linear()
+
+    def validate(shown: nn.Module) -> dict[str, float]:
+        ends.append(model[0].weight.detach().clone())
+        validated.append(shown[0].weight.detach().clone())
+        return {"macro_f1": len(validated)}
+
+    for epochs in (2, 5):
+        config = TrainConfig(epochs=epochs, average_epochs=2)
+        model = linear()
+        train(model, config, points, squares, tmp_path, validate)
+    mean = [(one + two) / 2 for one, two in itertools.pairwise(ends)]
+    torch.testing.assert_close(validated, [ends[0], mean[0], ends[2], ends[3], mean[3]])
+    torch.testing.assert_close(load_checkpoint(tmp_path / "best.pt")["model"]["0.weight"], mean[3])
+    with pytest.raises(DataError, match="one average of the weights, not two"):
+        TrainConfig(ema=0.9, average_epochs=2)
 
 
 def test_best_checkpoint_has_the_highest_macro_f1(tmp_path):
@@ -581,6 +602,30 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     for name in dict(tiny_run.tiny().named_parameters()):
         torch.testing.assert_close(two["model"][name], one["model"][name], msg=name)
     assert [row["loss"] for row in two["rows"]] == pytest.approx([row["loss"] for row in one["rows"]])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "backend"), [(0, "cpu", "gloo"), (1, "cuda:0", "gloo"), (4, "cuda:3", "nccl")]
+)
+def test_each_process_has_a_gpu_or_a_share_of_one(monkeypatch, gpus, device, backend):
+    launched = {"WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 3}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(distributed.atexit, "register", lambda function: None)
+    joined: list[str] = []
+    monkeypatch.setattr(
+        distributed.dist, "init_process_group", lambda name, timeout: joined.append(name)
+    )
+    assert str(distributed.join_processes()) == device and joined == [backend]
+
+
+def test_a_step_that_processes_cannot_share_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "rank_and_world", lambda: (0, 4))
+    with pytest.raises(DataError, match="accumulate = 2 micro-batches a step for 4 processes to share"):
+        train(linear(), TrainConfig(accumulate=2), points, squares, tmp_path)
 
 
 @pytest.mark.parametrize(("accumulate", "world"), [(1, 2), (3, 2), (2, 4)])
