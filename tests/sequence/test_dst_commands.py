@@ -118,10 +118,15 @@ def test_gnn_logits_of_a_half_that_are_missing_are_named(data, tmp_path, capsys)
     assert err.splitlines()[-1].startswith("error: ")
 
 
-def test_three_logit_volumes_cannot_be_fused(data, tmp_path, capsys):
-    what = ["--data", data, "--logits", *[data / "taad"] * 3, "--out", tmp_path]
-    code, _, err = run(capsys, "train", "dst", *what)
-    assert code == 2 and "--logits: 3 runs" in err
+def test_logits_of_four_detectors_are_fused_and_of_five_are_not(data, tmp_path, capsys):
+    runs = [data / "taad", data / "gnn"] * 2
+    what = ["--data", data, "--out", tmp_path, "--profile", "smoke", "--epochs", 1]
+    assert run(capsys, "train", "dst", *what, "--logits", *runs)[0] == 0
+    assert load_dst(checkpoint_path(tmp_path))[0].config.fusion == "concat4"
+    again = ["--checkpoint", checkpoint_path(tmp_path), "--data", data, "--out", tmp_path]
+    assert run(capsys, "predict", *again, "--logits", *runs)[0] == 0
+    code, _, err = run(capsys, "train", "dst", *what, "--logits", *runs, data / "taad")
+    assert code == 2 and "--logits: 5 runs, expected one, or up to 4" in err
 
 
 def test_a_model_and_its_windows_agree():
