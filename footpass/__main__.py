@@ -64,6 +64,7 @@ def _say(line: str, error: BaseException) -> None:
 def _parser() -> argparse.ArgumentParser:
     from footpass.cli import ablate, data, export, importing, models, onnx, postprocess, predict, rescore
     from footpass.cli import evaluate as scoring
+    from footpass.cli import plan as planning
     from footpass.cli import report as reporting
     from footpass.cli import spot as spotting
     from footpass.cli import train as training
@@ -77,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"footpass {package_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    themes = (data, importing, spotting, models, training, predict, postprocess, scoring, rescore)
-    for theme in (*themes, export, onnx, ablate, reporting):
+    themes = (data, importing, spotting, models, planning, training, predict, postprocess, scoring)
+    for theme in (*themes, rescore, export, onnx, ablate, reporting):
         theme.add(commands)
     return parser
 

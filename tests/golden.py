@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+
+from footpass.models.x3d import folded
 
 
 def read(folder: Path, name: str) -> dict:
@@ -69,3 +72,11 @@ def case_inputs(
     wanted = torch.tensor(case["output"]).view(case["shape"])
     # The published values were computed from float32 inputs.
     return torch.from_numpy(clip).float(), torch.from_numpy(boxes).float(), visible, wanted
+
+
+def all_ways(model: nn.Module, *inputs: object) -> dict[str, torch.Tensor]:
+    """What a model in evaluation mode says by the kernels of training, of inference, and folded."""
+    with torch.enable_grad():
+        said = {"training": model(*inputs).detach()}
+    with torch.inference_mode():
+        return said | {"inference": model(*inputs), "folded": folded(model)(*inputs)}

@@ -107,7 +107,7 @@ def train(
                 epoch = run.step // run.per_epoch
                 began = time.monotonic()
                 micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
-                batches = _batches(data(epoch), size, micro, collate, config.workers, device)
+                batches = load_batches(data(epoch), size, micro, collate, config.workers, device)
                 try:
                     with _repeatable(device):
                         net = _trainable(model, config, epoch, world)
@@ -305,7 +305,7 @@ def _collated(collate: Callable[[list], Any], samples: list) -> Any:
     return error or collate(samples)
 
 
-def _batches(
+def load_batches(
     samples: Any,
     size: int,
     micro: list[MicroBatch],

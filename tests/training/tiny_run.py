@@ -70,7 +70,8 @@ def samples(epoch: int) -> Dataset:
 
 def weighted_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Class 0 is masked, so micro-batches count differently, and one may not count at all."""
-    clips, target = batch
+    device = next(model.parameters()).device
+    clips, target = (part.to(device) for part in batch)
     weight = target.float()
     each = F.cross_entropy(model(clips).float(), target, reduction="none")
     return (each * weight).sum() / weight.sum().clamp(min=1e-9), weight.sum()
@@ -101,8 +102,8 @@ def stop_at(moment: int, sign: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    join_processes()
+    device = join_processes()
     if len(sys.argv) > 3:
         stop_at(int(sys.argv[3]), Path(sys.argv[1], "stopped"))
     # What each process starts from must not matter: the first one's weights count.
-    run(Path(sys.argv[1]), int(sys.argv[2]), tiny(seed=rank_and_world()[0]))
+    run(Path(sys.argv[1]), int(sys.argv[2]), tiny(seed=rank_and_world()[0]).to(device))
