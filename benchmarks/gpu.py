@@ -1,8 +1,8 @@
 """The published sizes on a GPU, in under ten minutes: ``python -m benchmarks.gpu``.
 
 It measures training steps of TAAD, TAAD + GNN and DST, with their memory; frames a second of inference;
-and how far two processes, where there are two GPUs, come from the weights of one. ``--rehearse`` does the
-same with small sizes on the CPU, to see that all of it works: its figures say nothing, its file says so.
+and, where there are two GPUs, how far two processes come from the weights of one. ``--rehearse`` tries
+all of it with small sizes on the CPU: its figures say nothing, and its file says so.
 """
 
 import argparse
