@@ -1,8 +1,8 @@
 """The published sizes on a GPU, in under ten minutes: ``python -m benchmarks.gpu``.
 
-It measures training steps of TAAD, TAAD + GNN and DST, with their memory; frames a second of inference;
-and, where there are two GPUs, how far two processes come from the weights of one. ``--rehearse`` tries
-all of it with small sizes on the CPU: its figures say nothing, and its file says so.
+It measures training steps of TAAD, TAAD + GNN and DST, with their memory; frames a second of inference
+and of decoding; and, where there are two GPUs, how far two processes come from the weights of one.
+``--rehearse`` tries it all with small sizes on the CPU: its figures say nothing, and its file says so.
 """
 
 import argparse
@@ -20,11 +20,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import default_collate
 
+from footpass.data.video import VideoReader, write_video
 from footpass.detectors.augment import random_colour, random_warp
 from footpass.detectors.clips import Clip
 from footpass.detectors.inputs import model_inputs
@@ -37,7 +39,7 @@ from footpass.models.gnn import TAADGNN
 from footpass.models.taad import TAAD
 from footpass.models.transformer import FUSIONS
 from footpass.report.run import environment
-from footpass.schema import N_CLASSES, N_SLOTS, State
+from footpass.schema import MODEL_SIZE, N_CLASSES, N_SLOTS, State
 from footpass.sequence.recipes import _MODELS, DSTRecipe
 from footpass.sequence.tokens import encode
 from footpass.sequence.train import sequence_loss
@@ -92,6 +94,7 @@ def measurements(profile: Any, device: torch.device) -> Iterator[dict[str, Any]]
     for precision, layout in product(("fp32", *half), _LAYOUTS):
         settings = {"model": "taad", "precision": precision, "layout": layout}
         yield _row("inference", settings, lambda s=settings: _inference(profile.taad, device, **s))
+    yield _row("decoding", {"pictures": "made up", "threads": 1}, lambda: _decoding(profile.taad))
     for precision in ("fp32", half[0]):
         settings = {"model": "dst", "precision": precision}
         yield _row("training step", settings, lambda p=precision: _dst_step(profile.dst, device, p))
@@ -189,6 +192,20 @@ def _inference(
     with _in_layout(layout):
         figures = _timed(window, device)
     return {"frames_per_second": recipe.clips.frames / 2 / figures["seconds"], **figures}
+
+
+def _decoding(recipe: TAADRecipe) -> dict:
+    """Frames a second of a video: the slower one of this and inference sets the pace."""
+    texture = cv2.GaussianBlur(np.random.default_rng(0).random((*MODEL_SIZE, 3), np.float32), (0, 0), 3)
+    picture = (255 * (texture - texture.min()) / np.ptp(texture)).astype(np.uint8)
+    frames = 3 * recipe.clips.frames
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "video.mp4")
+        write_video(path, (np.roll(picture, 4 * i, axis=1) for i in range(frames)))
+        with VideoReader(path, recipe.clips.size) as reader:
+            began = time.perf_counter()
+            reader.frames(np.arange(frames))
+            return {"frames_per_second": frames / (time.perf_counter() - began)}
 
 
 def _dst_step(recipe: DSTRecipe, device: torch.device, precision: str) -> dict:
