@@ -48,7 +48,7 @@ def _predict(args: argparse.Namespace) -> None:
     checkpoints = [resolve(checkpoint) for checkpoint in args.checkpoint]
     if len(checkpoints) != len(args.out):
         raise DataError(f"--out: {len(args.out)} folders for {counted(len(checkpoints), 'checkpoint')}")
-    if len(set(args.out)) < len(args.out):
+    if len({Path(out).absolute() for out in args.out}) < len(args.out):
         raise DataError("--out: a folder is given twice")
     if args.public:  # these do not say what they are
         sequences = bool(args.logits)
@@ -59,7 +59,7 @@ def _predict(args: argparse.Namespace) -> None:
         return _predict_detectors(args, checkpoints)
     if len(checkpoints) > 1:
         raise DataError("several checkpoints must all be of detectors: a DST reads no video")
-    return _predict_dst(args, *checkpoints, *args.out)
+    return _predict_dst(args, checkpoints[0], args.out[0])
 
 
 def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
@@ -139,7 +139,7 @@ def _fit_adjustment(
     from footpass.detectors.spotting import fit_adjustment, write_adjustment
 
     model, _ = load_detector(checkpoint, args.public)
-    store, halves = logits_path(*args.out, args.split), {name: e.half for name, e in footage.items()}
+    store, halves = logits_path(args.out[0], args.split), {name: e.half for name, e in footage.items()}
     logits = {name: read_logits(store, half) for name, half in halves.items()}
     fitted = fit_adjustment(logits, halves, truth, model.without_box)
     write_adjustment(fitted, args.fit_adjustment, made_by(store))

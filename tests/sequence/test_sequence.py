@@ -1,6 +1,7 @@
 """Sequences: windows learned by heart, and halves to events with a model that writes what it is told."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +12,8 @@ from footpass.metrics import evaluate
 from footpass.models.dst import DST, DSTConfig, TokenLogits
 from footpass.models.transformer import Written
 from footpass.schema import ACTIONS, PAD, Action
-from footpass.sequence.decode import load_dst, predict_events
+from footpass.sequence import decode as decoding
+from footpass.sequence.decode import load_dst, predict_events, predict_shared
 from footpass.sequence.sources import detected
 from footpass.sequence.tokens import decode, encode
 from footpass.sequence.train import sequence_loss, train_dst
@@ -143,6 +145,28 @@ def test_an_event_that_two_windows_claim_counts_once():
     windows = [encode(np.array(rows), 50 * i, 50) for i, rows in enumerate(told)]
     table = predict_events(Oracle(windows), halves, config, stride=50)
     assert table[["frame", "jersey"]].to_numpy().tolist() == [[49, 7], [70, 8]]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_halves_and_all_get_the_events(monkeypatch, world):
+    """Of three processes and two halves, one has nothing to do."""
+    events = simulate_match(3, minutes=3, seed=1).events
+    taad = simulate_detections(events, released_detectors(), seed=0)["TAAD"]
+    halves = detected([taad], events)
+    assert len(halves) == 2
+
+    def oracle(some):
+        data = FixedWindows(some, SPARSE, 125)
+        return Oracle([data[i].tokens for i in range(len(data))])
+
+    expected = predict_events(oracle(halves), halves, SPARSE)
+    shares = [dict(list(halves.items())[rank::world]) for rank in range(world)]
+    found = [predict_events(oracle(mine), mine, SPARSE) if mine else None for mine in shares]
+    for rank, mine in enumerate(shares):
+        monkeypatch.setattr(decoding, "rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(decoding, "gather", lambda part, r=rank: [*found[:r], part, *found[r + 1 :]])
+        model = oracle(mine) if mine else None
+        pd.testing.assert_frame_equal(predict_shared(model, halves, SPARSE), expected)
 
 
 def test_a_half_in_which_nothing_is_written_is_still_there():
