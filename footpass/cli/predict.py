@@ -47,7 +47,8 @@ def _predict(args: argparse.Namespace) -> None:
 
     checkpoints = [resolve(checkpoint) for checkpoint in args.checkpoint]
     if len(checkpoints) != len(args.out):
-        raise DataError(f"--out: {len(args.out)} folders for {counted(len(checkpoints), 'checkpoint')}")
+        folders, models = counted(len(args.out), "folder"), counted(len(checkpoints), "checkpoint")
+        raise DataError(f"--out: {folders} for {models}, each of which has its own")
     if len({Path(out).absolute() for out in args.out}) < len(args.out):
         raise DataError("--out: a folder is given twice")
     if args.public:  # these do not say what they are

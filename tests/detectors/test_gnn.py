@@ -359,6 +359,23 @@ def test_a_start_that_does_not_fit_is_an_error(data, taad, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--out", "one"], "--out: 1 folder for 2 checkpoints"),
+        (["--out", "one", "./one"], "--out: a folder is given twice"),
+        (["--out", "one", "two", "--adjustment", "some.json"], "an adjustment is of one detector"),
+    ],
+)
+def test_several_checkpoints_each_have_a_folder(
+    data, taad, tmp_path, monkeypatch, capsys, more, message
+):
+    monkeypatch.chdir(tmp_path)
+    both = ["--data", data, "--checkpoint", taad, taad]
+    assert message in error_of(capsys, "predict", *both, *more)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_checkpoint_of_another_kind_predicts_nothing(data, tmp_path, capsys):
     torch.save({"config": {"kind": "Tiny", "model": {}}, "model": {}}, tmp_path / "tiny.pt")
     arguments = ["--data", data, "--out", tmp_path / "run", "--checkpoint", tmp_path / "tiny.pt"]
