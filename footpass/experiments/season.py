@@ -1,4 +1,7 @@
-"""The data that notebooks run on: the real ones where they are, else one synthetic season for all."""
+"""The data that notebooks run on: the real ones where they are, else one synthetic season for all.
+
+Its size is the profile's, ``[season]`` in `profiles/`; what is in it, `footpass.simulate` decides.
+"""
 
 import json
 import logging

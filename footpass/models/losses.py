@@ -1,4 +1,4 @@
-"""Losses of the models and class weights from frequencies.
+"""Losses of the models (cross-entropy, also focal; of sequences) and class weights from frequencies.
 
 Every loss is a mean over what is not masked, as `torch.nn.functional.cross_entropy` takes it: weighted
 by the weights of the targets, so that weights move the emphasis and not the size. Where all is masked
