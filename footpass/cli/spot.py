@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from footpass.cli.options import add_command
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write, locked, make_folder
 from footpass.schema import FPS, SCORE_THRESHOLD, Action
 
 if TYPE_CHECKING:
@@ -38,16 +38,23 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _spot(args: argparse.Namespace) -> None:
+    from footpass.zoo import adjustment, resolve
+
+    adjusted = adjustment(args.checkpoint)
+    args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
+    model = _detector(args)
+    with locked(args.out, waits=False):
+        _spot_with(args, model, adjusted)
+
+
+def _spot_with(args: argparse.Namespace, model: str, adjusted: "LogitAdjustment") -> None:
+    """Spot events with a detector of this kind."""
     from footpass.data.cache import open_footage
     from footpass.importers.match import ImportConfig, import_match, read_tracks
-    from footpass.zoo import adjustment, resolve
 
     data = args.out / "data"
     if data.exists():
         raise DataError("there already: choose another --out, or delete it", data)
-    adjusted = adjustment(args.checkpoint)
-    args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
-    model = _detector(args)
     with _timed("tactical data"):
         parts = [read_tracks(file) for file in args.tracks]
         for name, notes in import_match(data, parts, ImportConfig(_SPLIT), video=args.video).items():

@@ -18,7 +18,7 @@ from footpass.configs import Config, parse, read_config
 from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path
 from footpass.events import write_events
-from footpass.files import DataError, atomic_write, package_version
+from footpass.files import DataError, atomic_write, locked, package_version
 from footpass.schema import SPLITS
 
 MARK = Path("simulated.json")  # in the folder of a season, by split
@@ -68,10 +68,11 @@ def mark_file(file: h5py.File, provenance: Provenance) -> None:
 def mark_season(folder: str | Path, split: str, provenance: Provenance) -> None:
     """Mark a split of a season; other splits of the folder keep theirs."""
     path = Path(folder, MARK)
-    marks = _read(path, dict[str, Provenance]) if path.is_file() else {}
-    marks[split] = provenance
-    with atomic_write(path) as stream:
-        json.dump({split: asdict(mark) for split, mark in marks.items()}, stream, indent=1)
+    with locked(folder):  # splits may be simulated at the same time
+        marks = _read(path, dict[str, Provenance]) if path.is_file() else {}
+        marks[split] = provenance
+        with atomic_write(path) as stream:
+            json.dump({split: asdict(mark) for split, mark in marks.items()}, stream, indent=1)
 
 
 def write_marked(events: pd.DataFrame, path: str | Path, provenance: Provenance) -> None:

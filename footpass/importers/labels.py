@@ -11,7 +11,7 @@ from footpass.data.paths import find, play_by_play_path, tactical_path, video_pa
 from footpass.data.provenance import mark_season, read_provenance
 from footpass.data.tactical import half_names, read_rows, write_tactical
 from footpass.events import concat, halves_of, match_of, write_events
-from footpass.files import DataError, make_folder
+from footpass.files import DataError, locked, make_folder
 from footpass.schema import Tactical
 
 
@@ -50,11 +50,16 @@ def write_labelled(
     missing = [half for half in halves_of(events) if half not in half_names(source)]
     if missing:
         raise DataError("not there, and there are events of it", source, missing[0])
-    target, known = Path(out, tactical_path(to)), Path(out, play_by_play_path(to))
+    with locked(out):  # of two at once, the second finds the first's
+        return _write(data_dir, source, events, Path(out), to)
+
+
+def _write(data_dir: str | Path, source: Path, events: pd.DataFrame, out: Path, to: str) -> pd.DataFrame:
+    target, known = out / tactical_path(to), out / play_by_play_path(to)
     for path in (target, known):
         if path.exists():
             raise DataError("there already: choose another folder, or delete it", path)
-    for path in (known, Path(out, video_path(""))):
+    for path in (known, out / video_path("")):
         make_folder(path.parent)
     tables, left = [], []
 
@@ -72,7 +77,7 @@ def write_labelled(
     write_tactical(target, halves(), origin)
     write_events(concat(tables), known)
     for match in dict.fromkeys(map(match_of, halves_of(events))):
-        video, link = find(data_dir, video_path(match)), Path(out, video_path(match))
+        video, link = find(data_dir, video_path(match)), out / video_path(match)
         if video and not link.exists():
             os.symlink(video.resolve(), link)
     return pd.concat(left, ignore_index=True)

@@ -1,6 +1,6 @@
 """One match: halves from any reader -> the official files, with a report of how they came about."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from footpass.data.paths import play_by_play_path, tactical_path
 from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
 from footpass.events import concat, halves_of, read_ground_truth, write_events
-from footpass.files import DataError, make_folder
+from footpass.files import DataError, locked, make_folder
 from footpass.importers.decisions import write_decisions
 from footpass.importers.events import with_events
 from footpass.importers.footage import add_video
@@ -72,14 +72,12 @@ def import_match(
     by the name of each half, what was decided, in words.
     """
     out = Path(out)
-    path = out / tactical_path(config.split)
-    there = half_names(path) if path.exists() else []
+    halves = _halves(parts, config)
+    names = {number: f"game_{config.game}_H{number}" for number in halves}
+    _others(out, config, names.values())  # a half that is there is found before minutes of work
     done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
-    for number, (half, start) in _halves(parts, config).items():
-        name = f"game_{config.game}_H{number}"
-        if name in there:
-            raise DataError(f"{out}: half {name} is there already; choose another --game or --out")
-        left = config.left
+    for number, (half, start) in halves.items():
+        name, left = names[number], config.left
         if left is not None and number % 2 == 0:
             left = 1 - left  # they change sides
         given = sided(half, left)
@@ -94,12 +92,23 @@ def import_match(
             notes = (*notes, *more)
         done[name] = imported, table, notes
     origin = _origin(parts)
-    if origin.simulated:
-        make_folder(out)
-        mark_season(out, config.split, origin)
-    moved = add_video(out, f"game_{config.game}", video) if video else None
-    _write(out, config, there, done)
+    with locked(out):  # two at once would each write what is there and its own
+        there = _others(out, config, names.values())
+        if origin.simulated:
+            mark_season(out, config.split, origin)
+        moved = add_video(out, f"game_{config.game}", video) if video else None
+        _write(out, config, there, done)
     return {name: (*notes, *([moved] if moved else [])) for name, (_, _, notes) in done.items()}
+
+
+def _others(out: Path, config: ImportConfig, names: Iterable[str]) -> list[str]:
+    """The halves that are there already, of which none may be one of these."""
+    path = out / tactical_path(config.split)
+    there = half_names(path) if path.exists() else []
+    for name in names:
+        if name in there:
+            raise DataError(f"{out}: half {name} is there already; choose another --game or --out")
+    return there
 
 
 def _origin(parts: Sequence[TrackedHalf]) -> Provenance:
@@ -151,7 +160,6 @@ def _joined(group: list[tuple[TrackedHalf, int]]) -> tuple[TrackedHalf, int]:
 
 
 def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> None:
-    make_folder(out)
     path = out / tactical_path(config.split)
     labelled = config.split != "challenge"
     width = len(Tactical) if labelled else Tactical.LABEL

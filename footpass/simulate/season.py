@@ -99,7 +99,7 @@ def write_season(
         tables = list(tqdm(in_parallel(_simulate_half, jobs, workers), total=len(jobs), unit="half"))
         truth = concat(tables)
         _put_together(out, split, jobs, truth)
-    shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # while it is locked: the next may begin there
     return halves_of(truth)
 
 

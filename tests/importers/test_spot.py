@@ -12,12 +12,14 @@ from footpass.cli.spot import named
 from footpass.data.video import probe, write_video
 from footpass.detectors.clips import ClipConfig
 from footpass.events import read_predictions
+from footpass.files import locked
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
 from footpass.schema import Action
 from footpass.training.checkpoints import save_checkpoint
 from tests.importers.rows import ELEVEN, annotation, game_state
+from tests.test_side_by_side import elsewhere
 
 LENGTH = 30
 SMALL = X3DConfig(stem=4, widths=(4, 8, 8, 8), depths=(1, 1, 1, 1))
@@ -81,6 +83,14 @@ def test_a_clip_becomes_events_a_table_a_video_and_a_page(weights, video, tmp_pa
     assert table["track"].tolist() == track.tolist()
     assert main(["spot", *given, "--checkpoint", str(weights / "TAADGNN.pt")]) == 2
     assert "there already" in capsys.readouterr().err
+
+
+def test_of_two_at_once_the_second_says_who_is_there(weights, video, tmp_path, capsys):
+    given = (str(video), "--tracks", str(tracks(tmp_path)), "--out", str(tmp_path / "out"))
+    with locked(tmp_path / "out"):
+        assert elsewhere(main, ["spot", *given, "--checkpoint", str(weights / "TAAD.pt")]) == 2
+    assert "is at work there: wait for it, or choose another folder" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "data").exists()
 
 
 def test_without_positions_taad_works_alone_and_the_graph_says_what_it_needs(
