@@ -47,6 +47,8 @@ def load_checkpoint(
         raise DataError("no such checkpoint", path) from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
         reason = f"damaged, or no checkpoint of this project ({type(error).__name__})"
+        if isinstance(error, (KeyError, TypeError, AttributeError)):  # it was read, and is not of ours
+            reason += ": predict and spot take the public repository's with --public"
         raise DataError(reason, path) from error
     _check_config(config, expected or {}, "", ignored, path)
     return content

@@ -10,6 +10,7 @@ from benchmarks.bench_window import half_rows
 from footpass.data.halves import dense
 from footpass.detectors.clips import ClipConfig, public_boxes
 from footpass.detectors.inputs import window_inputs
+from footpass.detectors.predict import load_detector
 from footpass.detectors.train import _taad
 from footpass.files import DataError
 from footpass.models.gnn import GNNConfig
@@ -48,6 +49,12 @@ def test_what_is_no_public_checkpoint_is_one_line_that_names_the_file(tmp_path, 
     with pytest.raises(DataError, match=r"public.pt: ") as error:
         load_reference(TAAD(TAADConfig()), read_public(path), path)
     assert len(str(error.value)) < 600 and "\n" not in str(error.value)
+
+
+def test_who_forgets_that_a_checkpoint_is_public_is_told(tmp_path):
+    torch.save({"state_dict": TENSORS}, tmp_path / "public.pt")
+    with pytest.raises(DataError, match=r"public.pt: .*take the public repository's with --public"):
+        load_detector(tmp_path / "public.pt")
 
 
 def test_a_file_that_is_cut_off_is_named(tmp_path):

@@ -327,7 +327,7 @@ def test_same_seed_same_rows_with_and_without_video(folder, tmp_path):
     assert rows.tobytes() == again.tobytes() != other.tobytes()
     assert not list((tmp_path / "a" / "videos").iterdir())
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        "train_tactical_data.h5", "playbyplay_GT", "videos", "simulated.json",
+        ".lock", "train_tactical_data.h5", "playbyplay_GT", "videos", "simulated.json",
     }  # fmt: skip
 
 
