@@ -10,6 +10,7 @@ import pandas as pd
 from footpass.data.paths import play_by_play_path, tactical_path
 from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
+from footpass.data.video import probe
 from footpass.events import concat, halves_of, read_ground_truth, write_events
 from footpass.files import DataError, locked, make_folder
 from footpass.importers.decisions import write_decisions
@@ -74,7 +75,9 @@ def import_match(
     out = Path(out)
     halves = _halves(parts, config)
     names = {number: f"game_{config.game}_H{number}" for number in halves}
-    _others(out, config, names.values())  # a half that is there is found before minutes of work
+    _others(out, config, names.values())  # what cannot be is found before minutes of work
+    if video:
+        probe(video)
     done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
     for number, (half, start) in halves.items():
         name, left = names[number], config.left
