@@ -1,5 +1,6 @@
 """What is light stays light: pictures, pages and --help load no torch, and Windows has no fcntl."""
 
+import json
 import subprocess
 import sys
 
@@ -28,6 +29,14 @@ HELP = (
 )
 def test_pages_pictures_and_help_load_no_torch(statement):
     assert "torch" not in imported(statement)
+
+
+@pytest.mark.parametrize("notebook", ["00_look_at_the_data", "06_postprocessing"])
+def test_notebooks_without_models_begin_without_torch_and_lightgbm(notebook):
+    """These two take most of the time that a first cell may take."""
+    cells = json.loads((PROJECT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert not {"torch", "lightgbm", "sklearn"} & imported(first)
 
 
 def test_the_package_can_be_imported_where_there_is_no_fcntl():

@@ -5,6 +5,7 @@ For time, a minute of football is simulated and each stage takes a few steps of 
 there is the arithmetic alone, at an assumed rate.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,8 @@ from footpass.simulate.logits import simulate_logits
 from footpass.simulate.season import write_season
 from footpass.training.config import TrainConfig
 from footpass.training.optim import autocast, resolve_precision
+
+log = logging.getLogger(__name__)
 
 PUBLISHED = SeasonSize(train=48, val=3, minutes=99.4)  # the matches with labels, with added time
 _TOKENS = 15  # of a window of 30 seconds
@@ -120,7 +123,8 @@ class Planner:
             model = kind(recipe.model).to(self.device)
             frozen, learns, frame = detector_seconds(model, recipe, config, halves, 3 * forward)
             first = min(config.frozen_epochs, config.epochs)
-            seconds = passes * (first * frozen + (config.epochs - first) * learns) / share
+            steps = first * frozen + (config.epochs - first) * learns
+            seconds = samples * steps / share + config.epochs * fixed.sum() * learns / 3
             spotting = frames * frame / parts
         yield StagePlan(
             name, f"{samples:,} clips x {config.epochs} epochs", flops, memory, 4 * weights, seconds
@@ -157,6 +161,9 @@ class Planner:
 
     def _share(self, config: TrainConfig) -> float:
         """Into how many parts the processes divide a step: whole micro-batches."""
+        if config.accumulate < self.processes:
+            text = "accumulate = %d cannot be shared by %d processes: training will refuse it"
+            log.warning(text, config.accumulate, self.processes)
         return config.accumulate / ceil(config.accumulate / self.processes)
 
     def _seconds(self, flops: float, parts: float) -> float | None:

@@ -1,16 +1,13 @@
 """Profiles: every setting of every notebook, a TOML file each; the project's lie in ``profiles/``."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from footpass.configs import PROFILES, build, config_dataclass, read_toml, resolve_profile
+from footpass.configs import build, config_dataclass
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.rescore import RescoreConfig
+from footpass.experiments.settings import NotebookSettings, profile_content
 from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
-
-FOLDER = Path(__file__).with_name("profiles")
 
 
 @config_dataclass
@@ -35,24 +32,6 @@ class Ablations:
 
     rescore: RescoreConfig
     seeds: int | None = None
-
-
-@config_dataclass
-class NotebookSettings:
-    """What else the notebooks ask a profile."""
-
-    # 00: matches that are simulated, their length, and the length of the one with a video.
-    survey_matches: int
-    survey_minutes: int
-    filmed_minutes: float
-    release_matches: int  # 01: simulated train matches, where the public release is not at hand
-    # 04 and 05: models of each kind.
-    dst_seeds: int
-    weighting_seeds: int
-    # 06: the two main variants, those that show each part too, or all.
-    postprocessing: Literal["main", "parts", "all"]
-    own_minutes: float  # 09: length of the match to practise on
-    workers: int | None = None  # processes that simulate; None: one a core
 
 
 @config_dataclass
@@ -81,25 +60,8 @@ def load_profile(profile: str | None = None) -> Profile:
 
     A file may say ``base = "demo"`` and only what differs from that profile.
     """
-    name = resolve_profile(profile)
-    path = FOLDER / f"{name}.toml" if name in PROFILES else Path(name)
-    values = read_toml(path)
-    if "base" in values:
-        base = values.pop("base")
-        if base not in PROFILES:
-            raise DataError(f"base = {base!r}: none of {', '.join(PROFILES)}", path)
-        values = _merged(read_toml(FOLDER / f"{base}.toml"), values)
+    path, values = profile_content(profile)
     try:
         return build(Profile, {"name": path.stem, **values})
     except DataError as error:
         raise DataError(f"no profile: {error}", path) from error
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged, all other values replaced."""
-    tables = {
-        name: _merged(base[name], value)
-        for name, value in changes.items()
-        if isinstance(value, dict) and isinstance(base.get(name), dict)
-    }
-    return {**base, **changes, **tables}

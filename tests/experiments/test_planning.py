@@ -39,11 +39,12 @@ def test_the_paper_profile_is_planned_as_published():
     assert all(row.seconds == pytest.approx(row.flops / 1e13) for row in rows.values())
 
 
-def test_processes_share_a_step_in_whole_micro_batches():
+def test_processes_share_a_step_in_whole_micro_batches(caplog):
     """8 micro-batches among 3 processes take as long as 3 do; one cannot be shared."""
     three = Planner(load_profile("smoke"), processes=3)
     assert three._share(TrainConfig(accumulate=8)) == pytest.approx(8 / 3)
-    assert three._share(TrainConfig(accumulate=1)) == 1
+    assert not caplog.messages and three._share(TrainConfig(accumulate=1)) == 1
+    assert caplog.messages == ["accumulate = 1 cannot be shared by 3 processes: training will refuse it"]
 
 
 def test_the_command_says_what_its_times_rest_on(capsys):

@@ -11,7 +11,8 @@ from footpass.configs import PROFILES, profile_name
 from footpass.detectors.clips import ClipConfig
 from footpass.ensemble.classifiers import Boosting
 from footpass.ensemble.rescore import RescoreConfig
-from footpass.experiments.profile import FOLDER, SeasonSize, load_profile
+from footpass.experiments.profile import SeasonSize, load_profile
+from footpass.experiments.settings import FOLDER, notebook_settings
 from footpass.files import DataError
 from footpass.models.dst import DSTConfig
 from footpass.models.player_dst import PlayerDSTConfig
@@ -23,6 +24,7 @@ def test_every_profile_has_its_file_and_begins_with_what_it_is():
     assert {path.stem for path in FOLDER.glob("*.toml")} == set(PROFILES)
     for name in PROFILES:
         assert load_profile(name).name == name
+        assert load_profile(name).notebooks == notebook_settings(name)
         assert (FOLDER / f"{name}.toml").read_text(encoding="utf-8").startswith(f"# {name}: ")
 
 
