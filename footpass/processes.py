@@ -9,13 +9,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
+
+from tqdm import tqdm
 
 # Windows has no hang-up.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -127,14 +132,23 @@ def in_parallel(
 ) -> Iterator[Any]:
     """Results in the order of the jobs, from several processes (None: one a core).
 
-    In this process if one is enough. If anything ends it early, the processes are ended too. They are
-    talked to by pipes alone: the pools of Python's library have semaphores, which are named, tracked by
-    one more process, and left behind or reported by it when several are ended at once.
+    In this process if one is enough. If anything ends it early, the processes are ended too.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
         yield from map(work, jobs)
         return
+    with processes(workers) as executor:
+        yield from executor.map(work, jobs)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Processes that do what is submitted, each spoken to by a thread through a pipe.
+
+    Not a pool of Python's library: these have semaphores, which are named, tracked by one more process,
+    and left behind or reported by it when several are ended at once.
+    """
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     children: list[BaseProcess] = []
@@ -146,39 +160,41 @@ def in_parallel(
         with children_ignore_the_terminal():
             for _ in range(workers):
                 pipe, theirs = context.Pipe()
-                child = context.Process(target=_serve, args=(theirs, work))
+                child = context.Process(target=_serve, args=(theirs,))
                 child.start()
                 theirs.close()  # so that the end of the child is the end of the pipe
                 pipes.append(pipe)
                 children.append(child)
-        yield from _in_order(pipes, jobs)
+        yield (executor := _Processes(pipes))
+        executor.shutdown()
     finally:
-        end_children(children)
+        end_children(children)  # which ends the threads that wait for them
         for pipe in pipes:
             pipe.close()
 
 
-def _in_order(pipes: list[Connection], jobs: Sequence[Any]) -> Iterator[Any]:
-    """Give every process one job after the other; results in the order of the jobs."""
-    left = iter(enumerate(jobs))
-    idle: list[Any] = list(pipes)
-    at: dict[Any, int] = {}  # the number of a process's job
-    done: dict[int, Any] = {}
-    for turn in range(len(jobs)):
-        while turn not in done:
-            try:
-                for pipe, (number, job) in zip(idle, left, strict=False):
-                    at[pipe] = number
-                    pipe.send(job)
-                idle = list[Any](wait(list(at)))
-                answers = [pipe.recv() for pipe in idle]
-            except (EOFError, OSError) as error:
-                raise ChildProcessError(_ENDED) from error
-            for pipe, (result, fault) in zip(idle, answers, strict=True):
-                if fault:
-                    raise fault
-                done[at.pop(pipe)] = result
-        yield done.pop(turn)
+class _Processes(ThreadPoolExecutor):
+    def __init__(self, pipes: Sequence[Connection]) -> None:
+        super().__init__(len(pipes))
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        for pipe in pipes:
+            self._idle.put(pipe)
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        return super().submit(self._ask, partial(fn, *args, **kwargs))
+
+    def _ask(self, work: Callable[[], Any]) -> Any:
+        pipe = self._idle.get()
+        try:
+            pipe.send(work)
+            result, fault = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise ChildProcessError(_ENDED) from error
+        finally:
+            self._idle.put(pipe)
+        if fault:
+            raise fault
+        return result
 
 
 @contextmanager
@@ -206,22 +222,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
-    """Do the jobs that come through a pipe, until it ends."""
+def _serve(pipe: Connection) -> None:
+    """Do what comes through a pipe, until it ends."""
     _end_with_parent()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which would be left behind
     while True:
         try:
-            job = pipe.recv()
+            work = pipe.recv()
         except EOFError:
             return
-        pipe.send(_do(work, job))
+        pipe.send(_answer(work))
 
 
-def _do(work: Callable[[Any], Any], job: Any) -> tuple[Any, Exception | None]:
-    """Result or error of a job; a SIGTERM meanwhile ends the process, cleaned up and without a word."""
+def _answer(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Result or error; a SIGTERM meanwhile ends the process, cleaned up and without a word."""
     try:
         with interruptible():
-            return work(job), None
+            return work(), None
     except Interrupted as signalled:
         os._exit(128 + signalled.number)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""``ablate``: compute the rows of a grid; start it as often as there are processors."""
+"""``ablate``: compute the rows of a grid."""
 
 import argparse
 from functools import reduce
@@ -10,18 +10,23 @@ from footpass.configs import override
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    text = "compute the rows of the ablation grid, beside other workers at the same folder"
-    parser = add_command(commands, "ablate", _ablate, text, "ablate --profile demo")
+    text = "compute the rows of the ablation grid, with several workers if there are"
+    parser = add_command(commands, "ablate", _ablate, text, "ablate --profile demo --workers 2")
     add_settings(parser, "taad.train.batch=4")
     add_strict(parser)
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
+    text = "processes at a time (1); of --dask local, its workers"
+    parser.add_argument("--workers", type=int, default=1, help=text)
+    text = "let the workers of a Dask scheduler (tcp://host:8786) do it, or local ones"
+    parser.add_argument("--dask", metavar="ADDRESS", help=text)
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
     weights = "weights for the backbone, or their https:// address (random)"
     parser.add_argument("--kinetics", metavar="X3D_S.pyth", help=weights)
 
 
 def _ablate(args: argparse.Namespace) -> None:
+    from footpass.experiments.engine import dask_workers, local_processes
     from footpass.experiments.grid import evaluations, open_grid, run_grid, scores
     from footpass.experiments.profile import load_profile
     from footpass.experiments.season import find_season
@@ -35,7 +40,9 @@ def _ablate(args: argparse.Namespace) -> None:
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
-    results = evaluations(run_grid(study, grid), study.truth["val"])
+    workers = dask_workers(args.dask, args.workers) if args.dask else local_processes(args.workers)
+    with workers as executor:
+        results = evaluations(run_grid(study, grid, executor), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
         seeds = counted(int(row["seeds"]), "seed")

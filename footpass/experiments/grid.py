@@ -1,11 +1,10 @@
-"""The ablation study: the rows of a grid file, each computed once by as many workers as there are.
+"""The ablation study: the rows of a grid file, each made once, by as many workers as there are.
 
-Start the same command in several terminals, or on several machines with a shared folder: a worker takes
-what nobody else is at. What rows have in common is a stage (`experiments.stages`) and trained once.
+What rows have in common is a stage (`experiments.stages`) and trained once.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from tqdm.auto import tqdm
 
 from footpass.configs import Count, build, config_dataclass, read_toml
 from footpass.crossfit import cross_fit
@@ -23,17 +21,18 @@ from footpass.data.provenance import read_provenance, write_marked
 from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import predictions_path, read_predictions
+from footpass.experiments.engine import Graph, Task, compute
 from footpass.experiments.profile import Profile
 from footpass.experiments.stages import Stage, Study
-from footpass.files import PROJECT, Busy, DataError, sources
+from footpass.files import PROJECT, DataError, sources
 from footpass.metrics import SUBSETS, Evaluation, compare, evaluate
+from footpass.models.transformer import FUSIONS
 from footpass.postprocess.evidence import load_logits
 from footpass.postprocess.search import fit_postprocess, search
 from footpass.postprocess.steps import PostprocessConfig, postprocess
 from footpass.schema import ACTION_LABELS
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
-POLL = 10.0  # seconds between looks at rows that other workers are at
 
 
 @config_dataclass
@@ -95,41 +94,59 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
     return replace(grid, seeds=grid.seeds[: profile.ablations.seeds])
 
 
-def run_grid(study: Study, grid: Grid) -> dict[str, list[Outcome]]:
+def run_grid(study: Study, grid: Grid, executor: Executor | None = None) -> dict[str, list[Outcome]]:
     """All rows, by name with an outcome per seed; those that are finished are read.
 
-    Rows that another worker is at are left to it, and waited for in the end.
+    Without an ``executor`` they are made in this process (`experiments.engine`).
     """
-    impatient = replace(study, waits=False)
-    done: dict[tuple[str, int], Outcome] = {}
-    left = list(grid.jobs())
-    with tqdm(total=len(left), desc="grid", unit="row") as progress:
-        while left:
-            busy = []
-            for row, seed in left:
-                progress.set_postfix_str(f"{row.name}, seed {seed}")
-                try:
-                    done[row.name, seed] = run_row(impatient, row, seed)
-                    progress.update()
-                except Busy:
-                    busy.append((row, seed))
-            if len(busy) == len(left):
-                time.sleep(POLL)
-            left = busy
+    compute(study, _graph(study, grid), _do, executor)
     return {
-        row.name: [done[row.name, seed] for seed in grid.seeds if (row.name, seed) in done]
-        for row in grid.rows
+        name: [run_row(study, row, seed) for row, seed in grid.jobs() if row.name == name]
+        for name in (row.name for row in grid.rows)
     }
 
 
-def run_row(study: Study, row: Row, seed: int) -> Outcome:
-    """One row with one seed; a finished one is read from its file.
+def _graph(study: Study, grid: Grid) -> Graph:
+    """Tasks: ``(kind, ...)`` trains a model, ``("watch", split, model)`` finds its events, and rows."""
+    graph: dict[Task, frozenset[Task]] = {}
 
-    Raises
-    ------
-    Busy
-        If another worker is at it or at a stage of it, and the study does not wait.
-    """
+    def add(*task: Any, after: Iterable[Task] = ()) -> Task:
+        graph[task] = frozenset(after)
+        return task
+
+    def watched(model: Task) -> Task:
+        """On val; a detector first on train, from which it is told how to read its logits."""
+        learned = [model] if model[0] == "dst" else [add("watch", "train", model, after=[model])]
+        return add("watch", "val", model, after=learned)
+
+    def detectors(count: int) -> list[Task]:
+        taad = add("taad")
+        return [watched(one) for one in (taad, *([add("gnn", after=[taad])] if count > 1 else []))]
+
+    for row, seed in grid.jobs():
+        needed = detectors(2 if row.model == "gnn" else FUSIONS[row.fusion])
+        made_of = [(row.fusion, row.weighting)] if row.model == "dst" else []
+        for fusion, weighting in made_of + [("none", "none")] * row.ensemble:
+            first = [add("pretraining", fusion)] if study.pretrains(fusion) else []
+            after = first + detectors(FUSIONS[fusion])
+            needed.append(watched(add("dst", fusion, weighting, seed, after=after)))
+        add("row", row, seed, after=needed)
+    return graph
+
+
+def _do(study: Study, task: Task) -> None:
+    name, *of = task
+    if name == "row":
+        run_row(study, *of)
+    elif name == "watch":
+        split, (kind, *parts) = of
+        study.predict(getattr(study, kind)(*parts), split)
+    else:
+        getattr(study, name)(*of)
+
+
+def run_row(study: Study, row: Row, seed: int) -> Outcome:
+    """One row with one seed; a finished one is read from its file."""
     stages = dict(_stages(study, row, seed))
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     if row.rescore:

@@ -124,7 +124,6 @@ class Study:
     season: Season
     device: torch.device | str = "cpu"  # where to compute (`training.distributed.join_processes`)
     kinetics: str | Path | None = None  # file with weights for the video backbone; random ones without
-    waits: bool = True  # whether to wait for a stage that another process is at; else it raises `Busy`
     # What it has been asked for and answered so far.
     known: dict[tuple, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -253,6 +252,10 @@ class Study:
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
         return Stage("dst", run, rows, pretraining, known)
 
+    def pretrains(self, fusion: str) -> bool:
+        """Whether a DST goes on from a pre-training of its own."""
+        return bool(self._dst_recipe(fusion).pretraining) and not self._zoo(_DST_OF[fusion])
+
     @_once
     def pretraining(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
@@ -374,4 +377,4 @@ class Study:
 
     def locked(self, folder: Path) -> AbstractContextManager[None]:
         """The lock of a folder, for this process or all that compute with it."""
-        return locked_by_first(folder, self.waits)
+        return locked_by_first(folder)

@@ -1,16 +1,22 @@
 """The ablation grid: its file, who does what, tables of its rows."""
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
-import pandas as pd
 import pytest
+from distributed import Client
 
 from footpass.experiments import grid as ablations
+from footpass.experiments.engine import compute, dask_workers, local_processes
 from footpass.experiments.grid import (
     Grid,
     Outcome,
@@ -22,7 +28,7 @@ from footpass.experiments.grid import (
     scores,
 )
 from footpass.experiments.profile import load_profile
-from footpass.files import Busy, DataError
+from footpass.files import PROJECT, DataError
 from tests.tables import predictions, truth
 
 
@@ -74,23 +80,80 @@ def test_bad_grids_are_refused(tmp_path, text, reason):
     assert reason in str(error.value)
 
 
-def test_rows_that_others_are_at_come_last_and_nothing_is_done_twice(monkeypatch):
-    """A worker that finds the first row taken does the second, then asks for the first again."""
-    asked = []
+class FakeStudy(ablations.Study):
+    """Says what it is asked for instead of doing it."""
 
-    def run_row(study, row, seed):
-        asked.append(row.name)
-        assert not study.waits
-        if asked == ["a"]:
-            raise Busy("a: another process is at work there")
-        return Outcome(pd.DataFrame(), {})
+    def pretrains(self, fusion):
+        return True
 
-    monkeypatch.setattr(ablations, "run_row", run_row)
-    monkeypatch.setattr(ablations, "POLL", 0.0)
-    study = ablations.Study("nowhere", load_profile("smoke"), season=None)
-    done = ablations.run_grid(study, Grid((Row("a"), Row("b")), (7,)))
-    assert asked == ["a", "b", "a"] and list(done) == ["a", "b"]
-    assert all(len(outcomes) == 1 for outcomes in done.values())
+
+def graph_of(*rows, seeds=(0, 1)):
+    study = FakeStudy("nowhere", load_profile("smoke"), season=None)
+    return ablations._graph(study, Grid(rows, seeds))
+
+
+def test_what_rows_have_in_common_is_one_task_and_comes_before_them():
+    full = Row("full", fusion="concat", weighting="sqrt", ensemble=True)
+    graph = graph_of(Row("TAAD", "taad"), Row("DST"), full)
+    taad, gnn = ("taad",), ("gnn",)
+    plain, fused = ("dst", "none", "none", 1), ("dst", "concat", "sqrt", 1)
+    count = Counter(task[0] for task in graph)
+    assert count == {"taad": 1, "gnn": 1, "pretraining": 2, "dst": 4, "watch": 8, "row": 5}
+    assert graph[gnn] == {taad}
+    assert {("pretraining", "none"), ("watch", "val", taad)} <= graph[plain]
+    assert {("pretraining", "concat"), ("watch", "val", gnn), ("watch", "val", taad)} <= graph[fused]
+    assert {("watch", "val", plain), ("watch", "val", fused)} <= graph["row", full, 1]
+    done = set()
+    for task, needed in graph.items():  # as one process does them
+        assert needed <= done
+        done.add(task)
+
+
+def note(study, task):
+    """Write down that a task is done, and that those before it were."""
+    name, needed = task
+    assert all((study.folder / one).exists() for one in needed)
+    if name == "broken":
+        raise DataError("cannot be done")
+    if name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    (study.folder / name).touch()
+
+
+def noted(folder, names: str, workers: int) -> list[str]:
+    """Do tasks by letter, each after the one before."""
+    study = ablations.Study(folder, load_profile("smoke"), season=None)
+    graph, before = {}, ()
+    for name in names.split():
+        graph[name, before] = frozenset([list(graph)[-1]] if before else [])
+        before = (name,)
+    with local_processes(workers) as executor:
+        compute(study, graph, note, executor)
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_task_begins_when_those_before_it_are_done(tmp_path, workers):
+    assert noted(tmp_path, "a b c", workers) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_error_of_a_task_is_that_of_the_whole(tmp_path, workers):
+    with pytest.raises(DataError, match="cannot be done"):
+        noted(tmp_path, "a broken c", workers)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_end_of_a_worker_is_said(tmp_path):
+    with pytest.raises(ChildProcessError, match="ended from outside"):
+        noted(tmp_path, "a killed", 2)
+
+
+def test_less_than_one_worker_and_a_scheduler_that_is_not_there_are_refused():
+    with pytest.raises(DataError, match="at least 1"), local_processes(0):
+        pass
+    with pytest.raises(DataError, match="is the scheduler up"), dask_workers("tcp://127.0.0.1:1", 1):
+        pass
 
 
 @pytest.fixture
@@ -117,22 +180,6 @@ def test_effects_are_paired_and_name_what_they_are_against(results):
     assert table.loc["b", "change"] == pytest.approx(1 / 16)
 
 
-WORKER = """
-import logging, sys
-from pathlib import Path
-from footpass.experiments import grid as ablations
-from footpass.experiments.profile import load_profile
-from footpass.experiments.season import find_season
-from footpass.experiments.stages import Study
-
-logging.basicConfig(level=logging.WARNING)
-ablations.POLL = 0.2
-smoke = load_profile("smoke")
-study = Study(Path(sys.argv[1]), smoke, find_season(smoke))
-grid = ablations.read_grid(sys.argv[2])
-results = ablations.evaluations(ablations.run_grid(study, grid), study.truth["val"])
-print(ablations.scores(results, samples=50).to_json())
-"""
 GRID = """
 seeds = [0, 1]
 [[rows]]
@@ -148,31 +195,63 @@ ensemble = true
 """
 
 
+def ablate(name: str, grid: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "footpass", "ablate", "--profile", "smoke", "--name", name]
+    return subprocess.Popen(
+        [*command, "--set", "ablations.seeds=2", "--grid", str(grid), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen) -> tuple[str, list[str]]:
+    """Its table, and the stages that it has made."""
+    out, log = process.communicate()
+    assert process.returncode == 0, log
+    return out, re.findall(r"(\S+): not there yet", log)
+
+
+@pytest.fixture
+def runs():
+    """Names of folders below runs/, which are gone afterwards."""
+    names = [f"test-grid-{os.getpid()}-{number}" for number in range(2)]
+    yield names
+    for name in names:
+        shutil.rmtree(PROJECT / "runs" / name, ignore_errors=True)
+
+
 @pytest.mark.slow
-def test_two_workers_do_every_row_once_and_a_third_finds_all_done(tmp_path):
+def test_three_dask_workers_one_killed_make_the_table_of_one_process(tmp_path, runs):
+    """The scheduler and its workers are processes of their own, as on several machines."""
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID)
-    command = [sys.executable, "-c", WORKER, str(tmp_path / "stages"), str(grid)]
-
-    def start(name: str, stack: ExitStack) -> subprocess.Popen:
-        # Into files: one worker waits for the other, which must not wait for somebody to read its pipe.
-        with open(tmp_path / f"{name}.out", "w") as out, open(tmp_path / f"{name}.log", "w") as log:
-            worker = subprocess.Popen(command, stdout=out, stderr=log)
-        stack.callback(worker.kill)  # nothing where it is over
-        return worker
-
-    made, tables = [], []
-    for names in (("one", "two"), ("three",)):
-        with ExitStack() as stack:
-            codes = [worker.wait() for worker in [start(name, stack) for name in names]]
-        logs = "".join((tmp_path / f"{name}.log").read_text() for name in names)
-        assert not any(codes), logs
-        tables += [(tmp_path / f"{name}.out").read_text() for name in names]
-        # Progress bars share lines with the log.
-        made.append(re.findall(r"WARNING:[\w.]+:(\S+): not there yet", logs))
-    first, later = made
-    folders = [path for path in (tmp_path / "stages").iterdir()]
-    kinds = Counter(folder.name.partition("-")[0] for folder in folders)
+    one, made = ended(ablate(runs[0], grid))
+    kinds = Counter(Path(path).name.partition("-")[0] for path in made)
     assert kinds == {"taad": 1, "pretraining": 1, "dst": 2, "row": 5}
-    assert sorted(first) == sorted(map(str, folders))
-    assert not later and len(set(tables)) == 1
+    again, later = ended(ablate(runs[0], grid, "--workers", "2"))
+    assert again == one and not later
+
+    with ExitStack() as stack:
+
+        def start(what: str, *options: str) -> None:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *options]
+            log = stack.enter_context(open(tmp_path / f"{what}.log", "a"))
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        file = tmp_path / "scheduler.json"
+        start("scheduler", "--port", "0", "--scheduler-file", str(file))
+        for _ in range(3):
+            start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny")
+        client = stack.enter_context(Client(scheduler_file=str(file)))
+        client.wait_for_workers(3)
+        spread = ablate(runs[1], grid, "--dask", client.scheduler.address)
+        stages = PROJECT / "runs" / runs[1] / "stages"
+        while not list(stages.glob("pretraining-*/log.jsonl")) and spread.poll() is None:
+            time.sleep(0.1)
+        worker = next(worker for worker, tasks in client.processing().items() if tasks)
+        os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+        assert ended(spread)[0] == one
+        assert len(client.scheduler_info()["workers"]) == 2

@@ -195,18 +195,14 @@ TOGETHER = """
 import sys
 from pathlib import Path
 from footpass.training.distributed import join_processes, rank_and_world
-from footpass.experiments.profile import load_profile
-from footpass.data.provenance import Provenance
-from footpass.experiments.season import Season
-from footpass.experiments.stages import Study
+from footpass.training.distributed import locked_by_first
 from footpass.files import Busy
 
 folder = Path(sys.argv[1])
-season = Season(folder, Provenance(True), None)
-study = Study(folder, load_profile("smoke"), season, join_processes(), waits=False)
+join_processes()
 for name in ("held", "free"):
     try:
-        with study.locked(folder / name):
+        with locked_by_first(folder / name, waits=False):
             said = "at work"
     except Busy:
         said = "busy"
