@@ -33,10 +33,10 @@ def test_pages_pictures_and_help_load_no_torch(statement):
 
 @pytest.mark.parametrize("notebook", ["00_look_at_the_data", "06_postprocessing"])
 def test_notebooks_without_models_begin_without_torch_and_lightgbm(notebook):
-    """These two take most of the time that a first cell may take."""
+    """They take most of the time that a first cell may take."""
     cells = json.loads((PROJECT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
     first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    assert not {"torch", "lightgbm", "sklearn"} & imported(first)
+    assert not {"torch", "lightgbm", "sklearn", "networkx"} & imported(first)
 
 
 def test_the_package_can_be_imported_where_there_is_no_fcntl():

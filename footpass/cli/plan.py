@@ -33,7 +33,8 @@ def _plan(args: argparse.Namespace) -> None:
     device = torch.device("cuda" if gpus and here else "cpu")
     planner = Planner(load_profile(args.profile), max(1, gpus), device, assumed and 1e12 * assumed)
     what = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else f"the CPU, {torch.get_num_threads()} threads"
-    basis = f"assuming {assumed:g} TFLOP/s a GPU (not measured)" if assumed else "measured now"
+    guess = f"assuming {assumed or 0:g} TFLOP/s a GPU: not measured, without loading"
+    basis = guess if assumed else "measured now"
     print(f"{planner.profile.name} on {what}; times {basis}")
     line = "{:<14} {:<28} {:>12} {:>11} {:>10} {:>12}"
     print(line.format("stage", "work", "TFLOP", "memory", "disk", "time"))

@@ -1,7 +1,6 @@
 """Figures of the data: how many events there are, who is seen, what follows what."""
 
 import matplotlib.pyplot as plt
-import networkx as nx
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -111,6 +110,8 @@ def transition_matrix(statistics: Statistics, min_share: float = 0.02) -> Figure
 
 def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
     """Classes as nodes (size: how frequent), likely transitions as arrows (width: how likely)."""
+    import networkx as nx  # slow to import
+
     figure, axes = subplots((7, 5.4))
     share = _transition_shares(statistics)
     total, likeliest = share.sum(axis=1), share.argmax(axis=1)  # (A, A)

@@ -1,9 +1,8 @@
 """Figures of notebook 03: the graph of players, and two models on one event."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,10 +13,13 @@ from footpass.plots.style import BY_CLASS, SIDES, TEAMS, draw_pitch, figure_lege
 from footpass.plots.views import slot_of
 from footpass.schema import ACTION_LABELS, FPS, State
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 _SHOWN = 2 * FPS  # frames before and after an event
 
 
-def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
+def graph_on_pitch(graph: "nx.DiGraph", actor: int | None = None) -> Figure:
     """A graph as of `player_graph` on the pitch; messages to the slot ``actor`` are in black."""
     figure, axes = subplots((8, 5.4))
     _draw_graph(axes, graph, actor, size=190)
@@ -25,7 +27,7 @@ def graph_on_pitch(graph: nx.DiGraph, actor: int | None = None) -> Figure:
 
 
 def event_by_two_models(
-    graph: nx.DiGraph, logits: dict[str, np.ndarray], half: HalfMatch, event: Any
+    graph: "nx.DiGraph", logits: dict[str, np.ndarray], half: HalfMatch, event: Any
 ) -> Figure:
     """The pitch at an event, and what each model says of its player around it.
 
@@ -49,7 +51,7 @@ def event_by_two_models(
     return figure
 
 
-def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:
+def listened_to(graphs: list["nx.DiGraph"], actors: list[int]) -> pd.DataFrame:
     """Share of some kinds of neighbours: of all alike, and of what players listen to.
 
     ``actors`` are the slots of who acts in each graph.
@@ -67,7 +69,9 @@ def listened_to(graphs: list[nx.DiGraph], actors: list[int]) -> pd.DataFrame:
     )
 
 
-def _draw_graph(axes: plt.Axes, graph: nx.DiGraph, actor: int | None, size: float) -> None:
+def _draw_graph(axes: plt.Axes, graph: "nx.DiGraph", actor: int | None, size: float) -> None:
+    import networkx as nx  # slow to import
+
     draw_pitch(axes)
     place = nx.get_node_attributes(graph, "place")
     heard = [edge for edge in graph.edges(data="weight") if edge[2] > 0]
