@@ -37,8 +37,10 @@ class Provenance:
     def __str__(self) -> str:
         if not self.simulated:
             return "real"
-        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        return f"simulated (seed {self.seed}, version {self.version}, {settings})"
+        told = [f"seed {self.seed}", f"version {self.version}"]
+        for name, value in self.settings.items():
+            told += [name if value is True else f"{name} {value:g}"] if value is not False else []
+        return f"simulated ({', '.join(told)})"
 
     def by(self, *models: str) -> "Provenance":
         """Provenance of what models make of these data."""

@@ -116,6 +116,12 @@ def test_either_mark_is_enough_wherever_the_season_lies(season, tmp_path, kept):
     assert all(half.provenance.simulated for half in open_halves(tmp_path, "val").values())
 
 
+def test_settings_are_told_in_words():
+    told = str(Provenance(True, "1.0", 7, {"minutes": 15.0, "video": True, "highlights": False}))
+    assert told == "simulated (seed 7, version 1.0, minutes 15, video)"
+    assert str(Provenance(True, "1.0", 7)) == "simulated (seed 7, version 1.0)"
+
+
 def test_a_split_that_is_not_simulated_stays_real(tmp_path):
     handmade.write(tmp_path, {"game_1_H1": {(10, 0): 1}}, "val")
     mark_season(tmp_path, "train", Provenance(True))

@@ -74,6 +74,32 @@ def test_overlay_draws_the_box_of_the_player_who_has_one(half):
     assert unchanged.mean() > 0.99
 
 
+def test_the_key_of_an_overlay_names_the_colours_that_are_there(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    corner = np.s_[:40, 640:]
+    colours = (*views.TEAM_COLOURS, views.TRUE, views.PREDICTED)
+
+    def named(*tables, **options):
+        shown = views.overlay(picture, half, 120, *tables, **options)[corner]
+        return [bool(has(shown, colour).any()) for colour in colours]
+
+    assert named() == [False, True, False, False]  # the striker alone has a box
+    assert named(truth) == [False, True, True, False]
+    assert named(None, truth.assign(score=0.5)) == [False, True, False, True]
+    assert named(truth, key=False) == [False] * 4
+
+
+def test_labels_lie_on_no_other_player_s_jersey(half, truth):
+    picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
+    half.state[State.VISIBLE, KEEPER] = 1
+    x1, _, x2, y2 = half.boxes[STRIKER, 0]
+    half.boxes[KEEPER] = x1, y2 + 10, x2, y2 + 30  # its number is where the striker's event was named
+    plain, marked = (views.overlay(picture, half, 110, shown, key=False) for shown in (None, truth[:1]))
+    (top, left), *_ = np.argwhere(has(plain, views.TEAM_COLOURS[0]))
+    tag = np.s_[top : top + 14, left : left + 12]
+    assert (plain[tag] == marked[tag]).all()
+
+
 def test_overlay_names_events_from_12_frames_before_to_12_after(half, truth):
     picture = np.full((*MODEL_SIZE, 3), 90, np.uint8)
 

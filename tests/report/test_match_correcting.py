@@ -119,6 +119,14 @@ def desk(page, half, tmp_path):
     return Desk(page, path)
 
 
+def test_a_long_name_does_not_make_the_page_wider_than_a_phone(page, half, tmp_path):
+    named = {"dst-concat-sqrt-seed0-667e2c82/" + "predictions" * 4: predictions(*GUESSES)}
+    write_match_page(MatchData(HALF, None, named, half), tmp_path / "page.html")
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
 BEFORE = [tuple(map(int, row[:4])) for row in GUESSES]
 
 
