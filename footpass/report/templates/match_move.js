@@ -144,15 +144,15 @@ timeline.addEventListener("pointerup", e => {
 });
 timeline.addEventListener("pointercancel", e => { drop(false); fingers.delete(e.pointerId); });
 
-// A player on the pitch leads to his event that is nearest in time.
+// A player on the pitch leads to the own event that is nearest in time.
 radar.addEventListener("click", e => {
   const close = playersAt(view.at).map(one => [one, Math.hypot(spot(one.x, one.y)[0] - e.offsetX, spot(one.x, one.y)[1] - e.offsetY)]);
   const [who, far] = close.sort((a, b) => a[1] - b[1])[0] || [null, 99];
   if (far > 16) return;
   if (corrected() && chosen() && Math.abs(view.at - view.item.frame) <= D.tolerance) return change({ row: who.row });
-  const his = items.filter(item => shown(item) && spotRows(item).includes(who.row));
-  his.sort((a, b) => Math.abs(a.frame - view.at) - Math.abs(b.frame - view.at));
-  if (his.length) select(his[0]);
+  const own = items.filter(item => shown(item) && spotRows(item).includes(who.row));
+  own.sort((a, b) => Math.abs(a.frame - view.at) - Math.abs(b.frame - view.at));
+  if (own.length) select(own[0]);
 });
 $("time").min = D.first; $("time").max = D.last;
 $("time").addEventListener("input", () => { stop(); goTo(Number($("time").value)); });
