@@ -66,9 +66,8 @@ def train(
 ) -> list[dict]:
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
-    Each epoch has a row, as in ``log.jsonl``: epoch, step, loss, losses (of its steps), lr, the figures
-    of ``validate``, the seconds since it began or went on, and the revision that ran it. ``track``, such
-    as a `training.tracking.tracker`, is told of it.
+    Each epoch has a row in ``log.jsonl``, of which ``track`` (`training.tracking.tracker`) is told:
+    epoch, step, loss, losses of its steps, lr, figures of ``validate``, seconds since it began, revision.
 
     Parameters
     ----------
@@ -84,17 +83,14 @@ def train(
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
     _check(model, config, size, world)
-    expected = {"kind": type(model).__name__, "model": getattr(model, "config", {}), "train": config}
-    expected |= {"samples": size, "about": about or {}}
+    of = {"model": getattr(model, "config", {}), "train": config, "samples": size, "about": about or {}}
+    expected = {"kind": type(model).__name__, **of}
     settings = json.loads(json.dumps(expected, default=plain))  # fails now if it could not be read back
-    device = next(model.parameters()).device
     run = Updates(model, config, per_epoch=ceil(ceil(size / config.batch) / config.accumulate))
     with locked_by_first(run_dir, waits=False):
-        _go_on(run, run_dir, expected)
-        if rank == 0 and run.scaler.is_enabled() and not (run_dir / LAST).exists():
-            save_checkpoint(run_dir / LAST, settings, run.state_dict())  # to go back to
-        steps = config.epochs * run.per_epoch
-        with tqdm(total=steps, initial=run.step, unit="step", disable=rank > 0) as bar:
+        _go_on(run, run_dir, expected, settings)
+        total = config.epochs * run.per_epoch
+        with tqdm(total=total, initial=run.step, unit="step", disable=rank > 0) as bar:
 
             def after_step() -> None:
                 bar.update(run.step - bar.n)
@@ -103,21 +99,18 @@ def train(
                 if rank == 0 and due and run.step % run.per_epoch:
                     save_checkpoint(run_dir / LAST, settings, run.state_dict())
 
-            while run.step < steps:
-                epoch = run.step // run.per_epoch
+            while (epoch := run.step // run.per_epoch) < config.epochs:
                 began = time.monotonic()
                 micro = micro_batches(size, config, epoch, run.step % run.per_epoch, rank, world)
-                batches = load_batches(data(epoch), size, micro, collate, config.workers, device)
+                batches = load_batches(data(epoch), size, micro, collate, config.workers, run.device)
                 try:
-                    with _repeatable(device):
+                    with _repeatable(run.device):
                         net = _trainable(model, config, epoch, world)
-                        mean = run_epoch(net, batches, loss, run.precision, run, after_step)
+                        run_epoch(net, batches, loss, run.precision, run, after_step)
                 except NotFinite as error:
                     run.go_back(run_dir / LAST, error)
                     continue
-                row = _row(run, epoch, mean, validate)
-                row |= {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
-                _close_epoch(run, row, run_dir, settings, track)
+                _close_epoch(run, _row(run, epoch, began, validate), run_dir, settings, track)
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
 
@@ -139,7 +132,7 @@ def _close_epoch(
         track(row, run.averaged.eval())
 
 
-def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any]) -> None:
+def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any], settings: dict[str, Any]) -> None:
     """Go on from the last checkpoint if there is one; remove what a killed run left half written."""
     if (run_dir / LAST).exists():
         try:
@@ -153,6 +146,8 @@ def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any]) -> None:
         for leftover in run_dir.glob(".*.pt.*"):
             leftover.unlink()
         _write_log(run_dir / LOG, run.rows)
+        if run.scaler.is_enabled() and not (run_dir / LAST).exists():
+            save_checkpoint(run_dir / LAST, settings, run.state_dict())  # to go back to
 
 
 def _trainable(model: nn.Module, config: TrainConfig, epoch: int, world: int) -> nn.Module:
@@ -162,16 +157,16 @@ def _trainable(model: nn.Module, config: TrainConfig, epoch: int, world: int) ->
     return DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
 
-def _row(run: Updates, epoch: int, loss: float, validate: Validate | None) -> dict[str, Any]:
+def _row(run: Updates, epoch: int, began: float, validate: Validate | None) -> dict[str, Any]:
     """What the log says of an epoch, with the figures of the averaged model."""
-    row = {"epoch": epoch, "step": run.step, "loss": loss, "losses": run.losses, "lr": run.lr}
-    if validate is None:
-        return row
-    with torch.no_grad():
-        figures = {name: float(value) for name, value in validate(run.averaged.eval()).items()}
-    if "macro_f1" not in figures or figures.keys() & row.keys():
-        raise DataError(f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}")
-    return row | figures
+    row = {"epoch": epoch, "step": run.step, "loss": run.mean_loss, "losses": run.losses, "lr": run.lr}
+    figures = {}
+    if validate:
+        with torch.no_grad():
+            figures = {name: float(value) for name, value in validate(run.averaged.eval()).items()}
+        if "macro_f1" not in figures or figures.keys() & row.keys():
+            raise DataError(f"validate gives {list(figures)}: needs macro_f1, and none of {list(row)}")
+    return row | figures | {"seconds": round(time.monotonic() - began, 2), "revision": revision()}
 
 
 @contextmanager

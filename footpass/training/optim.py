@@ -91,12 +91,12 @@ class Updates:
     def __init__(self, model: nn.Module, config: TrainConfig, per_epoch: int) -> None:
         self.model, self.config, self.per_epoch = model, config, per_epoch
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.lr, config.weight_decay))
-        device = next(model.parameters()).device
-        self.precision = resolve_precision(config.precision, device)
+        self.device = next(model.parameters()).device
+        self.precision = resolve_precision(config.precision, self.device)
         # Losses are sums, larger than the means that the default scale is made for; and a run may have
         # fewer steps than the 2,000 after which the scale would grow by default.
         self.scaler = torch.amp.GradScaler(
-            device.type,
+            self.device.type,
             init_scale=2.0**10,
             growth_interval=_GROWTH,
             enabled=self.precision == "fp16",
