@@ -67,7 +67,7 @@ def train(
     """Train a model; a run that was interrupted goes on, one that is finished is left as it is.
 
     Each epoch has a row in ``log.jsonl``, of which ``track`` (`training.tracking.tracker`) is told:
-    epoch, step, loss, losses of its steps, lr, figures of ``validate``, seconds since it began, revision.
+    epoch, step, loss, losses by step, lr, figures of ``validate``, seconds since it began, revision.
 
     Parameters
     ----------
