@@ -346,9 +346,10 @@ def _digest(part: Any) -> bytes:
     if hasattr(part, "__array__"):
         import numpy as np
 
-        array = np.ascontiguousarray(part)
+        array = np.atleast_1d(part)
         digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        for piece in np.array_split(array, min(max(len(array), 1), 32)):  # no copy of the whole
+            digest.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
         return digest.digest()
     return hashlib.sha256(json.dumps(part, sort_keys=True, default=asdict).encode()).digest()
 

@@ -68,7 +68,8 @@ def spot(
     """
     if not np.isfinite(logits).all(axis=0)[asked].all():
         raise DataError("logits that are not finite: the model has diverged")
-    best = logits.argmax(axis=0)  # (M, T)
+    # One by one: along its first axis, NumPy would copy the whole.
+    best = np.stack([one.argmax(axis=0) for one in logits.swapaxes(0, 1)])  # (M, T)
     frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
     x = logits[:, tracklet, frame].astype(np.float64)  # (9, N)
     cls = best[tracklet, frame]
