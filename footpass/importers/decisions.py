@@ -51,13 +51,14 @@ def picture(half: Imported, name: str) -> Figure:
         common = Role(int(np.bincount(half.role[place][on]).argmax())).name if on.any() else "-"
         names.append(f"{SIDES[team]} {common}")
     shown = plt.matplotlib.colors.ListedColormap(_SEEN)
-    minutes = half.seen.shape[1] / FPS / 60
+    seconds = half.seen.shape[1] / FPS
+    length, unit = (seconds / 60, "minute") if seconds > 120 else (seconds, "second")
     times.imshow(
         np.array(rows), aspect="auto", cmap=shown, vmin=0, vmax=3, interpolation="nearest",
-        extent=(0, minutes, len(rows) - 0.5, -0.5),
+        extent=(0, length, len(rows) - 0.5, -0.5),
     )  # fmt: skip
     times.set_yticks(range(len(names)), names, fontsize=7)
-    times.set_xlabel("minute")
+    times.set_xlabel(unit)
     labels = ("seen, number known", "seen, no number", "not seen: estimated")
     for label, colour in zip(labels, _SEEN[:0:-1], strict=True):
         times.plot([], [], "s", color=colour, label=label)
