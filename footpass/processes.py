@@ -20,8 +20,6 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
 # Windows has no hang-up.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PATIENCE = 10.0  # seconds that a child has to clean up
@@ -225,6 +223,8 @@ def _end_with_parent() -> None:
 def _serve(pipe: Connection) -> None:
     """Do what comes through a pipe, until it ends."""
     _end_with_parent()
+    from tqdm import tqdm  # here: without its requirements the program still says how to install them
+
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which would be left behind
     while True:
         try:
