@@ -3,10 +3,14 @@
 Nothing is sent anywhere unless it is asked for, and TensorBoard's files stay in the run directory.
 """
 
+import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from footpass.files import DataError
@@ -60,16 +64,27 @@ def _scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 
 def _tensorboard(run_dir: Path) -> _Write:
-    from torch.utils.tensorboard import SummaryWriter
+    """As torch's `SummaryWriter`, but in no thread, which prints a traceback when the disk is full."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    from torch.utils.tensorboard import summary
 
-    writer: Any = SummaryWriter(str(run_dir))
+    path = run_dir / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
 
     def write(scalars: dict[str, float], figure: "Figure | None", epoch: int) -> None:
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, epoch)
+        parts = [summary.scalar(name, value) for name, value in scalars.items()]
         if figure:
-            writer.add_figure("detections", figure, epoch)
-        writer.flush()
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+            parts.append(summary.image("detections", pixels, dataformats="HWC"))
+        first = [] if path.exists() else [Event(wall_time=time.time(), file_version="brain.Event:2")]
+        events = [Event(wall_time=time.time(), step=epoch, summary=part) for part in parts]
+        with open(path, "ab") as stream:
+            records = RecordWriter(stream)
+            for event in first + events:
+                records.write(event.SerializeToString())
 
     return write
 
