@@ -25,6 +25,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 _PATIENCE = 10.0  # seconds that a child has to clean up
 _ENDED = "a process was ended from outside, mostly for want of memory: use fewer --workers"
 _ONCE = 5.0  # seconds in which signals are one
+_AGAIN = 0.2  # seconds until a signal is sent again: each takes a thread, and a busy machine its time
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,7 +54,7 @@ def interruptible() -> Iterator[None]:
     def send_again(number: int) -> None:
         nonlocal waiting
         waiting.cancel()
-        waiting = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        waiting = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
         waiting.start()
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -171,7 +171,7 @@ import argparse, json, os, signal, sys, time
 import torch
 from torch.utils.data import DataLoader
 from footpass import __main__ as program
-from footpass.training.loop import MicroBatch, _batches
+from footpass.training.loop import MicroBatch, load_batches
 
 def trace(frame, event, arg):
     if frame.f_code.co_qualname == function and event == "return":
@@ -183,7 +183,8 @@ def run(args):
     samples = [torch.zeros(3) for _ in range(3)]
     micro = [MicroBatch([number], 0, True, 1.0) for number in range(3)]
     sys.settrace(trace)
-    list(_batches(samples, 3, micro, None, 2, torch.device("cpu")))
+    list(load_batches(samples, 3, micro, None, 2, torch.device("cpu")))
+    time.sleep(20)  # until a signal that had to wait comes
 
 class Parser:
     def parse_args(self, argv):
