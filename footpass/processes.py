@@ -102,7 +102,7 @@ def _must_wait(frame: FrameType | None) -> bool:
             return True
         if name in ("BaseProcess.start", "DupFd.detach") or code.co_name == "__del__":
             return True
-        if code.co_name == "__init__" and hasattr(frame.f_locals.get("self"), "__del__"):
+        if code.co_name == "__init__" and hasattr(type(frame.f_locals.get("self")), "__del__"):
             return True
         frame = frame.f_back
     return False

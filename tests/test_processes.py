@@ -174,6 +174,23 @@ def test_nothing_is_destroyed_half_made_or_half_destroyed(amid):
     assert log == ["made", "destroyed"]
 
 
+class Wrapper:
+    """As libraries have them: until it is made, it cannot even be asked what it has."""
+
+    def __init__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+        self.wrapped = None
+
+    def __getattr__(self, name: str):
+        return getattr(self.wrapped, name)
+
+
+def test_what_is_half_made_is_not_asked_for_anything():
+    with pytest.raises(Interrupted), interruptible():
+        Wrapper()
+
+
 def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
     """Some libraries catch whatever is raised while they look for others."""
     swallowing = (
