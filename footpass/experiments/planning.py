@@ -162,7 +162,7 @@ class Planner:
     def _share(self, config: TrainConfig) -> float:
         """Into how many parts the processes divide a step: whole micro-batches."""
         if config.accumulate < self.processes:
-            text = "accumulate = %d cannot be shared by %d processes: training will refuse it"
+            text = "accumulate = %d cannot be shared by %d processes: some of them idle"
             log.warning(text, config.accumulate, self.processes)
         return config.accumulate / ceil(config.accumulate / self.processes)
 

@@ -270,14 +270,9 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
         raise DataError(
             f"precision fp16 needs a CUDA device, and the model is on {device.type}: use bf16 or fp32"
         )
-    if config.accumulate < world:
-        raise DataError(
-            f"accumulate = {config.accumulate} micro-batches a step for {world} processes to share: "
-            f"take --accumulate {world} or a multiple of it, and a smaller --batch"
-        )
     if config.accumulate % world:
-        shared = "processes, which share the micro-batches of a step: some of them idle"
-        log.warning("accumulate = %d is no multiple of %d %s", config.accumulate, world, shared)
+        idle = f"accumulate = {config.accumulate} is no multiple of {world} processes, some of which idle"
+        log.warning("%s: take --accumulate %d, or a multiple, and a smaller --batch", idle, world)
     if (config.frozen_epochs or config.frozen_blocks) and not hasattr(model, "freeze"):
         raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
 

@@ -44,7 +44,7 @@ def test_processes_share_a_step_in_whole_micro_batches(caplog):
     three = Planner(load_profile("smoke"), processes=3)
     assert three._share(TrainConfig(accumulate=8)) == pytest.approx(8 / 3)
     assert not caplog.messages and three._share(TrainConfig(accumulate=1)) == 1
-    assert caplog.messages == ["accumulate = 1 cannot be shared by 3 processes: training will refuse it"]
+    assert caplog.messages == ["accumulate = 1 cannot be shared by 3 processes: some of them idle"]
 
 
 def test_the_command_says_what_its_times_rest_on(capsys):

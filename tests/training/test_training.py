@@ -622,10 +622,10 @@ def test_each_process_has_a_gpu_or_a_share_of_one(monkeypatch, gpus, device, bac
     assert str(distributed.join_processes()) == device and joined == [backend]
 
 
-def test_a_step_that_processes_cannot_share_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "rank_and_world", lambda: (0, 4))
-    with pytest.raises(DataError, match="accumulate = 2 micro-batches a step for 4 processes to share"):
-        train(linear(), TrainConfig(accumulate=2), points, squares, tmp_path)
+def test_who_gives_processes_too_few_micro_batches_is_told(caplog):
+    loop._check(linear(), TrainConfig(accumulate=2), size=8, world=4)
+    (text,) = caplog.messages
+    assert text.startswith("accumulate = 2 is no multiple of 4 processes") and "--accumulate 4" in text
 
 
 @pytest.mark.parametrize(("accumulate", "world"), [(1, 2), (3, 2), (2, 4)])
