@@ -271,8 +271,8 @@ def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None
             f"precision fp16 needs a CUDA device, and the model is on {device.type}: use bf16 or fp32"
         )
     if config.accumulate % world:
-        idle = f"accumulate = {config.accumulate} is no multiple of {world} processes, some of which idle"
-        log.warning("%s: take --accumulate %d, or a multiple, and a smaller --batch", idle, world)
+        idle = f"accumulate = {config.accumulate} is no multiple of {world} processes: some of them idle"
+        log.warning("%s; take --accumulate %d, or a multiple, and a smaller --batch", idle, world)
     if (config.frozen_epochs or config.frozen_blocks) and not hasattr(model, "freeze"):
         raise DataError(f"{type(model).__name__} has no video backbone that could be frozen")
 
