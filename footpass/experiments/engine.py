@@ -55,15 +55,14 @@ def dask_workers(address: str, workers: int) -> Iterator[Executor]:
     except ImportError as error:
         raise DataError('--dask needs Dask: pip install "footpass[dask]"') from error
     with ExitStack() as stack:
-        local = address == "local"
-        where = (
-            {"scheduler_file": stack.enter_context(_started(workers))} if local else {"address": address}
-        )
+        where = {"address": address}
+        if address == "local":
+            where = {"scheduler_file": stack.enter_context(_started(workers))}
         try:
             client = stack.enter_context(Client(**where, timeout=30))
         except OSError as error:
             raise DataError(f"--dask: nobody answers at {address}: is the scheduler up?") from error
-        if local:
+        if address == "local":
             client.wait_for_workers(workers)
         known = client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = any("GPU" in worker["resources"] for worker in known)
@@ -97,10 +96,9 @@ def compute(
     study: Study, graph: Graph, do: Callable[[Study, Task], object], executor: Executor | None = None
 ) -> None:
     """Do every task after those that it comes after, as many at once as there are workers."""
+    finished = _spread(study, graph, do, executor) if executor else _one_by_one(study, graph, do)
     with tqdm(total=len(graph), desc="grid", unit="task") as progress:
-        for task in (
-            _one_by_one(study, graph, do) if executor is None else _spread(study, graph, do, executor)
-        ):
+        for task in finished:
             progress.set_postfix_str(" ".join(_words(task)))
             progress.update()
 

@@ -114,24 +114,43 @@ def _graph(study: Study, grid: Grid) -> Graph:
         graph[task] = frozenset(after)
         return task
 
+    def trained(model: Task) -> Task:
+        kind, *of = model
+        needed = [trained(("taad",))] if kind == "gnn" else []
+        if kind == "dst":
+            needed += [add("pretraining", of[0])] if study.pretrains(of[0]) else []
+            needed += [watched(one) for one in (("taad",), ("gnn",))[: FUSIONS[of[0]]]]
+        return add(*model, after=needed)
+
     def watched(model: Task) -> Task:
         """On val; a detector first on train, from which it is told how to read its logits."""
-        learned = [model] if model[0] == "dst" else [add("watch", "train", model, after=[model])]
-        return add("watch", "val", model, after=learned)
-
-    def detectors(count: int) -> list[Task]:
-        taad = add("taad")
-        return [watched(one) for one in (taad, *([add("gnn", after=[taad])] if count > 1 else []))]
+        done = trained(model)
+        if model[0] != "dst":
+            done = add("watch", "train", model, after=[done])
+        return add("watch", "val", model, after=[done])
 
     for row, seed in grid.jobs():
-        needed = detectors(2 if row.model == "gnn" else FUSIONS[row.fusion])
-        made_of = [(row.fusion, row.weighting)] if row.model == "dst" else []
-        for fusion, weighting in made_of + [("none", "none")] * row.ensemble:
-            first = [add("pretraining", fusion)] if study.pretrains(fusion) else []
-            after = first + detectors(FUSIONS[fusion])
-            needed.append(watched(add("dst", fusion, weighting, seed, after=after)))
-        add("row", row, seed, after=needed)
+        add("row", row, seed, after=[watched(model) for model in _models(row, seed).values()])
     return graph
+
+
+def _models(row: Row, seed: int) -> dict[str, Task]:
+    """The models of a row by their part in it; which of `Study`'s methods makes each, and of what."""
+    models: dict[str, Task] = {}
+    if row.model != "gnn":
+        models["taad"] = ("taad",)
+    if row.model == "gnn" or row.fusion != "none":
+        models["gnn"] = ("gnn",)
+    if row.model == "dst":
+        models["dst"] = ("dst", row.fusion, row.weighting, seed)
+    if row.ensemble:
+        models["partner"] = ("dst", "none", "none", seed)
+    return models
+
+
+def _made(study: Study, model: Task) -> Stage:
+    kind, *of = model
+    return getattr(study, kind)(*of)
 
 
 def _do(study: Study, task: Task) -> None:
@@ -139,15 +158,15 @@ def _do(study: Study, task: Task) -> None:
     if name == "row":
         run_row(study, *of)
     elif name == "watch":
-        split, (kind, *parts) = of
-        study.predict(getattr(study, kind)(*parts), split)
+        split, model = of
+        study.predict(_made(study, model), split)
     else:
-        getattr(study, name)(*of)
+        _made(study, task)
 
 
 def run_row(study: Study, row: Row, seed: int) -> Outcome:
     """One row with one seed; a finished one is read from its file."""
-    stages = dict(_stages(study, row, seed))
+    stages = {part: _made(study, model) for part, model in _models(row, seed).items()}
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     if row.rescore:
         made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
@@ -163,17 +182,6 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
             made = read_provenance(predictions_path(stages[row.model].dir, "val"))
             write_marked(events, path, made.by(*(f"{part} {folder.name}" for part in parts[::-1])))
     return Outcome(read_predictions(path), stages)
-
-
-def _stages(study: Study, row: Row, seed: int) -> Iterator[tuple[str, Stage]]:
-    if row.model != "gnn":
-        yield "taad", study.taad()
-    if row.model == "gnn" or row.fusion != "none":
-        yield "gnn", study.gnn()
-    if row.model == "dst":
-        yield "dst", study.dst(row.fusion, row.weighting, seed)
-    if row.ensemble:
-        yield "partner", study.dst("none", "none", seed)
 
 
 def _events(study: Study, row: Row, stages: Mapping[str, Stage], seed: int) -> pd.DataFrame:
