@@ -23,7 +23,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from footpass import zoo
 from footpass.data.cache import Footage, open_footage
 from footpass.data.statistics import load_statistics
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
@@ -81,7 +80,7 @@ class Planner:
             halves = [] if self.rate else list(open_footage(folder, "train").values())
             yield from self._detector("taad", self.profile.taad, size, halves)
             yield from self._detector("gnn", self.profile.gnn, size, halves)
-            if dst.pretraining and not (self.profile.start == "zoo" and "dst" in zoo.cards()):
+            if dst.pretraining and not self.profile.from_zoo("dst"):
                 before = replace(dst, train=dst.pretraining.train)
                 yield self._dst("pretraining", before, 2 * dst.pretraining.matches, halves)
             yield self._dst("dst", dst, 2 * (size.held_out or size.train), halves)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from footpass import zoo
 from footpass.configs import build, config_dataclass
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.rescore import RescoreConfig
@@ -53,6 +54,10 @@ class Profile:
     # What training goes on from: the models of the zoo; or random weights (of the backbone, Kinetics' if
     # they are given), and the DST's pre-training.
     start: Literal["zoo", "random"] = "random"
+
+    def from_zoo(self, name: str) -> str | None:
+        """The zoo's model to go on from, if training goes on from these and there is one."""
+        return f"{zoo.PREFIX}{name}" if self.start == "zoo" and name in zoo.cards() else None
 
 
 def load_profile(profile: str | None = None) -> Profile:

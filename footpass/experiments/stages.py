@@ -189,7 +189,7 @@ class Study:
     @_once
     def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
         """TAAD, trained on the season's pixels; from ``scratch`` whatever the profile starts from."""
-        known, kinetics = None if scratch else self._zoo("taad"), self.kinetics
+        known, kinetics = None if scratch else self.profile.from_zoo("taad"), self.kinetics
         start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
@@ -203,7 +203,7 @@ class Study:
     @_once
     def gnn(self, seed: int = 0) -> Stage:
         """TAAD + GNN, which starts from that of the zoo, or else from the TAAD of the same seed."""
-        known = self._zoo("gnn")
+        known = self.profile.from_zoo("gnn")
         taad = None if known else self.taad(seed)
         start = taad.checkpoint if taad else zoo.resolve(f"{known}")
         recipe = fine_tuning(self.profile.gnn, start)
@@ -212,10 +212,6 @@ class Study:
         with self.stage("gnn", recipe, taad.dir.name if taad else start, *val, of=f"seed{seed}") as run:
             rows = train_gnn(recipe, self.training_footage, val, run, self.device, start)
         return Stage("gnn", run, rows, taad, known)
-
-    def _zoo(self, name: str) -> str | None:
-        """The zoo's model to go on from, if the profile goes on from these and there is one."""
-        return f"zoo:{name}" if self.profile.start == "zoo" and name in zoo.cards() else None
 
     @_once
     def dst(
@@ -229,7 +225,7 @@ class Study:
         and for `_ALONE` times as many epochs.
         """
         recipe = self._dst_recipe(fusion)
-        known = self._zoo(_DST_OF[fusion]) if pretrained else None
+        known = self.profile.from_zoo(_DST_OF[fusion]) if pretrained else None
         start = zoo.resolve(known) if known else None
         if start:
             recipe = replace(dst_fine_tuning(recipe, start), pretraining=None)
@@ -254,7 +250,7 @@ class Study:
 
     def pretrains(self, fusion: str) -> bool:
         """Whether a DST goes on from a pre-training of its own."""
-        return bool(self._dst_recipe(fusion).pretraining) and not self._zoo(_DST_OF[fusion])
+        return bool(self._dst_recipe(fusion).pretraining) and not self.profile.from_zoo(_DST_OF[fusion])
 
     @_once
     def pretraining(self, fusion: str = "none") -> Stage:
