@@ -154,9 +154,9 @@ def processes(workers: int) -> Iterator[Executor]:
     try:
         if hasattr(signal, "pthread_sigmask"):
             # Python's tracker of resources is the first child of all, and lets SIGINT through again.
-            with children_ignore_the_terminal():
+            with _children_ignore_the_terminal():
                 resource_tracker.ensure_running()
-        with children_ignore_the_terminal():
+        with _children_ignore_the_terminal():
             for _ in range(workers):
                 pipe, theirs = context.Pipe()
                 child = context.Process(target=_serve, args=(theirs,))
@@ -196,8 +196,14 @@ class _Processes(ThreadPoolExecutor):
         return result
 
 
+def begun(loader: Iterable[Any]) -> Iterator[Any]:
+    """As `iter`, of a loader whose workers start by that: they leave the terminal to this process."""
+    with _children_ignore_the_terminal():
+        return iter(loader)
+
+
 @contextmanager
-def children_ignore_the_terminal() -> Iterator[None]:
+def _children_ignore_the_terminal() -> Iterator[None]:
     """Ctrl-C reaches children too, who would each print a traceback: it is for their parent."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -26,7 +26,7 @@ from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.losses import masked_cross_entropy
 from footpass.models.public import is_public, load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
-from footpass.processes import children_ignore_the_terminal
+from footpass.processes import begun
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
 from footpass.training.config import TrainConfig, gentle
@@ -208,10 +208,9 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     """
     device = next(model.parameters()).device
     found, true, right = [], [], []
-    with children_ignore_the_terminal():
-        batches = enumerate(DataLoader(clips, config.batch, num_workers=config.workers))
+    loader = DataLoader(clips, config.batch, num_workers=config.workers)
     with torch.inference_mode():
-        for number, batch in batches:
+        for number, batch in enumerate(begun(loader)):
             inputs = model_inputs(batch, device)
             with autocast(device, config.precision):
                 logits = model(*inputs)  # (B, 9, M, T)

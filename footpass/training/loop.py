@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from footpass.configs import plain
 from footpass.files import DataError, atomic_write, revision
-from footpass.processes import children_ignore_the_terminal
+from footpass.processes import begun
 from footpass.training.checkpoints import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 from footpass.training.config import TrainConfig
 from footpass.training.distributed import (
@@ -313,9 +313,7 @@ def load_batches(
         num_workers=workers,
         pin_memory=device.type == "cuda",
     )
-    with children_ignore_the_terminal():
-        loaded = iter(loader)
-    for part, batch in zip(micro, loaded, strict=True):
+    for part, batch in zip(micro, begun(loader), strict=True):
         if isinstance(batch, Exception):
             raise batch
         yield part, batch
