@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -285,21 +285,6 @@ class Store(NamedTuple):
         return self.path.with_name(f"{self.path.name}.parts")
 
 
-def write_logits(
-    model: nn.Module,
-    footage: Mapping[str, Footage],
-    path: str | Path,
-    config: ClipConfig,
-    made_by: str,
-    stride: int | None = None,
-    precision: str = "fp32",
-) -> Path:
-    """Write the logits of some halves to a store, as `write_together` does."""
-    store = Store(Path(path), cast(Any, model), config, made_by)
-    write_together([store], footage, stride, precision)
-    return store.path
-
-
 def write_together(
     stores: Sequence[Store],
     footage: Mapping[str, Footage],
@@ -314,9 +299,17 @@ def write_together(
     every n-th half, and the first puts the parts together. Parts and stores that are not ``made_by`` the
     checkpoint of this kind and fingerprint, or of another video or other boxes, are made anew.
     """
+    # Neither times nor places: files may be copied.
+    seen = {
+        name: (half_fingerprint(entry.half), os.stat(entry.video).st_size)
+        for name, entry in footage.items()
+    }
     due = []  # stores, and what each half is made of
     for store in stores:
-        made_of = _made_of(store, footage, stride, precision, mirrored)
+        clips = store.clips
+        how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
+        how += ("mirrored",) * mirrored
+        made_of = {name: fingerprint(store.made_by, how, *of) for name, of in seen.items()}
         if not _is_complete(store.path, footage, made_of):
             make_folder(store.parts)
             due.append((store, made_of))
@@ -334,23 +327,6 @@ def write_together(
         for store, _ in due:
             _put_together(store, list(footage), data.by(store.made_by))
     wait_for_all()
-
-
-def _made_of(
-    store: Store,
-    footage: Mapping[str, Footage],
-    stride: int | None,
-    precision: str,
-    mirrored: bool,
-) -> dict[str, str]:
-    """Fingerprint, by half, of all that its logits depend on."""
-    clips = store.clips
-    how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
-    how += ("mirrored",) * mirrored
-    return {  # neither times nor places: files may be copied
-        name: fingerprint(store.made_by, how, half_fingerprint(entry.half), os.stat(entry.video).st_size)
-        for name, entry in footage.items()
-    }
 
 
 def _write_half(

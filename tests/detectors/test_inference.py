@@ -33,7 +33,6 @@ from footpass.detectors.predict import (
     Store,
     half_logits,
     logits_of_versions,
-    write_logits,
     write_together,
 )
 from footpass.detectors.spotting import (
@@ -88,6 +87,12 @@ class Probe(nn.Module):
         logits[:, 5] = visible
         logits[:, 6] = torch.arange(clip.shape[2])
         return logits
+
+
+def write_logits(model, footage, path, config, made_by):
+    """Write the logits of one model; where."""
+    write_together([Store(path, model, config, made_by)], footage)
+    return path
 
 
 def whole(model, entry, config=CONFIG, **more):
