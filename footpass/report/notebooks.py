@@ -1,5 +1,6 @@
 """Run notebooks headless and make a page of each."""
 
+import asyncio
 import base64
 import io
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import papermill
 from markupsafe import Markup
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from PIL import Image
@@ -105,6 +107,7 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
             progress_bar=False,
             config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # nothing of a kernel that is ended
+            on_cell_start=_forget_dead_kernels,
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
@@ -115,6 +118,19 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
     if not (run_dir / "metrics.json").is_file():
         return "it wrote no metrics.json (no run.finish() at its end?)"
     return None
+
+
+def _forget_dead_kernels(**of: object) -> None:
+    """Before a cell: that its kernel has died is no news where nobody waits for the cell any more.
+
+    A signal leaves the cell's task behind, and papermill ends the kernel in the same event loop.
+    """
+
+    def forget(loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        if not isinstance(context.get("exception"), DeadKernelError):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(forget)
 
 
 def write_notebook_page(executed: Path, path: Path) -> None:

@@ -1,5 +1,7 @@
 import ast
+import asyncio
 import base64
+import gc
 import io
 import json
 import re
@@ -12,10 +14,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 
 from footpass.files import DataError
-from footpass.report.notebooks import NOTEBOOKS, _inputs, run_notebooks
+from footpass.report.notebooks import NOTEBOOKS, _forget_dead_kernels, _inputs, run_notebooks
 from footpass.report.page import QUESTIONS, build_page, publish
 from footpass.report.run import start_run
 
@@ -322,6 +325,26 @@ def test_a_file_that_is_no_notebook_is_a_failure(tmp_path):
     path.write_text("{")
     (failure,) = run_notebooks(tmp_path / "runs", "smoke", [path])
     assert failure.notebook == "04_broken" and failure.reason
+
+
+def test_a_cell_that_a_signal_left_behind_is_forgotten(caplog):
+    """Its kernel is ended in the same event loop; what finds it dead printed a traceback."""
+    cell = nbformat.v4.new_code_cell("import time; time.sleep(60)")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    client = NotebookClient(notebook, on_cell_start=_forget_dead_kernels)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with client.setup_kernel():
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        loop.call_later(0.5, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.execute_cell(cell, 0)
+        loop.run_until_complete(client.km.shutdown_kernel(now=True))
+        loop.run_until_complete(asyncio.sleep(1.5))  # it is looked at each second
+    gc.collect()
+    assert "Kernel died" in caplog.text and "never retrieved" not in caplog.text
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):
