@@ -11,6 +11,13 @@ from footpass.files import DataError, fingerprint, tolerate
 from footpass.schema import N_CLASSES, N_SLOTS
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes, float32, of logits ``(9, ...)``."""
+    from scipy.special import softmax  # slow to import
+
+    return softmax(logits.astype(np.float32), axis=0)
+
+
 def half_fingerprint(half: HalfMatch) -> str:
     """Fingerprint of what logits depend on in a half: positions and boxes."""
     return fingerprint(half.first_frame, half.state, half.boxes)

@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
@@ -60,6 +59,8 @@ def visibility(truth: pd.DataFrame) -> Figure:
 
 def spread_over_matches(truth: pd.DataFrame) -> Figure:
     """Events per match and class, one point a match; the line is the median."""
+    import seaborn as sns  # slow to import
+
     figure, axes = subplots((8, 3.2))
     table = pd.crosstab(truth["half"].map(match_of), truth["cls"])
     table = table.reindex(columns=list(ACTIONS), fill_value=0).set_axis(ACTION_LABELS, axis=1)

@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import softmax
 
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch, events_of
+from footpass.data.logits import softmax
 from footpass.data.video import video_reader
 from footpass.plots.style import BY_CLASS, CLASS_COLOURS, SERIES, SIDES, figure_legend, legend, subplots
 from footpass.schema import FPS, N_ROLES, State
@@ -130,7 +130,7 @@ def draw_traces(axes: plt.Axes, x: np.ndarray, logits: np.ndarray, visible: np.n
 
     ``x`` and ``visible`` are ``(F,)``, ``logits`` is ``(9, F)``.
     """
-    probability = softmax(logits.astype(np.float32), axis=0)
+    probability = softmax(logits)
     for line, (label, colour) in zip(probability[1:], CLASS_COLOURS.items(), strict=True):
         axes.plot(x, line, color=colour, lw=1.3, label=label)
     axes.fill_between(x, 0, 1, where=~visible, color="#DDDDDD", lw=0, step="mid")

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
 from footpass.metrics import Evaluation
 from footpass.plots.style import (
@@ -141,6 +140,8 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
     ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
     with its 90 % binomial interval.
     """
+    from scipy.special import betaincinv  # slow to import
+
     figure, panels = subplots((10, 5), 2, 4, sharex=True, sharey=True)
     for action, axes in zip(ACTIONS, panels.flat, strict=True):
         rows = np.flatnonzero(p[:, action] > 0)
@@ -149,7 +150,7 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
         said = np.array([p[part, action].mean() for part in parts])
         hits = np.array([(labels[part] == action).sum() for part in parts])
         misses = np.array([len(part) for part in parts]) - hits
-        low, high = beta.ppf(0.05, hits + 0.5, misses + 0.5), beta.ppf(0.95, hits + 0.5, misses + 0.5)
+        low, high = (betaincinv(hits + 0.5, misses + 0.5, level) for level in (0.05, 0.95))
         axes.plot((0, 1), (0, 1), color="#8A8A8A", lw=0.8, ls=":")
         colour = CLASS_COLOURS[action.label]
         axes.vlines(said, low, high, color=colour, lw=4, alpha=0.25)

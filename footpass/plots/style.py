@@ -6,7 +6,6 @@ from typing import Any, cast
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -70,6 +69,8 @@ def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], labels: str = "", **opt
 
     ``labels`` is the format of the numbers above them; none by default.
     """
+    import seaborn as sns  # slow to import
+
     parts = [table.melt(ignore_index=False, var_name="series", value_name="value") for table in tables]
     long = pd.concat(parts).rename_axis("group").reset_index()
     colours = SERIES[: long["series"].nunique()]
@@ -84,6 +85,8 @@ def bars(axes: plt.Axes, tables: Sequence[pd.DataFrame], labels: str = "", **opt
 
 def heatmap(axes: plt.Axes, share: pd.DataFrame, text: pd.DataFrame) -> None:
     """A table in colours from 0 to 1, with a text in each cell."""
+    import seaborn as sns
+
     words = {"annot": text, "fmt": "", "annot_kws": {"size": 8}}
     sns.heatmap(share, cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axes, **words)
     axes.tick_params(length=0)

@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import softmax
 
 from footpass.data.halves import HalfMatch
+from footpass.data.logits import softmax
 from footpass.plots.style import BY_CLASS, HALO, figure_legend, subplots
 from footpass.postprocess.evidence import Evidence
 from footpass.schema import FPS, N_ROLES, N_SLOTS, Action, State, counted
@@ -128,7 +128,7 @@ def window_of_play(
     figure, panels = subplots(size, len(names), 1, sharex=True, sharey=True, squeeze=False)
     panels = panels[:, 0]
     for axes, name, logits in zip(panels, detectors, excerpt.logits, strict=False):
-        action = 1 - softmax(logits.astype(np.float32), axis=0)[Action.BACKGROUND]  # (26, T)
+        action = 1 - softmax(logits)[Action.BACKGROUND]  # (26, T)
         action = np.where(np.isnan(excerpt.state[State.X]), np.nan, action)
         look = {"cmap": "Greys", "vmin": 0, "vmax": 1, "interpolation": "none", "aspect": "auto"}
         image = axes.imshow(action, extent=(0, seconds, N_SLOTS - 0.5, -0.5), **look)

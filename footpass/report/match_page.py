@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.ndimage import maximum_filter1d
-from scipy.special import softmax
 
 from footpass.data.cache import load_half, prepared_dir
 from footpass.data.halves import HalfMatch, events_of
-from footpass.data.logits import read_logits
+from footpass.data.logits import read_logits, softmax
 from footpass.data.paths import find, play_by_play_path, tactical_path
 from footpass.data.provenance import REAL, Provenance, read_provenance, together
 from footpass.data.tactical import half_names
@@ -145,7 +144,7 @@ def peaks(logits: np.ndarray, visible: np.ndarray) -> pd.DataFrame:
     """
     if not np.isfinite(logits).all():
         raise DataError("logits that are not finite: the model has diverged")
-    score = softmax(logits.astype(np.float32), axis=0)[min(ACTIONS) :] * visible  # (8, 26, T)
+    score = softmax(logits)[min(ACTIONS) :] * visible  # (8, 26, T)
     highest = maximum_filter1d(score, 2 * TOLERANCE + 1, axis=-1)
     cls, slot, index = np.nonzero((score == highest) & (score >= _LEAST))
     score = score[cls, slot, index]

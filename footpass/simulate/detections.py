@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from footpass.schema import ACTIONS
 
@@ -62,6 +61,8 @@ def simulate_detections(
 def _simulate(
     truth: pd.DataFrame, detector: Detector, rng: np.random.Generator, shared: np.ndarray, own: float
 ) -> pd.DataFrame:
+    from scipy.special import ndtr  # slow to import
+
     cls, box = truth["cls"].to_numpy() - 1, truth["box_visible"].to_numpy(dtype=int)
     bounds = np.cumsum(detector.outcome, axis=-1)[box, cls]  # (N, 3)
     luck = ndtr(shared + own * rng.standard_normal(len(truth)))
