@@ -23,6 +23,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     option = predict.add_argument
     given = "or zoo:NAME (footpass models); of several detectors, videos are decoded once for all"
     option("--checkpoint", required=True, nargs="+", metavar="BEST.pt", help=given)
+    text = "--checkpoint is a run of train --folds: of each train match, what the fold without it says"
+    option("--folds", action="store_true", help=text)
     code = "computing as the code there does, or its weights alone"
     text = f"of the public repository, {code}; with --logits, its DST"
     known = ("conventions", "weights")
@@ -51,6 +53,11 @@ def _predict(args: argparse.Namespace) -> None:
         raise DataError(f"--out: {folders} for {models}, each of which has its own")
     if len({Path(out).absolute() for out in args.out}) < len(args.out):
         raise DataError("--out: a folder is given twice")
+    if args.folds:
+        if args.split != "train" or args.public or args.logits or args.fit_adjustment:
+            reason = "for all else take a detector that has learned from all train matches"
+            raise DataError(f"--folds is for logits of --split train: {reason}")
+        return _predict_detectors(args, checkpoints)
     if args.public:  # these do not say what they are
         sequences = bool(args.logits)
     else:
@@ -100,6 +107,7 @@ def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> Non
     from footpass.data.cache import open_footage
     from footpass.data.halves import events_of
     from footpass.data.logits import logits_path
+    from footpass.detectors.folds import held_out_by
     from footpass.detectors.predict import Run, predict_together
     from footpass.detectors.spotting import UNADJUSTED, read_adjustment
     from footpass.events import concat, predictions_path
@@ -120,7 +128,8 @@ def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> Non
     truth = concat(map(events_of, halves)) if args.fit_adjustment else None
     if args.fit_adjustment:
         make_folder(Path(args.fit_adjustment).parent)
-    runs = [Run(*run) for run in zip(checkpoints, args.out, adjustments, strict=True)]
+    given = [held_out_by(path, footage) if args.folds else path for path in checkpoints]
+    runs = [Run(*run) for run in zip(given, args.out, adjustments, strict=True)]
     how = device, precision, args.public, args.stride, args.mirrored
     found = predict_together(runs, footage, args.split, *how)
     if rank_and_world()[0] > 0:

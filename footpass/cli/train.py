@@ -52,6 +52,8 @@ def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentPars
         option("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
         option("--out", required=True, metavar="DIR", help="checkpoints, log")
         given: Any = {"dest": "set", "const": "model.checkpoint_backbone=true", "default": []}
+        text = "K detectors in OUT/fold0..., each without a K-th of the train matches (predict --folds)"
+        option("--folds", type=int, metavar="K", help=f"{text}; --from may be such a folder")
         text = "less memory, more time"
         option("--checkpoint-backbone", action="append_const", help=text, **given)
     return [taad, gnn]
@@ -98,7 +100,7 @@ def _say_how(device: "torch.device", config: TrainConfig, what: str = "") -> Non
         print(f"{what}{where}, {precision}, {counted(world, 'process')}, {step}", flush=True)
 
 
-def _say_best(rows: list[dict], out: str, scored: str) -> None:
+def _say_best(rows: list[dict], out: str | Path, scored: str) -> None:
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import rank_and_world
 
@@ -110,8 +112,10 @@ def _say_best(rows: list[dict], out: str, scored: str) -> None:
 
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
+    from footpass.detectors.folds import Fold, fold_dir, make_folds
     from footpass.detectors.train import fine_tuning, train_gnn, train_taad
     from footpass.experiments.profile import load_profile
+    from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
     from footpass.zoo import resolve
@@ -120,20 +124,26 @@ def _train_detector(args: argparse.Namespace) -> None:
     graph = args.model == "gnn"
     start = resolve(args.start) if args.start else None
     recipe = getattr(load_profile(args.profile), args.model)
-    recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
+    if start:
+        of_folds = args.folds is not None and start.is_dir()
+        recipe = fine_tuning(recipe, checkpoint_path(fold_dir(start, 0)) if of_folds else start)
+    recipe = reduce(override, args.set, recipe)
     _say_how(device, recipe.train)
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
+    runs = [Fold(Path(args.out), splits["train"], {}, start)]
+    if args.folds is not None:
+        runs = make_folds(args.out, args.folds, splits["train"], start)
     learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
-    begin: dict = {"start": start} | ({} if graph else {"kinetics": args.kinetics})
-    if args.tracker and rank_and_world()[0] == 0:
-        from footpass.plots import filmstrip
+    for run in runs:
+        begin: dict = {"start": run.start} | ({} if graph else {"kinetics": args.kinetics})
+        if args.tracker and rank_and_world()[0] == 0:
+            from footpass.plots import filmstrip
 
-        shown = next(iter(splits["val"].values()))
-        begin["track"] = tracker(
-            args.tracker, args.out, partial(filmstrip, clips=recipe.clips, footage=shown)
-        )
-    rows = learn(recipe, splits["train"], splits["val"], args.out, device, **begin)
-    _say_best(rows, args.out, "validation clips")
+            shown = next(iter(splits["val"].values()))
+            picture = partial(filmstrip, clips=recipe.clips, footage=shown)
+            begin["track"] = tracker(args.tracker, run.dir, picture)
+        rows = learn(recipe, run.footage, splits["val"], run.dir, device, **begin, about=run.about)
+        _say_best(rows, run.dir, "validation clips")
 
 
 def _train_dst(args: argparse.Namespace) -> None:

@@ -83,9 +83,9 @@ def predict(
 
 
 class Run(NamedTuple):
-    """A checkpoint to predict with, and the folder for what it says."""
+    """A checkpoint to predict with, or one for each half, and the folder for what it says."""
 
-    checkpoint: str | Path
+    checkpoint: str | Path | Mapping[str, Path]
     dir: str | Path
     adjustment: LogitAdjustment = UNADJUSTED
 
@@ -104,27 +104,44 @@ def predict_together(
 
     ``stride`` and ``mirrored`` are as of `half_logits`.
     """
-    loaded = [load_detector(run.checkpoint, public) for run in runs]
     halves = {name: entry.half for name, entry in footage.items()}
-    stores = []
-    for run, (model, clips) in zip(runs, loaded, strict=True):
-        for half in halves.values():
-            asked_about(half, model.without_box)  # before hours of inference
-        made_by = f"{type(model).__name__} {fingerprint(Path(run.checkpoint))}"
-        check_model(run.adjustment, made_by)
-        stores.append(Store(logits_path(run.dir, split), model.to(device), clips, made_by))
+    stores = [_store(run, halves, split, device, public) for run in runs]
     with ExitStack() as locks:  # of two that write the same, the second finds it done
         for folder in sorted({Path(run.dir).absolute() for run in runs}):
             locks.enter_context(locked_by_first(folder))
         write_together(stores, footage, stride, precision, mirrored)
         tables = []
         for run, store in zip(runs, stores, strict=True):
-            events = events_from_store(store.path, halves, store.model.without_box, run.adjustment)
+            events = events_from_store(store.path, halves, store.without_box, run.adjustment)
             if rank_and_world()[0] == 0:
                 made = read_provenance(store.path)
                 write_marked(events, predictions_path(run.dir, split), made)
             tables.append(events)
     return tables
+
+
+def _store(
+    run: Run,
+    halves: Mapping[str, HalfMatch],
+    split: str,
+    device: torch.device | str,
+    public: bool | str,
+) -> "Store":
+    """What a run is to write, found fault with before hours of inference."""
+    given = run.checkpoint
+    each = given if isinstance(given, Mapping) else dict.fromkeys(halves, Path(given))
+    loaded = {path: load_detector(path, public) for path in dict.fromkeys(each.values())}
+    first, *others = ((type(model), clips) for model, clips in loaded.values())
+    if any(other != first for other in others):
+        raise DataError("folds of several settings: train them all in one way", next(iter(loaded)))
+    kind, clips = first
+    made_by = f"{kind.__name__} {fingerprint(*loaded)}"
+    check_model(run.adjustment, made_by)
+    models = {name: loaded[path][0].to(device) for name, path in each.items()}
+    store = Store(logits_path(run.dir, split), models, clips, made_by)
+    for half in halves.values():
+        asked_about(half, store.without_box)
+    return store
 
 
 # Pixels of a window for each thread of the CPU. What a single operation has to do in a small window is
@@ -272,12 +289,17 @@ def _few_threads(pixels: np.ndarray) -> Iterator[None]:
 
 
 class Store(NamedTuple):
-    """A logit store that is to be written, and the model whose logits go there."""
+    """A logit store that is to be written, and the models, by half, whose logits go there."""
 
     path: Path
-    model: TAAD | TAADGNN
+    models: Mapping[str, TAAD | TAADGNN]
     clips: ClipConfig
     made_by: str
+
+    @property
+    def without_box(self) -> bool:
+        """Whether they speak of players without a box too."""
+        return next(iter(self.models.values())).without_box
 
     @property
     def parts(self) -> Path:
@@ -354,7 +376,7 @@ def _write_half(
             _dataset(file, half, store.made_by, made_of)
             for file, (store, made_of, _) in zip(files, todo, strict=True)
         ]
-        models, configs = zip(*((store.model, store.clips) for store, *_ in todo), strict=True)
+        models, configs = zip(*((one.models[half.name], one.clips) for one, *_ in todo), strict=True)
         began = time.monotonic()
         for start, logits in _together(models, configs, footage, stride, precision, mirrored):
             stop = start + logits.shape[-1]

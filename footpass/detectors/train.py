@@ -47,11 +47,13 @@ def train_taad(
     kinetics: str | Path | None = None,
     start: str | Path | None = None,
     track: Track | None = None,
+    about: Mapping[str, object] | None = None,
 ) -> list[dict]:
     """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
 
     Its backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless it is
-    fine-tuned: ``start`` is the checkpoint of a TAAD of the same sizes.
+    fine-tuned: ``start`` is the checkpoint of a TAAD of the same sizes. ``about`` is what else its
+    checkpoints should say.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAAD, recipe.model)
@@ -61,7 +63,7 @@ def train_taad(
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    about = {"kinetics": str(kinetics) if kinetics else None}
+    about = {"kinetics": str(kinetics) if kinetics else None, **(about or {})}
     about |= {"start": fingerprint(Path(start))} if start else {}
     return _train(model.to(device), recipe, train_footage, val_footage, run_dir, about, track)
 
@@ -74,6 +76,7 @@ def train_gnn(
     device: torch.device | str = "cpu",
     start: str | Path | None = None,
     track: Track | None = None,
+    about: Mapping[str, object] | None = None,
 ) -> list[dict]:
     """Train a TAAD + GNN, see `train_taad`.
 
@@ -92,7 +95,8 @@ def train_gnn(
         model.features.load_state_dict(features)
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    about = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
+    begin = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
+    about = {**begin, **(about or {})}
     model = model.to(device)
     return _train(model, recipe, train_footage, val_footage, run_dir, about, track, recipe.gammas)
 

@@ -91,7 +91,7 @@ class Probe(nn.Module):
 
 def write_logits(model, footage, path, config, made_by):
     """Write the logits of one model; where."""
-    write_together([Store(path, model, config, made_by)], footage)
+    write_together([Store(path, dict.fromkeys(footage, model), config, made_by)], footage)
     return path
 
 
@@ -178,7 +178,10 @@ def test_several_models_share_one_decoding_and_say_what_each_says_alone(footage,
     grown = replace(CONFIG, grow=1.5)
     models = (taad(0), CONFIG), (taad(1), CONFIG), (taad(2), grown)
     alone, together = (
-        [Store(tmp_path / kind / f"{i}.h5", *one, f"model {i}") for i, one in enumerate(models)]
+        [
+            Store(tmp_path / kind / f"{i}.h5", dict.fromkeys(footage, model), clips, f"model {i}")
+            for i, (model, clips) in enumerate(models)
+        ]
         for kind in ("alone", "together")
     )
     for store in alone:
@@ -200,7 +203,8 @@ def test_several_models_share_one_decoding_and_say_what_each_says_alone(footage,
 
 def test_models_that_see_other_pictures_are_run_one_by_one(footage, tmp_path):
     longer = replace(CONFIG, frames=60)
-    stores = [Store(tmp_path / f"{c.frames}.h5", Probe(), c, "one") for c in (CONFIG, longer)]
+    models = dict.fromkeys(footage, Probe())
+    stores = [Store(tmp_path / f"{c.frames}.h5", models, c, "one") for c in (CONFIG, longer)]
     with pytest.raises(DataError, match="clips of 50 frames of 32 x 48 and 60 frames of 32 x 48"):
         write_together(stores, footage)
 
