@@ -1,4 +1,7 @@
-"""All benchmarks: ``python -m benchmarks`` prints a table and writes ``reports/benchmarks.json``."""
+"""All benchmarks: ``python -m benchmarks`` prints tables and writes ``reports/benchmarks.json``.
+
+``footpass publish`` puts the tables into ``reports/speed.md``.
+"""
 
 import json
 import pkgutil
@@ -10,31 +13,38 @@ import torch
 from tqdm.auto import tqdm
 
 import benchmarks
+from benchmarks import progress, whole
+from footpass.configs import plain
 from footpass.files import PROJECT, atomic_write, revision
 from footpass.report.run import environment
+from footpass.report.speed import Benchmark, Benchmarks
+from footpass.report.tables import filled
 
 OUT = PROJECT / "reports" / "benchmarks.json"
 
 
 def main() -> None:
-    """Run every ``bench_*`` module; speeds are ratios to a plain implementation in the same run."""
+    """Run every ``bench_*`` module, whose speeds are ratios to a plain implementation, then the rest."""
     folder = str(Path(benchmarks.__file__).parent)
     names = sorted(m.name for m in pkgutil.iter_modules([folder]) if m.name.startswith("bench_"))
     modules = [import_module(f"benchmarks.{name}") for name in names]
     runs = [run for m in modules for name, run in vars(m).items() if name.startswith("run")]
-    rows = [run() for run in tqdm(runs, unit="benchmark")]
-    content = {
-        "environment": environment() | {"threads": torch.get_num_threads()},
-        "git": revision(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "benchmarks": rows,
-    }
+    rows = [Benchmark(**run()) for run in tqdm(runs, unit="benchmark")]
+    seen, limits = progress.measure()
+    bars = whole.measure()
+    measured = Benchmarks(
+        environment=environment() | {"threads": torch.get_num_threads()},
+        git=revision(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        benchmarks=tuple(rows),
+        progress=seen,
+        bars=bars,
+        limits=limits,
+    )
     with atomic_write(OUT) as stream:
-        json.dump(content, stream, indent=1)
-    print(f"{'benchmark':14}{'ratio':>9}{'target':>8}{'fast':>12}{'plain':>12}")
-    for row in rows:
-        times = f"{1e3 * row['fast_s']:9.1f} ms{1e3 * row['plain_s']:9.1f} ms"
-        print(f"{row['name']:14}{row['ratio']:9.1f}{row['target']:8} {times}  {row['what']}")
+        json.dump(plain(measured), stream, indent=1)
+    for name in ("speed", "progress", "bars", "limits"):
+        print(filled(f"<!-- table {name} -->\n<!-- end -->", OUT.parent), end="\n\n")
     print(f"{OUT}: written")
 
 

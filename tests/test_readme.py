@@ -1,5 +1,6 @@
 """What README and the pages beside it say is so: figures, links, commands, the layout."""
 
+import json
 import re
 import shlex
 
@@ -7,8 +8,10 @@ import pytest
 import yaml
 
 from footpass import __main__ as program
+from footpass.configs import plain
 from footpass.events import write_events
 from footpass.files import PROJECT, DataError
+from footpass.report.speed import Bar, Benchmarks, Limit, Progress
 from footpass.report.tables import filled, pages, write_tables
 from footpass.schema import EVENT_COLUMNS
 from tests.tables import truth
@@ -45,6 +48,39 @@ def test_publishing_writes_a_changed_figure_once(tmp_path):
     assert "| boxes | boxes of a clip | 1,417.0 | 45 |\n" in new and "| old |" not in new
     assert new.startswith("Before.\n<!-- table speed -->\n") and new.endswith("<!-- end -->\nAfter.\n")
     assert write_tables(tmp_path) == []
+
+
+def test_speed_is_told_against_before_the_public_code_and_the_machine(tmp_path):
+    measured = Benchmarks(
+        environment={},
+        git=None,
+        finished="now",
+        benchmarks=(),
+        progress=(
+            Progress("step", "of training", 3.0, 2.0, None, (1.15, None)),
+            Progress("scoring", "of files", None, 0.5, 2.0, (None, 3)),
+        ),
+        bars=(Bar("memory", "16 minutes against 4", 1.038, 1.1),),
+        limits=(
+            Limit("step", 30.2, 0.25, 4.04, 0.404, "aten::mm", 0.62),
+            Limit("scoring", None, None, 0.1, 0.01, "loads", 0.5),
+        ),
+    )
+    (tmp_path / "benchmarks.json").write_text(json.dumps(plain(measured)))
+    rows = {
+        "progress": (
+            "| step: of training | 3 s | 2 s | 1.50 (asked for: 1.15) |  |  |",
+            "| scoring: of files |  | 0.5 s |  | 2 s | 4.00 (asked for: 3) |",
+        ),
+        "bars": ("| memory | 16 minutes against 4 | 1.04 | 1.1 |",),
+        "limits": (
+            "| step | 30 (25%) | 4 (40.4%) | `aten::mm`, 62% |",
+            "| scoring |  | 0.1 (1.0%) | `loads`, 50% |",
+        ),
+    }
+    for name, lines in rows.items():
+        shown = filled(f"<!-- table {name} -->\n<!-- end -->", tmp_path).splitlines()
+        assert tuple(shown[3:-1]) == lines
 
 
 def test_an_unknown_table_is_an_error(tmp_path):

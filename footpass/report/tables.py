@@ -8,11 +8,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from footpass.configs import config_dataclass, read_config
 from footpass.files import DataError, atomic_write
 from footpass.report.notebooks import NOTEBOOKS, headline
 from footpass.report.record import Metric, read_record
 from footpass.report.run import format_metric
+from footpass.report.speed import (
+    against_itself,
+    against_machine,
+    against_others,
+    against_plain,
+    read_benchmarks,
+)
 
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -30,26 +36,6 @@ _SYSTEMS = (
     ),
     ("learned re-scoring of both files", "07_ensemble", "rescored_macro_f1", "rescored_gain"),
 )
-
-
-@config_dataclass
-class _Benchmark:
-    """A speed as a ratio to a plain implementation, and the one that is asked for."""
-
-    name: str
-    what: str
-    fast_s: float
-    plain_s: float
-    ratio: float
-    target: float
-
-
-@config_dataclass
-class _Benchmarks:
-    environment: dict[str, str | int]
-    git: str | None
-    finished: str
-    benchmarks: tuple[_Benchmark, ...]
 
 
 def write_tables(project: Path) -> list[Path]:
@@ -71,7 +57,15 @@ def pages(project: Path) -> list[Path]:
 
 def filled(text: str, reports: Path) -> str:
     """A page's text with its tables made anew from the folder of what is published."""
-    makers = {"results": _results, "notebooks": _notebooks, "study": _study, "speed": _speed}
+    makers = {
+        "results": _results,
+        "notebooks": _notebooks,
+        "study": _study,
+        "speed": _speed,
+        "progress": lambda reports: _table(*against_others(read_benchmarks(reports))),
+        "bars": lambda reports: _table(*against_itself(read_benchmarks(reports))),
+        "limits": lambda reports: _table(*against_machine(read_benchmarks(reports))),
+    }
     for name in {name for _, name, *_ in _TABLE.findall(text)} - set(makers):
         raise DataError(f"no table {name!r}: choose one of {', '.join(makers)}")
     return _TABLE.sub(lambda found: found[1] + makers[found[2]](reports) + found[4], text)
@@ -111,12 +105,10 @@ def _study(reports: Path) -> str:
 
 
 def _speed(reports: Path) -> str:
-    path = reports / "benchmarks.json"
-    measured = read_config(path, _Benchmarks, "benchmarks (make bench writes them)")
-    rows = [(row.name, row.what, f"{row.ratio:,.1f}", f"{row.target:g}") for row in measured.benchmarks]
+    measured = read_benchmarks(reports)
     machine, torch = measured.environment["machine"], measured.environment["torch"]
-    table = _table(("name", "what", "ratio", "asked for"), rows)
-    return f"{table}\nMeasured at revision {measured.git} on {machine}, torch {torch}.\n"
+    said = f"Measured at revision {measured.git} on {machine}, torch {torch}."
+    return f"{_table(*against_plain(measured))}\n{said}\n"
 
 
 def _figure(metric: Metric, sign: str = "") -> tuple[str, str]:

@@ -1,8 +1,6 @@
 """Inference: windows against one pass, the store broken off and resumed, events against a plain loop."""
 
-import itertools
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -19,13 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from footpass.configs import plain
+from benchmarks.whole import peak
 from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import read_logits
-from footpass.data.paths import tactical_path, video_path
-from footpass.data.tactical import write_tactical
-from footpass.data.video import VideoReader, write_video
+from footpass.data.video import VideoReader
 from footpass.detectors import predict as inference
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.inputs import window_inputs
@@ -44,14 +40,12 @@ from footpass.detectors.spotting import (
     fit_adjustment,
     spot,
 )
-from footpass.events import match_of
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.models.x3d import X3DConfig
-from footpass.schema import FPS, MIRRORS, MODEL_SIZE, Action, Tactical
-from footpass.training.checkpoints import save_checkpoint
+from footpass.schema import MIRRORS, MODEL_SIZE, Action
 from tests import seasons
 
 H1, H2 = "game_1_H1", "game_1_H2"
@@ -250,56 +244,11 @@ def test_a_stride_that_leaves_gaps_is_refused(footage):
         whole(Probe(), footage[H1], stride=51)
 
 
-def long_half(folder, minutes):
-    """A half of 22 players in a grey picture, prepared."""
-    frames = minutes * 60 * FPS
-    slots = np.r_[:11, 13:24]
-    frame, slot = (part.ravel() for part in np.meshgrid(np.arange(frames), slots, indexing="ij"))
-    rows = np.zeros((len(frame), len(Tactical)), np.float32)
-    rows[:, Tactical.FRAME], rows[:, Tactical.TEAM] = frame, slot // 13
-    rows[:, Tactical.PLAYER_ID] = 100 * (slot // 13 + 1) + slot
-    rows[:, Tactical.JERSEY], rows[:, Tactical.ROLE] = slot + 1, slot % 13 + 1
-    rows[:, Tactical.X], rows[:, Tactical.Y] = slot / 26, 0.5
-    rows[:, Tactical.BOX_X : Tactical.LABEL] = np.stack([70 * slot, *[0 * slot + 60] * 3], axis=1)
-    folder.mkdir()
-    write_tactical(folder / tactical_path("val"), {H1: rows})
-    video = folder / video_path(match_of(H1))
-    video.parent.mkdir(exist_ok=True)
-    grey = np.full((*CONFIG.size, 3), 128, np.uint8)
-    write_video(video, itertools.repeat(grey, frames))
-    open_footage(folder, "val")
-
-
-# Not `resource`: of a process that has just begun, it counts the memory of the one that started it.
-PEAK = """
-import sys
-from pathlib import Path
-from footpass.__main__ import main
-
-code = main(sys.argv[1:])
-print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-sys.exit(code)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak is read from /proc")
 def test_memory_does_not_grow_with_the_length_of_a_half(tmp_path):
     """Peak of `predict` on 16 minutes, against 4: within 10 %."""
-    model, best = taad(0), tmp_path / "best.pt"
-    with torch.no_grad():
-        model.classify.bias[0] = 10.0  # few events, as of a trained one
-    config = {"kind": "TAAD", "model": plain(model.config), "about": {"clips": plain(CONFIG)}}
-    save_checkpoint(best, config, {"model": model.state_dict()})
-    peaks = []
-    for minutes in (4, 16):
-        data = tmp_path / f"{minutes} minutes"
-        long_half(data, minutes)
-        where = ("--checkpoint", best, "--data", data, "--out", data / "run", "--stride", "50")
-        command = [sys.executable, "-c", PEAK, "predict", *map(str, where)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        peaks.append(int(done.stdout.split()[-1]))  # KiB
+    peaks = [peak(tmp_path, minutes) for minutes in (4, 16)]
     assert peaks[1] < 1.1 * peaks[0], peaks
 
 
