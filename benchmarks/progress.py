@@ -72,7 +72,7 @@ def _earlier() -> Iterator[Path | None]:
 def _worker(folder: str, code: Path, *options: str) -> Iterator[Ask]:
     """A process with some code, and the function that asks it for a case."""
     command = [sys.executable, str(Path(cases.__file__)), folder, *options]
-    settings = {**environ, "PYTHONPATH": str(code), "TQDM_DISABLE": "1"}
+    settings = {**environ, "PYTHONPATH": str(code)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=code, env=settings) as worker:
         asking, answers = worker.stdin, worker.stdout
