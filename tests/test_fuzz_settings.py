@@ -19,8 +19,7 @@ from footpass.detectors.clips import ClipConfig
 from footpass.detectors.predict import load_detector
 from footpass.detectors.spotting import LogitAdjustment, read_adjustment, write_adjustment
 from footpass.ensemble import rescore
-from footpass.ensemble.classifiers import Boosting
-from footpass.ensemble.rescore import RescoreConfig
+from footpass.ensemble.config import Boosting, RescoreConfig
 from footpass.ensemble.trees import booster
 from footpass.events import read_predictions, write_events
 from footpass.experiments.profile import load_profile

@@ -40,5 +40,9 @@ def test_notebooks_begin_without_what_they_may_not_need(notebook):
     assert not slow & imported(first)
 
 
+def test_a_profile_is_read_without_what_fits_its_re_scoring():
+    assert not {"lightgbm", "sklearn", "scipy.signal"} & imported("import footpass.experiments.profile")
+
+
 def test_the_package_can_be_imported_where_there_is_no_fcntl():
     imported("import footpass.experiments.stages, footpass.__main__", "fcntl", "resource")

@@ -8,19 +8,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from pydantic import AliasChoices, Field
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from footpass.configs import Positive, config_dataclass
 from footpass.ensemble.candidates import scores_of
+from footpass.ensemble.config import Boosting
 from footpass.ensemble.trees import booster
 from footpass.schema import ACTIONS, N_CLASSES, Action
 
@@ -32,18 +30,6 @@ P_NAMES = ["p_this", "p_own"]  # of the features that depend on the class that i
 PARTS = ((0,), (1,), (0, 1))  # folds that the linear classifiers are fitted on
 LINEAR_C = 0.01  # scikit-learn's inverse strength of the linear classifiers' penalty
 CLIP = 4.0  # standard deviations beyond which a feature says no more to them
-
-
-@config_dataclass
-class Boosting:
-    """Settings of the boosted trees."""
-
-    rows: Positive = 25_000  # most simulated ones a class; more are sampled
-    trees: Annotated[int, Field(ge=1, le=10_000)] = 80  # a class
-    leaves: Annotated[int, Field(ge=2, le=1000)] = 12  # a tree
-    lr: Annotated[float, Field(gt=0, le=1, validation_alias=AliasChoices("lr", "rate"))] = 0.06
-    least_rows: Positive = 30  # a leaf
-    share: Annotated[float, Field(gt=0, le=1)] = 0.3  # of the features, which a tree is given
 
 
 @dataclass(frozen=True)

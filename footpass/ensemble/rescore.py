@@ -14,7 +14,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,16 +21,15 @@ from typing import Annotated, Any, Literal, TypeVar
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from pydantic import AliasChoices, Field
+from pydantic import Field
 from tqdm.auto import tqdm
 
-from footpass.configs import Positive, build, check_seed, config_dataclass, plain, read_config
+from footpass.configs import build, check_seed, config_dataclass, plain, read_config
 from footpass.crossfit import CrossFit, cross_fit, cut
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import (
     FOLDS,
     P_NAMES,
-    Boosting,
     Rows,
     apply_linear,
     apply_logistic,
@@ -44,29 +42,12 @@ from footpass.ensemble.classifiers import (
     parsed,
     shifted,
 )
+from footpass.ensemble.config import RescoreConfig
 from footpass.ensemble.features import RATIOS_SHAPE, feature_names, features, transitions
 from footpass.events import halves_of, match_of, select_halves
 from footpass.files import DataError, atomic_write, fingerprint, make_folder, sources
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
-from footpass.simulate.copy_paste import CopyPasteConfig, cut_snippets, paste
-
-
-@config_dataclass
-class RescoreConfig:
-    """Settings of the re-scoring."""
-
-    # Matches of the further ground truth that are used, drawn at random; None for all.
-    train_matches: Positive | None = None
-    repeats: Annotated[int, Field(ge=1, le=1000)] = 6  # independent simulations and fits, averaged
-    stages: Annotated[int, Field(ge=1, le=100)] = 2  # rounds of boosted trees
-    averaged: Positive = 2  # of the stages, the last ones
-    real_weight: Annotated[float, Field(ge=0)] = 8.0  # of a row that is not simulated
-    without: Annotated[tuple[str, ...], Field(max_length=1000)] = ()  # features, by how names begin
-    boosting: Boosting = field(default_factory=Boosting)
-    snippets: Annotated[CopyPasteConfig, Field(validation_alias=AliasChoices("snippets", "patches"))] = (
-        field(default_factory=CopyPasteConfig)
-    )
-
+from footpass.simulate.copy_paste import cut_snippets, paste
 
 T = TypeVar("T")
 ByClass = Annotated[tuple[T, ...], Field(min_length=len(ACTIONS), max_length=len(ACTIONS))]

@@ -5,7 +5,7 @@ from typing import Literal
 from footpass import zoo
 from footpass.configs import build, config_dataclass
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
-from footpass.ensemble.rescore import RescoreConfig
+from footpass.ensemble.config import RescoreConfig
 from footpass.experiments.settings import NotebookSettings, profile_content
 from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe

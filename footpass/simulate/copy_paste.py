@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import lfilter
 from scipy.special import expit, logit, ndtr
 
 from footpass.configs import Count, Share, config_dataclass
@@ -204,6 +203,8 @@ def _contexts(truth: pd.DataFrame) -> np.ndarray:
 
 def _luck(n: int, rng: np.random.Generator, persistence: float) -> np.ndarray:
     """``(n,)`` in 0..1, uniform, neighbours correlated (a Gaussian copula of an AR(1) series)."""
+    from scipy.signal import lfilter  # slow to import
+
     burn = 200
     noise = rng.standard_normal(n + burn)
     return ndtr(lfilter([np.sqrt(1 - persistence**2)], [1, -persistence], noise)[burn:])

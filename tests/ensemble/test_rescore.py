@@ -20,8 +20,9 @@ from footpass.ensemble.classifiers import (
     closed,
     fit_linear,
 )
+from footpass.ensemble.config import RescoreConfig
 from footpass.ensemble.features import GAPS, features, transitions
-from footpass.ensemble.rescore import RescoreConfig, choose, fit, rescore_lomo
+from footpass.ensemble.rescore import choose, fit, rescore_lomo
 from footpass.events import halves_of, match_of, read_predictions, select_halves, write_events
 from footpass.experiments import profile as profiles
 from footpass.experiments.profile import load_profile

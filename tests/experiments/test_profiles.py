@@ -9,8 +9,7 @@ import pytest
 
 from footpass.configs import PROFILES, profile_name
 from footpass.detectors.clips import ClipConfig
-from footpass.ensemble.classifiers import Boosting
-from footpass.ensemble.rescore import RescoreConfig
+from footpass.ensemble.config import Boosting, RescoreConfig
 from footpass.experiments.profile import SeasonSize, load_profile
 from footpass.experiments.settings import FOLDER, notebook_settings
 from footpass.files import DataError
