@@ -1,7 +1,7 @@
 """Leave one match out: time by match of eight matches, against two; were it linear, a ratio of 1.
 
-A fit takes as long as what it learns from is large: the further matches, always the same, and all known ones
-but that held out. So one more match is not only one more fit; each of the others learns from it too.
+A fit is linear in what it learns from: the further matches, always the same, and all known ones but that
+held out. So one more match is not only one more fit: each of the others learns from it too.
 """
 
 import time
