@@ -6,9 +6,10 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -159,8 +160,8 @@ def half_logits(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Logits of all slots at all frames of a half, averaged over overlapping windows.
 
-    Every frame is decoded once, the next window while one is computed, and no more are in memory. The
-    last window is as long as there are frames left.
+    Every frame is decoded once, a window while those before it are computed: on a CPU as many at a time
+    as it has threads for. No more are in memory. The last window is as long as there are frames left.
 
     Parameters
     ----------
@@ -208,26 +209,30 @@ def _together(
     passes = np.zeros(0, np.float32)
     begin = half.first_frame  # the first of them
     places = half.first_frame, half.end_frame, length, stride
+
+    def compute(start: int, pixels: np.ndarray) -> np.ndarray:
+        window = half.window(start, start + len(pixels))
+        with torch.inference_mode(), autocast(device, precision):
+            seen = {config: window_inputs(window, pixels, config, device) for config in configs}
+            each = zip(models, configs, strict=True)
+            logits = torch.stack([_logits(model, seen[config], mirrored) for model, config in each])
+            return logits[..., : len(pixels)].cpu().numpy()  # (models, 9, 26, T)
+
+    share = _threads(length * size[0] * size[1])
+    at_once = torch.get_num_threads() // share if device.type == "cpu" else 1
     # Whatever ends this, nobody decodes the video any more when it is closed.
     with (
         VideoReader(footage.video, size) as reader,
         closing(_ahead(reader.windows(*places))) as windows,
+        closing(_computed(windows, compute, at_once, share)) as computed,
     ):
-        for start, pixels in windows:
+        for start, logits in computed:
             if start > begin:
                 ready = start - begin
                 yield begin, total[..., :ready] / passes[:ready]
                 total, passes, begin = total[..., ready:], passes[ready:], start
-            window = half.window(start, start + len(pixels))
-            amp = autocast(device, precision)
-            # Not around a yield: they would hold for the caller too.
-            with torch.inference_mode(), amp, _few_threads(pixels):
-                seen = {config: window_inputs(window, pixels, config, device) for config in configs}
-                each = zip(models, configs, strict=True)
-                logits = torch.stack([_logits(m, seen[config], mirrored) for m, config in each])
-                logits = logits[..., : len(pixels)].cpu()  # (models, 9, 26, T)
-            fresh = len(pixels) - len(passes)
-            total = np.pad(total, ((0, 0), (0, 0), (0, 0), (0, fresh))) + logits.numpy()
+            fresh = logits.shape[-1] - len(passes)
+            total = np.pad(total, ((0, 0), (0, 0), (0, 0), (0, fresh))) + logits
             passes = np.pad(passes, (0, fresh)) + 1
     yield begin, total / passes
 
@@ -277,15 +282,31 @@ def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Generator[tuple[int, np
             yield window
 
 
-@contextmanager
-def _few_threads(pixels: np.ndarray) -> Iterator[None]:
-    """No more threads than a window's pictures ``(T, H, W, 3)`` are worth."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(min(threads, 1 + pixels[..., 0].size // _PIXELS_A_THREAD))
+def _threads(pixels: int) -> int:
+    """How many threads of the CPU a window of so many pixels is worth."""
+    return min(torch.get_num_threads(), 1 + pixels // _PIXELS_A_THREAD)
+
+
+def _computed(
+    windows: Iterator[tuple[int, np.ndarray]],
+    compute: Callable[[int, np.ndarray], np.ndarray],
+    at_once: int,
+    threads: int,
+) -> Generator[tuple[int, np.ndarray]]:
+    """The first frame of each window and what is computed of it, in order; so many are at once."""
+    mine, coming = torch.get_num_threads(), deque[tuple[int, Future]]()
+    pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,))
     try:
-        yield
+        for start, pixels in windows:
+            coming.append((start, pool.submit(compute, start, pixels)))
+            if len(coming) > at_once:
+                first, done = coming.popleft()
+                yield first, done.result()
+        for first, done in coming:
+            yield first, done.result()
     finally:
-        torch.set_num_threads(threads)
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(mine)  # threads to come begin with what was set last
 
 
 class Store(NamedTuple):

@@ -230,13 +230,26 @@ def test_mirrored_is_the_mean_of_the_match_and_of_its_mirror_image(footage, grap
 
 
 def test_only_a_window_is_held_at_a_time(footage):
-    """Memory does not grow with the half: no stretch is longer than a window, and none waits."""
-    model = Probe()
+    """Memory does not grow with the half: no stretch is longer than a window, and few windows wait."""
+    model, at_once = Probe(), torch.get_num_threads()
     stream = half_logits(model, footage[H1], CONFIG)
     for number, (_, logits) in enumerate(stream):
         assert logits.shape[-1] <= CONFIG.frames
         assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()  # here, in the caller
-        assert len(model.calls) <= number + 2
+        assert len(model.calls) <= number + 2 + at_once
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_windows_at_once_say_what_one_after_the_other_does(footage, threads):
+    expected, _ = whole(Probe(), footage[H1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, _ = whole(Probe(), footage[H1])
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_stride_that_leaves_gaps_is_refused(footage):
