@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from benchmarks import harness, plain_boxes
+from benchmarks import harness
 from benchmarks.bench_window import half_rows
 from footpass.data.halves import dense
 from footpass.detectors.clips import ClipConfig, window_boxes
 from footpass.schema import N_SLOTS
+from tests.oracles import boxes as plain_boxes
 
 CLIPS = 6
 

@@ -1,11 +1,20 @@
-"""The benchmarks that compare with earlier code: it runs, and finds what today's finds."""
+"""Benchmarks run, plain, public and earlier code beside ours, and all find the same."""
 
 from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from benchmarks import cases, progress
 from footpass.files import PROJECT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [path.stem for path in Path(cases.__file__).parent.glob("bench_*.py")])
+def test_a_benchmark_finds_what_its_plain_implementation_finds(name):
+    """Two had long called functions that were gone."""
+    assert import_module(f"benchmarks.{name}").run()["ratio"] > 0
 
 
 @pytest.mark.slow
