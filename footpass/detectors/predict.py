@@ -204,6 +204,8 @@ def _together(
     half = footage.half
     device = next(models[0].parameters()).device
     models = [folded(model) for model in models]
+    # Inference asks no more of a config than how boxes are drawn: those that agree share their inputs.
+    configs = [replace(configs[0], grow=config.grow, public=config.public) for config in configs]
     # Of the frames that are not finished.
     total = np.zeros((len(models), N_CLASSES, len(half.jersey), 0), np.float32)
     passes = np.zeros(0, np.float32)
@@ -213,7 +215,7 @@ def _together(
     def compute(start: int, pixels: np.ndarray) -> np.ndarray:
         window = half.window(start, start + len(pixels))
         with torch.inference_mode(), autocast(device, precision):
-            seen = {config: window_inputs(window, pixels, config, device) for config in configs}
+            seen = {config: window_inputs(window, pixels, config, device) for config in set(configs)}
             each = zip(models, configs, strict=True)
             logits = torch.stack([_logits(model, seen[config], mirrored) for model, config in each])
             return logits[..., : len(pixels)].cpu().numpy()  # (models, 9, 26, T)

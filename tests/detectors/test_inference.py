@@ -203,6 +203,26 @@ def test_models_that_see_other_pictures_are_run_one_by_one(footage, tmp_path):
         write_together(stores, footage)
 
 
+@pytest.mark.parametrize(
+    ("other", "shared"), [({"others": 25, "per_class": 9}, True), ({"grow": 2}, False)]
+)
+def test_models_that_see_the_same_share_a_windows_inputs(footage, monkeypatch, other, shared):
+    """What only training asks of their clips does not matter; how boxes are drawn does."""
+    made = []
+
+    def counted(*args):
+        made.append(window_inputs(*args))
+        return made[-1]
+
+    monkeypatch.setattr(inference, "window_inputs", counted)
+    models, configs = (Probe(), Probe()), (CONFIG, replace(CONFIG, **other))
+    parts = list(inference._together(models, configs, footage[H1], None, "fp32", False))
+    assert len(made) == len(models[0].calls) * (1 if shared else 2)
+    both = np.concatenate([logits for _, logits in parts], axis=-1)
+    for logits, config in zip(both, configs, strict=True):
+        np.testing.assert_array_equal(logits, whole(Probe(), footage[H1], config)[0])
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_mirrored_is_the_mean_of_the_match_and_of_its_mirror_image(footage, graph):
     """A mirror image that is made by hand: of the film, the boxes, the positions and the teams."""
