@@ -16,9 +16,11 @@ from footpass.data.cache import open_halves
 from footpass.data.halves import events_of
 from footpass.data.hdf5 import names_in
 from footpass.data.logits import logits_path, made_by
+from footpass.data.provenance import season_provenance
 from footpass.detectors.spotting import events_from_store
 from footpass.events import class_counts, concat
 from footpass.experiments.profile import load_profile
+from footpass.experiments.season import Season
 from footpass.metrics import Comparison, Evaluation, compare, evaluate
 from footpass.models.gnn import TAADGNN
 from footpass.sequence.decode import load_dst, predict_events, with_logits
@@ -51,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> Comparison:
         results[name] = [
             _learned(recipe, seed, train, val, to, start) for seed, to in enumerate(folders)
         ]
-    simulated = next(iter(val.values())).half.provenance.simulated
-    found = compare(results, block_minutes=0.5 if simulated else 5.0)
+    season = Season(Path(args.data), season_provenance(args.data), None)
+    found = compare(results, block_minutes=season.block_minutes)
     print("| a DST learns from logits | macro F1 on val | 90 % interval | by seed |")
     print("| --- | --- | --- | --- |")
     for name, score in found.scores.items():
