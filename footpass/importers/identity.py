@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from footpass.data.unseen import filled
 from footpass.importers.chains import chained
 from footpass.importers.tracks import GOALKEEPER, UNKNOWN
-from footpass.importers.unseen import filled
 from footpass.schema import FPS, N_TEAMS, PITCH
 
 N_PLACES = 11  # players of a team at a time

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
+from footpass.data.unseen import filled, slow_velocity
 from footpass.importers.identity import N_PLACES, Players
 from footpass.importers.roles import WINDOW, assigned
 from footpass.importers.tracks import BOX, POSITION, UNKNOWN, TrackedHalf
-from footpass.importers.unseen import filled
 from footpass.schema import FPS, N_ROLES, N_SLOTS, N_TEAMS, PITCH, Role, Tactical, slot
 
 _EMPTY = 180 * FPS  # frames without anybody, after which nobody's place is estimated any more
@@ -270,7 +269,7 @@ def _smoothed(xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     noise = float(np.nanmedian(np.abs(bend)) / 0.6745 / np.sqrt(6))
     width = next(frames for limit, frames in _SMOOTHING if noise < limit)
     width = min(width, (xy.shape[1] - 1) // 2 * 2 + 1)
-    velocity = np.gradient(gaussian_filter1d(xy, FPS, axis=1), 1 / FPS, axis=1)
+    velocity = slow_velocity(xy)
     for place in np.flatnonzero(seen.any(axis=1)):
         near = _near(seen[place], FPS // 2).astype(np.int8)
         bounds = np.flatnonzero(np.diff(near, prepend=0, append=0))

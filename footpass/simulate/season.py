@@ -13,14 +13,17 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from footpass.configs import check_seed
+from footpass.data.halves import dense
+from footpass.data.movement import movement
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
 from footpass.data.provenance import mark_season, simulation
 from footpass.data.tactical import write_tactical
+from footpass.data.unseen import filled, slow_velocity
 from footpass.data.video import write_video
 from footpass.events import concat, halves_of, select_halves, write_events
 from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder
 from footpass.processes import in_parallel
-from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Tactical
+from footpass.schema import FPS, MODEL_SIZE, N_TEAMS, PITCH, SPLITS, Action, Role, Tactical
 from footpass.simulate.camera import Shots, film
 from footpass.simulate.events import simulate_match
 from footpass.simulate.motion import N_PLACES, Motion, move
@@ -144,17 +147,23 @@ def tactical_rows(motion: Motion, shots: Shots, squads: tuple[int, int]) -> np.n
 
     ``squads`` are 1 or 2 for team 0 and 1: hundreds of the player ids, which stay when the teams change
     sides. Velocities are in m/s, as those of the real files: measured on their provider's own tracking.
+    So is that positions are rounded to a thousandth of the pitch. Of who has no box, nobody can know
+    more than the places of the others tell (`data.unseen`).
     """
     figures, length = motion.role.shape
     rows = np.zeros((length, figures, len(Tactical)), np.float32)
     team = np.repeat(np.arange(N_TEAMS), N_PLACES)
+    seen = np.isfinite(shots.boxes[..., :1])  # (22, T, 1)
+    keepers = (motion.role[:, 0] == Role.GK).astype(int)
+    xy = filled(np.where(seen, motion.xy, np.nan), team, keepers)
+    velocity = np.where(seen, motion.velocity, slow_velocity(xy))
     rows[..., Tactical.FRAME] = motion.first_frame + np.arange(length)[:, None]
     rows[..., Tactical.PLAYER_ID] = 100 * np.array(squads)[team] + motion.jersey.T
     rows[..., Tactical.TEAM] = team
     rows[..., Tactical.JERSEY] = np.where(unread_jerseys(motion), np.nan, motion.jersey).T
     rows[..., Tactical.ROLE] = motion.role.T
-    rows[..., Tactical.X : Tactical.Y + 1] = (motion.xy / PITCH).transpose(1, 0, 2)
-    rows[..., Tactical.VX : Tactical.VY + 1] = motion.velocity.transpose(1, 0, 2)
+    rows[..., Tactical.X : Tactical.Y + 1] = (xy / PITCH).round(3).transpose(1, 0, 2)
+    rows[..., Tactical.VX : Tactical.VY + 1] = velocity.transpose(1, 0, 2)
     rows[..., Tactical.BOX_X : Tactical.BOX_HEIGHT + 1] = shots.boxes.transpose(1, 0, 2)
     rows[motion.script["step"], motion.script["figure"], Tactical.LABEL] = motion.script["cls"]
     return rows.reshape(-1, len(Tactical))
@@ -226,8 +235,7 @@ def survey(
     """Ground truth of a season of these arguments, which is not written, and what its halves are like.
 
     A row per half: mean number of boxes outside replays, shares of all rows with a box and of frames in
-    replays, speeds in m/s (from positions), and how far the farthest actor was from the ball at the
-    anchor, in metres.
+    replays, how far the farthest actor was from the ball at the anchor, in metres, and `movement`.
     """
     games = range(FIRST_GAME["train"], FIRST_GAME["train"] + matches)
     jobs = [_Job(game, half, minutes, seed, False, Path(), False) for game in games for half in (0, 1)]
@@ -239,7 +247,7 @@ def survey(
 def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
     motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
     has_box = np.isfinite(shots.boxes[..., 0])
-    speed = np.linalg.norm(np.diff(motion.xy, axis=1), axis=2) * FPS
+    half = dense(tactical_rows(motion, shots, (1, 2)), job.name)
     step, figure = motion.script["step"], motion.script["figure"]
     to_ball = np.linalg.norm(motion.xy[figure, step] - motion.ball[step, :2], axis=1)
     return _realised(motion, shots), {
@@ -247,9 +255,8 @@ def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
         "players with a box": has_box.sum(axis=0)[has_box.any(axis=0)].mean(),
         "rows with a box": has_box.mean(),
         "frames in replays": shots.replay.mean(),
-        "mean speed": speed.mean(),
-        "top speed": speed.max(),
         "actor to ball": to_ball.max(initial=0),
+        **movement([half]),
     }
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from footpass.data.cache import open_halves
 from footpass.data.check import check
+from footpass.data.movement import REAL, movement
 from footpass.data.tactical import read_rows
 from footpass.files import DataError
 from footpass.importers.footovision import read_match
@@ -241,3 +243,10 @@ def test_events_of_a_real_match_are_where_its_players_are(real):
     }
     expected |= {Action.HEADER: 42, Action.TACKLE: 3, Action.BLOCK: 27}
     assert {Action(k): v for k, v in counts.items()} == expected
+
+
+def test_the_recorded_movement_is_that_of_the_real_match(real):
+    (half,) = open_halves(real[0], "val").values()
+    found = movement([half])
+    for name, value in REAL.items():
+        assert found[name] == pytest.approx(value, rel=0.02), name

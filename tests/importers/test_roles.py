@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from footpass.data.unseen import filled
 from footpass.importers.roles import FORMATIONS, ROLES_OF, assigned
-from footpass.importers.unseen import filled
 from footpass.schema import PITCH, Role
 from tests.importers.rows import ELEVEN
 

@@ -59,6 +59,11 @@ def filled(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray
     return found
 
 
+def slow_velocity(xy: np.ndarray) -> np.ndarray:
+    """Velocities (P, T, 2) in m/s of estimated positions, whose changes within seconds mean nothing."""
+    return np.gradient(gaussian_filter1d(xy, FPS, axis=1), 1 / FPS, axis=1)
+
+
 def _shape(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray:
     """Where each player's place in the shape is, (P, T, 2)."""
     n_players, length, _ = xy.shape
