@@ -94,7 +94,7 @@ def _main_camera(ball: np.ndarray, rng: np.random.Generator):
     target[:, :2] += 0.8 * sway[:, :2]
     distance = np.linalg.norm(target - _MAIN, axis=1)
     # Metres that fit across the picture; the zoom makes up for part of the distance.
-    across = 36 * (distance / 75) ** 0.4 * np.exp(0.06 * sway[:, 2])
+    across = 32 * (distance / 75) ** 0.4 * np.exp(0.06 * sway[:, 2])
     return np.tile(_MAIN, (length, 1)), target, FULL_HD[1] * distance / across
 
 
