@@ -14,9 +14,9 @@ from footpass.schema import FPS, PITCH
 _STEP = 5  # frames between two moments of the model
 _FACTORS = 4
 _ROUNDS = 12
-_KEEPER = 0.2  # how far a goalkeeper moves with his team, as a part of how far the others do
-_NOISE = 3.0  # metres a player is off his place in the shape
-_PRIOR = 10 * FPS / _STEP  # moments that a player's team counts like, for his weights
+_KEEPER = 0.2  # how far a goalkeeper moves with the team, as a part of how far the others do
+_NOISE = 3.0  # metres a player is off the own place in the shape
+_PRIOR = 10 * FPS / _STEP  # moments that a team counts like, for the weights of its players
 _NEAR, _FAR, _SHARE = 0.6, 8.0, 0.02  # seconds over which factors are smooth; how much of the slow one
 _FADE = 6.0  # seconds after which a deviation has faded to 1/e
 _MARGIN = 1.5  # metres off the pitch that nobody is taken to leave
@@ -25,9 +25,9 @@ _MARGIN = 1.5  # metres off the pitch that nobody is taken to leave
 def filled(xy: np.ndarray, teams: np.ndarray, keepers: np.ndarray) -> np.ndarray:
     """Positions with those nobody saw estimated: (P, T, 2), float32.
 
-    As given, (P, T, 2) in metres, where not NaN; who is never seen is at the middle of his team, 0 or 1
-    in ``teams (P,)``. Goalkeepers, 1 in ``keepers (P,)``, are seen only when play is near them; from
-    that alone they would be thought to move with the others when it is not.
+    As given, (P, T, 2) in metres, where not NaN; who is never seen is in the middle of the own team,
+    0 or 1 in ``teams (P,)``. Goalkeepers, 1 in ``keepers (P,)``, are seen only when play is near them:
+    from that alone they would be thought to move with the others when it is not.
     """
     expected = _shape(xy, teams, keepers)
     found = xy.astype(np.float32)

@@ -14,7 +14,7 @@ from footpass.data.provenance import MARK, Provenance, season_provenance
 from footpass.experiments.profile import Profile, SeasonSize
 from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
 from footpass.schema import FPS
-from footpass.simulate.season import write_season
+from footpass.simulate.season import EDITION, write_season
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
         raise DataError(f"profile {profile.name} needs real data: set FOOTPASS_DATA to their folder")
     folder = Path(runs, f"season-{profile.name}")
     made = folder / "season.json"  # written last
-    wanted = {**asdict(size), "marked": MARK.name}  # a season from before there were marks is made anew
+    wanted = {**asdict(size), "marked": MARK.name, "edition": EDITION}  # an older one is made anew
 
     def finished() -> bool:
         return made.is_file() and made.read_bytes() == json.dumps(wanted).encode()
