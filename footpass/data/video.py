@@ -282,10 +282,13 @@ def _open(path: str | Path) -> av.container.InputContainer:
     return container
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) -> None:
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS, preset: str = "veryfast"
+) -> None:
     """Write pictures, uint8 ``(height, width, 3)`` RGB with even sides, as H.264 in mp4, atomically.
 
-    Encodes in one thread, so that the same pictures give the same file on every machine.
+    Encodes in one thread, so that the same pictures give the same file on every machine. ``preset`` is
+    x264's: "ultrafast" encodes three times and decodes twice as fast, for twice the room on disk.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -295,7 +298,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = FPS) 
     if height % 2 or width % 2:
         raise DataError(f"pictures of {height} x {width}: H.264 needs even sides", path)
     with atomic_write(path, "w+b") as file, av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
+        stream = container.add_stream("libx264", rate=fps, options={"preset": preset, "crf": "23"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.thread_count = 1
         # A keyframe every two seconds: a random clip of 50 frames decodes at most 100.

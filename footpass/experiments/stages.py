@@ -167,9 +167,12 @@ class Study:
 
     @cached_property
     def _season_fingerprint(self) -> str:
-        """Of all events, of ten seconds' positions and boxes each, and of the videos' sizes."""
+        """Of what stages learn from and are chosen on: more matches of val train nothing anew.
+
+        Of all events, of ten seconds' positions and boxes each, and of the videos' sizes.
+        """
         parts: list[Any] = []
-        for part in (*self.footage.values(), self.training_footage):
+        for part in (self.training_footage, self.footage["train"], self._chosen_on):
             for name, entry in part.items():
                 half, some = entry.half, np.s_[..., :: 10 * FPS]
                 events = events_of(half)[["frame", "team", "jersey", "cls"]]

@@ -206,7 +206,8 @@ def _simulate_half(job: _Job) -> pd.DataFrame:
         card = np.full((*MODEL_SIZE, 3), (18, 22, 34), np.uint8)  # on before the kick-off
         style = cv2.FONT_HERSHEY_SIMPLEX, 1.1, (235, 235, 235), 2, cv2.LINE_AA
         cv2.putText(card, "footpass", (240, 185), *style)
-        write_video(job.part(".mp4"), itertools.chain(itertools.repeat(card, before), pictures))
+        shown_too = itertools.chain(itertools.repeat(card, before), pictures)
+        write_video(job.part(".mp4"), shown_too, preset="ultrafast")
     step = motion.script["step"].to_numpy()
     return _realised(motion, shots).assign(frame=frames[step])[shown[step]]
 
