@@ -261,6 +261,30 @@ def confusion(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(table, rows, pd.Index([*ACTION_LABELS, "not found"], name="predicted class"))
 
 
+def misses(evaluation: Evaluation, reach: int = 2 * FPS) -> pd.DataFrame:
+    """True events that were not found, each with the false positive that comes nearest to it.
+
+    Column ``instead`` is the row of ``evaluation.predictions``, -1 for none, and ``fault`` what is wrong
+    with it: "class" (the player does something else then), "player" (a team-mate does it), "time" (it
+    comes later or earlier, by ``reach`` frames at most), "nothing" where there is none.
+    """
+    faults = ("class", "player", "time")
+    missed = evaluation.truth[~evaluation.truth["found"]].rename_axis("event").reset_index()
+    false = evaluation.predictions[evaluation.predictions["truth"] < 0]
+    said = false.rename_axis("instead").reset_index()
+    pairs = missed.merge(said, on=["half", "team"], suffixes=("", "_said"))
+    off = (pairs["frame_said"] - pairs["frame"]).abs()
+    now, player = off <= evaluation.tolerance, pairs["jersey_said"] == pairs["jersey"]
+    cls = pairs["cls_said"] == pairs["cls"]
+    which = [now & player & ~cls, now & cls & ~player, player & cls & ~now & (off <= reach)]
+    pairs = pairs.assign(rank=np.select(which, range(3), 3), off=off)
+    pairs = pairs[pairs["rank"] < 3].sort_values(["rank", "off"], kind="stable")
+    best = pairs.drop_duplicates("event").set_index("event").reindex(missed["event"])
+    fault = best["rank"].map(dict(enumerate(faults))).fillna("nothing")
+    instead = best["instead"].fillna(-1).astype(int)
+    return missed.set_index("event").assign(instead=instead, fault=fault).rename_axis(None)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A figure with its bootstrap interval."""
