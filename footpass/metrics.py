@@ -19,7 +19,8 @@ from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERA
 from footpass.timeline import Timeline, pairs_within
 
 N_ACTIONS = len(ACTIONS)
-SUBSETS = ("box", "no_box", "replay", "live")
+SUBSETS = ("box", "no_box", "replay", "live", "after_replay")
+_AFTER = 5 * FPS  # frames
 
 
 def match_events(
@@ -157,13 +158,14 @@ class Evaluation:
         return float(np.append(best_from_here, 0.0)[first].mean())
 
     def splits(self) -> dict[str, Counts]:
-        """Counts by visibility of the *ground truth*: with a box, without, in a replay, live.
+        """Counts by visibility of the *ground truth*: with a box, without, in a replay, live, after one.
 
         A false positive has no ground truth, so ``fp`` is 0 in every split; use the recall.
         """
         box, replay = self.truth["box_visible"], self.truth["replay"]
         none, parts = np.zeros(N_ACTIONS, dtype=np.int64), {}
-        for name, rows in zip(SUBSETS, (box, ~box, replay, ~replay), strict=True):
+        subsets = box, ~box, replay, ~replay, after_replay(self.truth)
+        for name, rows in zip(SUBSETS, subsets, strict=True):
             part = self.truth[rows]
             parts[name] = Counts(class_counts(part[part["found"]]), none, class_counts(part))
         return parts
@@ -242,6 +244,16 @@ def evaluate(
     found[taken[taken >= 0]] = True
     predictions, truth = predictions.assign(truth=taken), truth.assign(found=found)
     return Evaluation(predictions, truth, tuple(missing), tolerance, threshold)
+
+
+def after_replay(truth: pd.DataFrame) -> pd.Series:
+    """Live events at most 5 seconds after one in a replay, when all players have just been lost.
+
+    Play-by-play says neither when a replay ends nor where a cut between cameras is.
+    """
+    order = truth.sort_values(["half", "frame"], kind="stable")
+    shown = order["frame"].where(order["replay"]).groupby(order["half"], observed=True).ffill()
+    return ~truth["replay"] & (order["frame"] - shown <= _AFTER).reindex(truth.index)
 
 
 def confusion(evaluation: Evaluation) -> pd.DataFrame:

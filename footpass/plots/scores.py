@@ -94,6 +94,7 @@ def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     """Recall over all classes, by what the broadcast shows of the actor."""
     figure, axes = subplots((8, 3))
     names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
+    names["after_replay"] = "after a replay"
     recall = {
         name: [evaluation.splits()[split].micro["recall"] for split in names]
         for name, evaluation in evaluations.items()
