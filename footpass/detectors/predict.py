@@ -6,10 +6,12 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import pandas as pd
@@ -17,7 +19,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from footpass.data.cache import Footage
+from footpass.data.cache import Footage, load_footage, prepared_dir
 from footpass.data.halves import HalfMatch
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
@@ -31,7 +33,7 @@ from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.public import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.training.checkpoints import load_model
-from footpass.training.distributed import locked_by_first, rank_and_world, wait_for_all
+from footpass.training.distributed import join_processes, locked_by_first, rank_and_world, wait_for_all
 
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 
@@ -83,6 +85,13 @@ class Run(NamedTuple):
     adjustment: LogitAdjustment = UNADJUSTED
 
 
+class Workers(NamedTuple):
+    """Who writes the logits of halves in place of this process, and where they find the data."""
+
+    executor: Executor
+    data_dir: str | Path
+
+
 def predict_together(
     runs: Sequence[Run],
     footage: Mapping[str, Footage],
@@ -92,17 +101,24 @@ def predict_together(
     public: bool | str = False,
     stride: int | None = None,
     mirrored: bool = False,
+    workers: Workers | None = None,
 ) -> list[pd.DataFrame]:
     """As `predict`, of several checkpoints at once: the videos are decoded once for all.
 
-    ``stride`` and ``mirrored`` are as of `half_logits`.
+    ``stride`` and ``mirrored`` are as of `windows.half_logits`. Where there are ``workers``, each
+    computes a half at a time, on a device of its own.
     """
     halves = {name: entry.half for name, entry in footage.items()}
+    ask = None
+    if workers:
+        device = "cpu"  # this process only looks at the models
+        how = precision, public, stride, mirrored
+        ask = partial(_ask, workers, list(footage), runs, split, how)
     stores = [_store(run, halves, split, device, public) for run in runs]
     with ExitStack() as locks:  # of two that write the same, the second finds it done
         for folder in sorted({Path(run.dir).absolute() for run in runs}):
             locks.enter_context(locked_by_first(folder))
-        write_together(stores, footage, stride, precision, mirrored)
+        write_together(stores, footage, stride, precision, mirrored, ask)
         tables = []
         for run, store in zip(runs, stores, strict=True):
             events = events_from_store(store.path, halves, store.without_box, run.adjustment)
@@ -162,6 +178,7 @@ def write_together(
     stride: int | None = None,
     precision: str = "fp32",
     mirrored: bool = False,
+    ask: Callable[[Sequence[Path]], Iterator[str]] | None = None,
 ) -> None:
     """Write the logits of some halves to stores; what was broken off goes on where it stopped.
 
@@ -169,29 +186,30 @@ def write_together(
     wait beside a store in a folder of parts until all are there. Under `torchrun`, each process takes
     every n-th half, and the first puts the parts together. Parts and stores that are not ``made_by`` the
     checkpoint of this kind and fingerprint, or of another video or other boxes, are made anew.
+
+    Parameters
+    ----------
+    ask
+        Has others write the parts of the stores at some paths, and yields each half's name once it has.
     """
-    # Neither times nor places: files may be copied.
-    seen = {
-        name: (half_fingerprint(entry.half), os.stat(entry.video).st_size)
-        for name, entry in footage.items()
-    }
-    due = []  # stores, and what each half is made of
-    for store in stores:
-        clips = store.clips
-        how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
-        how += ("mirrored",) * mirrored
-        made_of = {name: fingerprint(store.made_by, how, *of) for name, of in seen.items()}
-        if not _is_complete(store.path, footage, made_of):
-            make_folder(store.parts)
-            due.append((store, made_of))
+    every = zip(stores, _made_of(stores, footage, stride, precision, mirrored), strict=True)
+    due = [(store, of) for store, of in every if not _is_complete(store.path, footage, of)]
     if not due:
         return
+    for store, _ in due:
+        make_folder(store.parts)
     rank, world = rank_and_world()
-    mine = list(footage)[rank::world]
-    frames = sum(footage[name].half.n_frames for name in mine)
-    with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
-        for name in mine:
-            _write_half(due, footage[name], progress, stride, precision, mirrored)
+    if ask:
+        for name in ask([store.path for store, _ in due]):
+            for *_, part in _missing(due, footage[name]):
+                reason = "a worker wrote it elsewhere, or from other data: all must share their folders"
+                raise DataError(reason, part, name)
+    else:
+        mine = list(footage)[rank::world]
+        frames = sum(footage[name].half.n_frames for name in mine)
+        with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
+            for name in mine:
+                _write_half(due, footage[name], progress, stride, precision, mirrored)
     wait_for_all()
     if rank == 0:
         data = together(entry.half.provenance for entry in footage.values())
@@ -200,21 +218,46 @@ def write_together(
     wait_for_all()
 
 
-def _write_half(
-    due: Sequence[tuple[Store, Mapping[str, str]]],
-    footage: Footage,
-    progress: tqdm,
+def _made_of(
+    stores: Sequence[Store],
+    footage: Mapping[str, Footage],
     stride: int | None,
     precision: str,
     mirrored: bool,
+) -> Iterator[dict[str, str]]:
+    """Of each store, what the logits of each half are made of."""
+    # Neither times nor places: files may be copied.
+    seen = {
+        name: (half_fingerprint(entry.half), os.stat(entry.video).st_size)
+        for name, entry in footage.items()
+    }
+    for store in stores:
+        clips = store.clips
+        how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
+        how += ("mirrored",) * mirrored
+        yield {name: fingerprint(store.made_by, how, *of) for name, of in seen.items()}
+
+
+_Due = Sequence[tuple[Store, Mapping[str, str]]]  # stores, and what each half is made of
+
+
+def _missing(due: _Due, footage: Footage) -> list[tuple[Store, str, Path]]:
+    """Stores that have no part of a half yet, what it is made of, and its path."""
+    name = footage.half.name
+    each = [(store, made_of, store.parts / f"{name}.h5") for store, made_of in due]
+    return [
+        (store, made_of[name], part)
+        for store, made_of, part in each
+        if not _is_complete(part, {name: footage}, made_of)
+    ]
+
+
+def _write_half(
+    due: _Due, footage: Footage, progress: tqdm, stride: int | None, precision: str, mirrored: bool
 ) -> None:
     """The parts of one half that are not there yet."""
     half = footage.half
-    todo = [
-        (store, made_of[half.name], store.parts / f"{half.name}.h5")
-        for store, made_of in due
-        if not _is_complete(store.parts / f"{half.name}.h5", {half.name: footage}, made_of)
-    ]
+    todo = _missing(due, footage)
     if not todo:
         progress.update(half.n_frames)
         return
@@ -266,3 +309,56 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[st
             )
     except DataError:  # missing, or damaged
         return False
+
+
+def _ask(
+    workers: Workers,
+    names: Sequence[str],
+    runs: Sequence[Run],
+    split: str,
+    how: tuple[Any, ...],
+    due: Sequence[Path],
+) -> Iterator[str]:
+    """Have workers write the parts of the stores at some paths; the name of each half that is done."""
+    # Paths alone: of a half and of a model they are told where it lies, and open it themselves.
+    data = Path(workers.data_dir).absolute()
+    wanted = [_absolute(run) for run in runs if logits_path(run.dir, split) in due]
+    order = wanted, split, data, prepared_dir(data).absolute(), *how
+    futures = {workers.executor.submit(_write_parts, name, *order): name for name in names}
+    try:
+        for future in tqdm(as_completed(futures), "logits", len(futures), unit="half"):
+            future.result()
+            yield futures[future]
+    finally:  # after an error nobody wants the rest
+        for future in futures:
+            future.cancel()
+
+
+def _absolute(run: Run) -> Run:
+    """The same for a process in another working folder."""
+    given = run.checkpoint
+    if isinstance(given, Mapping):
+        given = {name: path.absolute() for name, path in given.items()}
+    else:
+        given = Path(given).absolute()
+    return run._replace(checkpoint=given, dir=Path(run.dir).absolute())
+
+
+def _write_parts(
+    name: str,
+    runs: Sequence[Run],
+    split: str,
+    data_dir: Path,
+    cache: Path,
+    precision: str,
+    public: bool | str,
+    stride: int | None,
+    mirrored: bool,
+) -> None:
+    """The parts of one half of all runs, in a worker."""
+    device = join_processes()
+    entry = load_footage(data_dir, split, name, cache)
+    stores = [_store(run, {name: entry.half}, split, device, public) for run in runs]
+    made_of = _made_of(stores, {name: entry}, stride, precision, mirrored)
+    due = list(zip(stores, made_of, strict=True))
+    _write_half(due, entry, tqdm(disable=True), stride, precision, mirrored)
