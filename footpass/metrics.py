@@ -19,7 +19,8 @@ from footpass.schema import ACTION_LABELS, ACTIONS, FPS, SCORE_THRESHOLD, TOLERA
 from footpass.timeline import Timeline, pairs_within
 
 N_ACTIONS = len(ACTIONS)
-SUBSETS = ("box", "no_box", "replay", "live")
+SUBSETS = ("box", "no_box", "replay", "live", "after_replay")
+_AFTER = 5 * FPS  # frames
 
 
 def match_events(
@@ -157,13 +158,14 @@ class Evaluation:
         return float(np.append(best_from_here, 0.0)[first].mean())
 
     def splits(self) -> dict[str, Counts]:
-        """Counts by visibility of the *ground truth*: with a box, without, in a replay, live.
+        """Counts by visibility of the *ground truth*: with a box, without, in a replay, live, after one.
 
         A false positive has no ground truth, so ``fp`` is 0 in every split; use the recall.
         """
         box, replay = self.truth["box_visible"], self.truth["replay"]
         none, parts = np.zeros(N_ACTIONS, dtype=np.int64), {}
-        for name, rows in zip(SUBSETS, (box, ~box, replay, ~replay), strict=True):
+        subsets = box, ~box, replay, ~replay, after_replay(self.truth)
+        for name, rows in zip(SUBSETS, subsets, strict=True):
             part = self.truth[rows]
             parts[name] = Counts(class_counts(part[part["found"]]), none, class_counts(part))
         return parts
@@ -244,6 +246,16 @@ def evaluate(
     return Evaluation(predictions, truth, tuple(missing), tolerance, threshold)
 
 
+def after_replay(truth: pd.DataFrame) -> pd.Series:
+    """Live events at most 5 seconds after one in a replay, when all players have just been lost.
+
+    Play-by-play says neither when a replay ends nor where a cut between cameras is.
+    """
+    order = truth.sort_values(["half", "frame"], kind="stable")
+    shown = order["frame"].where(order["replay"]).groupby(order["half"], observed=True).ffill()
+    return ~truth["replay"] & (order["frame"] - shown <= _AFTER).reindex(truth.index)
+
+
 def confusion(evaluation: Evaluation) -> pd.DataFrame:
     """Events by true class (last row: nothing there) and predicted class (last column: not found).
 
@@ -259,6 +271,30 @@ def confusion(evaluation: Evaluation) -> pd.DataFrame:
     np.add.at(table[:, N_ACTIONS], missed, 1)
     rows = pd.Index([*ACTION_LABELS, "nothing there"], name="true class")
     return pd.DataFrame(table, rows, pd.Index([*ACTION_LABELS, "not found"], name="predicted class"))
+
+
+def misses(evaluation: Evaluation, reach: int = 2 * FPS) -> pd.DataFrame:
+    """True events that were not found, each with the false positive that comes nearest to it.
+
+    Column ``instead`` is the row of ``evaluation.predictions``, -1 for none, and ``fault`` what is wrong
+    with it: "class" (the player does something else then), "player" (a team-mate does it), "time" (it
+    comes later or earlier, by ``reach`` frames at most), "nothing" where there is none.
+    """
+    faults = ("class", "player", "time")
+    missed = evaluation.truth[~evaluation.truth["found"]].rename_axis("event").reset_index()
+    false = evaluation.predictions[evaluation.predictions["truth"] < 0]
+    said = false.rename_axis("instead").reset_index()
+    pairs = missed.merge(said, on=["half", "team"], suffixes=("", "_said"))
+    off = (pairs["frame_said"] - pairs["frame"]).abs()
+    now, player = off <= evaluation.tolerance, pairs["jersey_said"] == pairs["jersey"]
+    cls = pairs["cls_said"] == pairs["cls"]
+    which = [now & player & ~cls, now & cls & ~player, player & cls & ~now & (off <= reach)]
+    pairs = pairs.assign(rank=np.select(which, range(3), 3), off=off)
+    pairs = pairs[pairs["rank"] < 3].sort_values(["rank", "off"], kind="stable")
+    best = pairs.drop_duplicates("event").set_index("event").reindex(missed["event"])
+    fault = best["rank"].map(dict(enumerate(faults))).fillna("nothing")
+    instead = best["instead"].fillna(-1).astype(int)
+    return missed.set_index("event").assign(instead=instead, fault=fault).rename_axis(None)
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,9 @@ def processes(workers: int) -> Iterator[Executor]:
             with _children_ignore_the_terminal():
                 resource_tracker.ensure_running()
         with _children_ignore_the_terminal():
-            for _ in range(workers):
+            for number in range(workers):
                 pipe, theirs = context.Pipe()
-                child = context.Process(target=_serve, args=(theirs,))
+                child = context.Process(target=_serve, args=(theirs, number))
                 child.start()
                 theirs.close()  # so that the end of the child is the end of the pipe
                 pipes.append(pipe)
@@ -227,9 +227,10 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, number: int) -> None:
     """Do what comes through a pipe, until it ends."""
     _end_with_parent()
+    os.environ.setdefault("LOCAL_RANK", str(number))  # of several GPUs each process takes another
     from tqdm import tqdm  # here: without its requirements the program still says how to install them
 
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which would be left behind

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from footpass.events import read_ground_truth, read_predictions, select_halves
 from footpass.files import DataError
-from footpass.metrics import Interval, compare, confusion, evaluate, match_events
+from footpass.metrics import Interval, after_replay, compare, confusion, evaluate, match_events, misses
 from footpass.schema import ACTION_LABELS
 from tests.oracles.matching import match_events as plain_match_events
 from tests.tables import predictions, truth
@@ -51,6 +51,23 @@ def test_equals_the_official_evaluator_in_every_count_and_split(reference, relea
 def test_published_baselines_have_their_published_scores(released, val):
     scores = {name: round(evaluate(table, val).macro_f1, 4) for name, table in released.items()}
     assert scores == {"playbyplay_TAAD_val.json": 0.2445, "playbyplay_DST_val.json": 0.4926}
+
+
+def test_events_after_a_replay_are_the_live_ones_of_five_seconds(val, released):
+    true = truth(
+        ("game_1_H1", 100, 0, 7, 1, False, True),
+        ("game_1_H1", 225, 0, 7, 1, True, False),
+        ("game_1_H1", 226, 0, 7, 1, True, False),
+        ("game_1_H1", 99, 0, 7, 1, True, False),
+        ("game_1_H2", 101, 0, 7, 1, True, False),
+        halves=HALVES,
+    )
+    assert after_replay(true).tolist() == [False, True, False, False, False]
+    after = {}
+    for name, table in released.items():
+        part = evaluate(table, val).splits()["after_replay"]
+        after[name] = int(part.tp.sum()), int(part.gt.sum())
+    assert after == {"playbyplay_TAAD_val.json": (433, 666), "playbyplay_DST_val.json": (467, 666)}
 
 
 # Few players, frames and scores, so that ties, duplicates and rivals for one event are common.
@@ -220,6 +237,28 @@ def test_a_comparison_says_in_words_what_was_gained(released, val):
     assert Interval(0.1, -0.1, 0.3).verdict == "no difference found"
     with pytest.raises(DataError, match="'GNN'.*TAAD, DST"):
         compare(results, against="GNN")
+
+
+def test_misses_are_explained_by_the_nearest_false_alarm():
+    """Each kind of fault, and a hit, which explains nothing."""
+    true = truth((100, 0, 7, 2), (200, 0, 7, 3), (300, 0, 7, 2), (400, 1, 3, 5), (500, 1, 3, 5))
+    said = predictions(
+        (100, 0, 7, 2, 0.9),  # the hit
+        (203, 0, 7, 1, 0.8),  # another class
+        (200, 0, 9, 3, 0.8),  # a team-mate, which says less
+        (301, 0, 9, 2, 0.7),  # a team-mate
+        (430, 1, 3, 5, 0.6),  # too late
+        (500, 0, 3, 5, 0.6),  # an opponent
+        (551, 1, 3, 5, 0.6),  # later than it may
+    )
+    evaluation = evaluate(said, true)
+    table = misses(evaluation)
+    assert table["frame"].tolist() == [200, 300, 400, 500]
+    assert table["fault"].tolist() == ["class", "player", "time", "nothing"]
+    frames = [evaluation.predictions["frame"].get(row) for row in table["instead"]]
+    assert frames == [203, 301, 430, None]
+    assert misses(evaluate(said[:0], true))["fault"].tolist() == ["nothing"] * 5
+    assert len(misses(evaluate(true.assign(score=1.0), true))) == 0
 
 
 def test_confusion_says_what_events_were_taken_for():

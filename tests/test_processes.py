@@ -120,6 +120,10 @@ def test_results_come_in_the_order_of_the_jobs():
     assert list(in_parallel(abs, [-3, 2, -1], workers=1)) == [3, 2, 1]
 
 
+def test_each_process_has_a_number_by_which_it_takes_a_gpu():
+    assert sorted(in_parallel(os.getenv, ["LOCAL_RANK"] * 2, workers=2)) == ["0", "1"]
+
+
 def test_a_second_signal_does_not_disturb_the_first():
     cleaned = False
     before = signal.getsignal(signal.SIGTERM)

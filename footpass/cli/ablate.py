@@ -4,7 +4,7 @@ import argparse
 from functools import reduce
 from pathlib import Path
 
-from footpass.cli.options import add_command, add_settings, add_strict
+from footpass.cli.options import add_command, add_settings, add_strict, add_workers
 from footpass.configs import override
 
 
@@ -16,17 +16,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_strict(parser)
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
     parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
-    text = "processes at a time (1); of --dask local, its workers"
-    parser.add_argument("--workers", type=int, default=1, help=text)
-    text = "let the workers of a Dask scheduler (tcp://host:8786) do it, or local ones"
-    parser.add_argument("--dask", metavar="ADDRESS", help=text)
+    add_workers(parser)
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
     weights = "weights for the backbone, or their https:// address (random)"
     parser.add_argument("--kinetics", metavar="X3D_S.pyth", help=weights)
 
 
 def _ablate(args: argparse.Namespace) -> None:
-    from footpass.experiments.engine import dask_workers, local_processes
     from footpass.experiments.grid import evaluations, open_grid, run_grid, scores
     from footpass.experiments.profile import load_profile
     from footpass.experiments.season import find_season
@@ -34,14 +30,14 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.files import PROJECT, inside
     from footpass.schema import counted
     from footpass.training.distributed import join_processes
+    from footpass.workers import open_workers
 
     profile = reduce(override, args.set, load_profile(args.profile))
     grid = open_grid(args.grid, profile)  # a mistake in it is found before a season is simulated
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
-    workers = dask_workers(args.dask, args.workers) if args.dask else local_processes(args.workers)
-    with workers as executor:
+    with open_workers(args.workers, args.dask) as executor:
         results = evaluations(run_grid(study, grid, executor), study.truth["val"])
     for name, row in scores(results).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"

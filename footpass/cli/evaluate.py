@@ -71,8 +71,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     table = pd.DataFrame.from_dict(rows, "index")[list(columns)].rename(columns=columns)
     style: Any = {"float_format": "{:7.3f}".format, "na_rep": ""}
     print(table.to_string(**style))
-    recalls = {f"recall, {name}": part.recall for name, part in result.splits().items()}
-    print(pd.DataFrame(recalls, ACTION_LABELS).to_string(**style))
+    recalls = {
+        f"recall, {name.replace('_', ' ')}": [*part.recall, part.micro["recall"]]
+        for name, part in result.splits().items()
+    }
+    print(pd.DataFrame(recalls, [*ACTION_LABELS, "micro"]).to_string(**style))
     for match, row in figures.get("per_match", {}).items():
         print(f"{match}: macro F1 {row['macro_f1']:.4f}, micro F1 {row['micro']['f1']:.4f}")
     print(f"macro F1 {figures['macro_f1']:.4f}")

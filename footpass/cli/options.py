@@ -70,6 +70,14 @@ def add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help=text)
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers`` and ``--dask``, for `footpass.workers.open_workers`."""
+    text = "processes at a time (1); of --dask local, its workers"
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help=text)
+    text = "let the workers of a Dask scheduler (tcp://host:8786) do it, or local ones"
+    parser.add_argument("--dask", metavar="ADDRESS", help=text)
+
+
 def add_settings(
     parser: argparse.ArgumentParser, such_as: str, prefix: str = "", config: type | None = None
 ) -> None:

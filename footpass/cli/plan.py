@@ -13,6 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "what training a profile takes: arithmetic, memory, disk and time of each stage"
     option = add_command(commands, "plan", _plan, text, "plan --profile paper --gpus 2").add_argument
     option("--profile", metavar="P", help="smoke, demo, study, paper or a TOML file (demo)")
+    option("--variant", metavar="NAME", help="with what one of its variants changes")
     text = "processes, a GPU each (as many as are here; 0: the CPU)"
     option("--gpus", type=int, metavar="N", help=text)
     text = f"what a GPU attains in 10^12 operations a second, if there is none to measure ({_ASSUMED:g})"
@@ -23,7 +24,7 @@ def _plan(args: argparse.Namespace) -> None:
     import torch
 
     from footpass.experiments.planning import Planner
-    from footpass.experiments.profile import load_profile
+    from footpass.experiments.profile import load_profile, varied
 
     here = torch.cuda.device_count()
     gpus = here if args.gpus is None else args.gpus
@@ -31,7 +32,8 @@ def _plan(args: argparse.Namespace) -> None:
         raise DataError("--gpus and --tflops cannot be negative")
     assumed = args.tflops or (_ASSUMED if gpus and not here else None)
     device = torch.device("cuda" if gpus and here else "cpu")
-    planner = Planner(load_profile(args.profile), max(1, gpus), device, assumed and 1e12 * assumed)
+    profile = varied(load_profile(args.profile), args.variant)
+    planner = Planner(profile, max(1, gpus), device, assumed and 1e12 * assumed)
     what = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else f"the CPU, {torch.get_num_threads()} threads"
     guess = f"assuming {assumed or 0:g} TFLOP/s a GPU: not measured, without loading"
     basis = guess if assumed else "measured now"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from footpass.cli.options import add_command, add_strict
+from footpass.cli.options import add_command, add_strict, add_workers
 from footpass.files import DataError, make_folder
 from footpass.schema import SPLITS, counted
 
@@ -34,6 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("--out", required=True, nargs="+", metavar="DIR", help="one for each checkpoint")
     text = "auto: the half precision that the device is fast at (auto on CUDA, fp32 on the CPU)"
     option("--precision", choices=("auto", "fp32", "bf16", "fp16"), help=text)
+    add_workers(predict)
     option("--stride", type=int, metavar="N", help="frames from clip to clip (half a clip)")
     option("--mirrored", action="store_true", help="average with the mirrored match, in twice the time")
     option("--logits", nargs="+", metavar="RUN_DIR", help="what a DST reads, as in train")
@@ -88,6 +89,8 @@ def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
         raise DataError("a DST has no logits to adjust: --adjustment is for detectors")
     if args.stride or args.mirrored:
         raise DataError("a DST reads logits, not clips: --stride and --mirrored are for detectors")
+    if args.dask or args.workers != 1:
+        raise DataError("a DST takes minutes, not hours: --workers and --dask are for detectors")
     device = join_processes()
     model, windows = load_dst(checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
@@ -108,15 +111,18 @@ def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> Non
     from footpass.data.halves import events_of
     from footpass.data.logits import logits_path
     from footpass.detectors.folds import held_out_by
-    from footpass.detectors.predict import Run, predict_together
+    from footpass.detectors.predict import Run, Workers, predict_together
     from footpass.detectors.spotting import UNADJUSTED, read_adjustment
     from footpass.events import concat, predictions_path
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.optim import resolve_precision
+    from footpass.workers import open_workers
 
     if len(checkpoints) > 1 and (args.adjustment or args.fit_adjustment):
         raise DataError("an adjustment is of one detector: give each its own in a command of its own")
     device = join_processes()
+    if rank_and_world()[1] > 1 and (args.dask or args.workers != 1):
+        raise DataError("torchrun, --workers and --dask do the same: take one of them")
     precision = args.precision or ("auto" if device.type == "cuda" else "fp32")
     precision = resolve_precision(precision, device)  # the logits' file says which it was
     footage = open_footage(args.data, args.split)
@@ -131,7 +137,9 @@ def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> Non
     given = [held_out_by(path, footage) if args.folds else path for path in checkpoints]
     runs = [Run(*run) for run in zip(given, args.out, adjustments, strict=True)]
     how = device, precision, args.public, args.stride, args.mirrored
-    found = predict_together(runs, footage, args.split, *how)
+    with open_workers(args.workers, args.dask) as executor:
+        workers = Workers(executor, args.data) if executor else None
+        found = predict_together(runs, footage, args.split, *how, workers)
     if rank_and_world()[0] > 0:
         return
     if truth is not None:

@@ -2,14 +2,20 @@
 
 import argparse
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from footpass.cli.options import add_command, add_settings, add_strict
 from footpass.configs import override
 from footpass.files import DataError, fingerprint, make_folder
+from footpass.schema import ACTION_LABELS, ACTIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NEEDS = {"lomo": "ground_truth", "fit": "ground_truth", "apply": "model"}  # beside predictions
+_EXPONENTS = (0.0, 0.5, 1.0)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -24,7 +30,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("--weights", nargs="+", type=float, metavar="W", help="one a model (all the same)")
     agreement = "models that must have an event (%(default)s)"
     option("--agreement", type=int, default=1, metavar="N", help=agreement)
+    one = "classes for which one model is enough"
+    option("--except", dest="exceptions", nargs="+", default=[], choices=ACTION_LABELS, help=one)
     option("--threshold", type=float, default=0.0, help="lowest fused score (%(default)s)")
+    share = "of the share of models that have an event; published 0.5 (%(default)s)"
+    option("--exponent", type=float, default=1.0, metavar="X", help=share)
+    fitted = "of the same halves: fits all of these, for each match on the others, and says them"
+    option("--ground-truth", metavar="G.json", help=fitted)
     option("--out", required=True, metavar="OUT.json")
 
     text = "decide which of several models' events are true"
@@ -53,13 +65,39 @@ def _fuse(args: argparse.Namespace) -> None:
     from footpass.ensemble.fusion import FusionConfig, fuse
     from footpass.events import read_predictions
 
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
     weights = args.weights or [1.0] * len(args.predictions)
-    config = FusionConfig(tuple(weights), args.agreement, args.threshold)
+    exceptions = tuple(ACTIONS[ACTION_LABELS.index(name)] for name in args.exceptions)
+    config = FusionConfig(tuple(weights), args.agreement, args.threshold, exceptions, args.exponent)
     make_folder(Path(args.out).parent)  # what cannot be made is found before reading
-    events = fuse([read_predictions(path) for path in args.predictions], config)
-    data = together(map(read_provenance, args.predictions))
-    write_marked(events.drop(columns="agreement"), args.out, data.by("fuse"))
+    tables = {path: read_predictions(path) for path in args.predictions}
+    data, what = together(map(read_provenance, args.predictions)), "fuse"
+    if args.ground_truth:
+        events, what = _fitted_fusion(tables, args.ground_truth), "fuse, leaving one match out"
+    else:
+        events = fuse(list(tables.values()), config)
+    write_marked(events.drop(columns="agreement"), args.out, data.by(what))
     print(f"{args.out}: {len(events)} events")
+
+
+def _fitted_fusion(tables: "dict[str, pd.DataFrame]", ground_truth: str) -> "pd.DataFrame":
+    from footpass.crossfit import cross_fit
+    from footpass.ensemble.fusion import apply_fusion, fit_fusion
+    from footpass.events import read_ground_truth
+    from footpass.metrics import evaluate
+
+    truth = read_ground_truth(ground_truth)
+    fit = partial(fit_fusion, exponents=_EXPONENTS)
+    events = cross_fit(fit, apply_fusion, tables, truth).table
+    print(f"macro F1 {evaluate(events, truth).macro_f1:.4f}, leaving one match out")
+    best = fit(tables, truth)
+    words = ["--weights", *best.weights, "--agreement", best.agreement, "--exponent", best.exponent]
+    words += ["--threshold", best.threshold]
+    if best.exceptions:
+        words += ["--except", *(action.label for action in best.exceptions)]
+    print(f"fitted on all of these, for others: {' '.join(map(str, words))}")
+    return events
 
 
 def _rescore(args: argparse.Namespace) -> None:

@@ -16,6 +16,8 @@ from footpass.training.config import TRACKERS, TrainConfig
 if TYPE_CHECKING:
     import torch
 
+    from footpass.sequence.recipes import DSTRecipe
+
 log = logging.getLogger(__name__)
 _FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo:NAME"
 
@@ -32,6 +34,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     for model in trained[:3]:
         text = "also log to TensorBoard, in OUT, or to Weights & Biases"
         model.add_argument("--tracker", choices=TRACKERS, help=text)
+    given: Any = {"metavar": "NAME"}
+    for model in trained[:2]:
+        model.add_argument("--variant", help="with what one of the profile's variants changes", **given)
+    text = "with what one of the profile's variants changes; of several, each in OUT/NAME"
+    trained[2].add_argument("--variant", nargs="+", help=text, **given)
     for model in trained[2:]:
         add_setting(model, "--weighting", "weighting", "none, inverse, sqrt or effective")
 
@@ -114,7 +121,7 @@ def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.detectors.folds import Fold, fold_dir, make_folds
     from footpass.detectors.train import fine_tuning, train_gnn, train_taad
-    from footpass.experiments.profile import load_profile
+    from footpass.experiments.profile import load_profile, varied
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
@@ -123,7 +130,7 @@ def _train_detector(args: argparse.Namespace) -> None:
     device = join_processes()
     graph = args.model == "gnn"
     start = resolve(args.start) if args.start else None
-    recipe = getattr(load_profile(args.profile), args.model)
+    recipe = getattr(varied(load_profile(args.profile), args.variant), args.model)
     if start:
         of_folds = args.folds is not None and start.is_dir()
         recipe = fine_tuning(recipe, checkpoint_path(fold_dir(start, 0)) if of_folds else start)
@@ -146,16 +153,33 @@ def _train_detector(args: argparse.Namespace) -> None:
         _say_best(rows, run.dir, "validation clips")
 
 
-def _train_dst(args: argparse.Namespace) -> None:
+def _dst_recipes(args: argparse.Namespace, start: Path | None) -> "dict[Path, DSTRecipe]":
+    """What is trained into which folder: one DST, or one of each variant."""
     from dataclasses import replace
 
+    from footpass.experiments.profile import load_profile, varied
+    from footpass.models.transformer import FUSIONS
+    from footpass.sequence.train import fine_tuning
+
+    fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
+    if fusion is None:
+        most = max(FUSIONS.values())
+        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or up to {most} to fuse them")
+    profile, recipes = load_profile(args.profile), {}
+    for name in args.variant or [None]:
+        recipe = varied(profile, name).dst
+        recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
+        out = Path(args.out, name) if len(args.variant or ()) > 1 else Path(args.out)
+        recipes[out] = replace(recipe, model=replace(recipe.model, fusion=fusion))
+    return recipes
+
+
+def _train_dst(args: argparse.Namespace) -> None:
     from footpass.data.halves import events_of
     from footpass.events import class_counts, concat
     from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
-    from footpass.experiments.profile import load_profile
-    from footpass.models.transformer import FUSIONS
     from footpass.sequence.decode import open_recorded
-    from footpass.sequence.train import fine_tuning, sequence_figures, train_dst
+    from footpass.sequence.train import sequence_figures, train_dst
     from footpass.training.checkpoints import LAST
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
@@ -163,35 +187,31 @@ def _train_dst(args: argparse.Namespace) -> None:
 
     device = join_processes()
     start = resolve(args.start) if args.start else None
-    recipe = load_profile(args.profile).dst
-    recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
-    fusion = next((name for name, volumes in FUSIONS.items() if volumes == len(args.logits)), None)
-    if fusion is None:
-        most = max(FUSIONS.values())
-        raise DataError(f"--logits: {len(args.logits)} runs, expected one, or up to {most} to fuse them")
-    recipe = replace(recipe, model=replace(recipe.model, fusion=fusion))
-    if args.pretrain and recipe.pretraining:
-        _say_how(device, recipe.pretraining.train, "pre-training: ")
-    _say_how(device, recipe.train)
-    if recipe.pretraining and not (args.pretrain or args.start):
-        log.warning("no pre-training on simulated matches: --pretrain begins with it")
+    recipes = _dst_recipes(args, start)
     halves = {split: open_recorded(args.data, split, args.logits) for split in ("train", "val")}
     truth = {split: concat(events_of(one.half) for one in halves[split].values()) for split in halves}
-    if args.pretrain:
-        folder = Path(args.out, "pretraining")
-        pretrain_dst(pretraining_recipe(recipe), folder, device)
-        start = folder / LAST
-    rows = train_dst(
-        recipe,
-        lambda epoch: halves["train"],
-        class_counts(truth["train"]),
-        args.out,
-        device,
-        lambda best: sequence_figures(best, halves["val"], truth["val"], recipe.windows),
-        start,
-        tracker(args.tracker, args.out) if args.tracker and rank_and_world()[0] == 0 else None,
-    )
-    _say_best(rows, args.out, "val")
+    for out, recipe in recipes.items():
+        what = f"{out.name}: " if len(recipes) > 1 else ""
+        begin = start
+        if recipe.pretraining and args.pretrain:
+            _say_how(device, recipe.pretraining.train, f"{what}pre-training: ")
+        _say_how(device, recipe.train, what)
+        if recipe.pretraining and not (args.pretrain or args.start):
+            log.warning("no pre-training on simulated matches: --pretrain begins with it")
+        if args.pretrain:
+            pretrain_dst(pretraining_recipe(recipe), out / "pretraining", device)
+            begin = out / "pretraining" / LAST
+        rows = train_dst(
+            recipe,
+            lambda epoch: halves["train"],
+            class_counts(truth["train"]),
+            out,
+            device,
+            partial(sequence_figures, halves=halves["val"], truth=truth["val"], windows=recipe.windows),
+            begin,
+            tracker(args.tracker, out) if args.tracker and rank_and_world()[0] == 0 else None,
+        )
+        _say_best(rows, out, "val")
 
 
 def _train_play_by_play(args: argparse.Namespace) -> None:

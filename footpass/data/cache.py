@@ -55,23 +55,31 @@ def open_footage(
     data_dir: str | Path, split: str, cache: str | Path | None = None, matches: int | None = None
 ) -> dict[str, Footage]:
     """Halves of a split by name, each with its video; ``cache`` and ``matches`` as of `open_halves`."""
-    footage = {}
-    for name, half in open_halves(data_dir, split, cache, matches).items():
-        wanted = video_path(match_of(name))
-        path = find(data_dir, wanted)
-        if path is None:
-            unpack = f"unpack videos_352x640_{split.upper()}.zip"
-            reason = f"no video {wanted.name} there or in a sub-folder: {unpack}"
-            raise DataError(reason, data_dir, name)
-        length = probe(path).n_frames
-        if half.end_frame > length:
-            reason = f"its last frame is {half.end_frame - 1} and the video has {length} frames"
-            if half.end_frame > length + SLACK or length <= half.first_frame:
-                raise DataError(f"{reason}: it is cut off, or another match's", path, name)
-            tolerate(DataError(f"{reason}: what is beyond is left out", path, name))
-            half = half.window(half.first_frame, length)
-        footage[name] = Footage(half, path)
-    return footage
+    halves = open_halves(data_dir, split, cache, matches)
+    return {name: _with_video(half, data_dir, split) for name, half in halves.items()}
+
+
+def load_footage(data_dir: str | Path, split: str, name: str, cache: str | Path) -> Footage:
+    """One half of a split and its video; ``cache`` as of `load_half`."""
+    half = load_half(tactical_files(data_dir, [split])[split], name, cache)
+    return _with_video(half, data_dir, split)
+
+
+def _with_video(half: HalfMatch, data_dir: str | Path, split: str) -> Footage:
+    wanted = video_path(match_of(half.name))
+    path = find(data_dir, wanted)
+    if path is None:
+        unpack = f"unpack videos_352x640_{split.upper()}.zip"
+        reason = f"no video {wanted.name} there or in a sub-folder: {unpack}"
+        raise DataError(reason, data_dir, half.name)
+    length = probe(path).n_frames
+    if half.end_frame > length:
+        reason = f"its last frame is {half.end_frame - 1} and the video has {length} frames"
+        if half.end_frame > length + SLACK or length <= half.first_frame:
+            raise DataError(f"{reason}: it is cut off, or another match's", path, half.name)
+        tolerate(DataError(f"{reason}: what is beyond is left out", path, half.name))
+        half = half.window(half.first_frame, length)
+    return Footage(half, path)
 
 
 def tactical_files(data_dir: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Inference: halves to logits, window by window, and logits to events.
+"""Inference: halves to logits (`detectors.windows`), and logits to events.
 
 A logit store is an HDF5 file with one dataset per half, float16 ``(9, 26, frames)``, whose last axis is
 the absolute frame: zero, which takes no space, before the half's ``first_frame`` (an attribute).
@@ -6,40 +6,34 @@ the absolute frame: zero, which takes no space, before the half's ``first_frame`
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from footpass.data.cache import Footage
+from footpass.data.cache import Footage, load_footage, prepared_dir
 from footpass.data.halves import HalfMatch
 from footpass.data.hdf5 import opened
 from footpass.data.logits import _dataset, half_fingerprint, logits_path
 from footpass.data.provenance import Provenance, mark_file, read_provenance, together, write_marked
-from footpass.data.video import VideoReader
 from footpass.detectors.clips import ClipConfig, asked_about
-from footpass.detectors.inputs import ModelInputs, mirror_inputs, window_inputs
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment, check_model, events_from_store
+from footpass.detectors.windows import logits_together
 from footpass.events import predictions_path
 from footpass.files import DataError, atomic_write, fingerprint, make_folder
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.public import load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
-from footpass.models.x3d import folded
-from footpass.schema import N_CLASSES
 from footpass.training.checkpoints import load_model
-from footpass.training.distributed import locked_by_first, rank_and_world, wait_for_all
-from footpass.training.optim import autocast
+from footpass.training.distributed import join_processes, locked_by_first, rank_and_world, wait_for_all
 
 _DETECTORS: dict[type[nn.Module], type] = {TAAD: TAADConfig, TAADGNN: GNNConfig}
 
@@ -91,6 +85,13 @@ class Run(NamedTuple):
     adjustment: LogitAdjustment = UNADJUSTED
 
 
+class Workers(NamedTuple):
+    """Who writes the logits of halves in place of this process, and where they find the data."""
+
+    executor: Executor
+    data_dir: str | Path
+
+
 def predict_together(
     runs: Sequence[Run],
     footage: Mapping[str, Footage],
@@ -100,17 +101,24 @@ def predict_together(
     public: bool | str = False,
     stride: int | None = None,
     mirrored: bool = False,
+    workers: Workers | None = None,
 ) -> list[pd.DataFrame]:
     """As `predict`, of several checkpoints at once: the videos are decoded once for all.
 
-    ``stride`` and ``mirrored`` are as of `half_logits`.
+    ``stride`` and ``mirrored`` are as of `windows.half_logits`. Where there are ``workers``, each
+    computes a half at a time, on a device of its own.
     """
     halves = {name: entry.half for name, entry in footage.items()}
+    ask = None
+    if workers:
+        device = "cpu"  # this process only looks at the models
+        how = precision, public, stride, mirrored
+        ask = partial(_ask, workers, list(footage), runs, split, how)
     stores = [_store(run, halves, split, device, public) for run in runs]
     with ExitStack() as locks:  # of two that write the same, the second finds it done
         for folder in sorted({Path(run.dir).absolute() for run in runs}):
             locks.enter_context(locked_by_first(folder))
-        write_together(stores, footage, stride, precision, mirrored)
+        write_together(stores, footage, stride, precision, mirrored, ask)
         tables = []
         for run, store in zip(runs, stores, strict=True):
             events = events_from_store(store.path, halves, store.without_box, run.adjustment)
@@ -145,172 +153,6 @@ def _store(
     return store
 
 
-# Pixels of a window for each thread of the CPU. What a single operation has to do in a small window is
-# not worth sharing: on a busy machine threads that wait for each other made it ten times slower.
-_PIXELS_A_THREAD = 2_000_000
-
-
-def half_logits(
-    model: nn.Module,
-    footage: Footage,
-    config: ClipConfig,
-    stride: int | None = None,
-    precision: str = "fp32",
-    mirrored: bool = False,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Logits of all slots at all frames of a half, averaged over overlapping windows.
-
-    Every frame is decoded once, a window while those before it are computed: on a CPU as many at a time
-    as it has threads for. No more are in memory. The last window is as long as there are frames left.
-
-    Parameters
-    ----------
-    model
-        Takes `detectors.inputs.ModelInputs` on the device that it is on; it computes in evaluation mode.
-    config
-        What the model was trained on: length and size of clips, growth of boxes.
-    stride
-        Frames from window to window; None: half a window, so that each frame is seen twice.
-    mirrored
-        Average with what the model says of the mirrored match, which takes twice as long.
-
-    Yields
-    ------
-    tuple[int, np.ndarray]
-        Absolute frame, and float32 ``(9, 26, n)`` of the ``n`` frames from it on: one stretch after the
-        other, without gaps.
-    """
-    for start, logits in _together([model], [config], footage, stride, precision, mirrored):
-        yield start, logits[0]
-
-
-def _together(
-    models: Sequence[nn.Module],
-    configs: Sequence[ClipConfig],
-    footage: Footage,
-    stride: int | None,
-    precision: str,
-    mirrored: bool,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """`half_logits` of several models, ``(models, 9, 26, n)``, from the same pictures."""
-    shapes = {(config.frames, config.size) for config in configs}
-    if len(shapes) > 1:
-        clips = " and ".join(f"{frames} frames of {h} x {w}" for frames, (h, w) in sorted(shapes))
-        raise DataError(f"clips of {clips}: models that see other pictures are run one by one")
-    ((length, size),) = shapes
-    stride = length // 2 if stride is None else stride
-    if not 1 <= stride <= length:
-        raise DataError(f"stride {stride}: windows of {length} frames would leave gaps")
-    half = footage.half
-    device = next(models[0].parameters()).device
-    models = [folded(model) for model in models]
-    # Inference asks no more of a config than how boxes are drawn: those that agree share their inputs.
-    configs = [replace(configs[0], grow=config.grow, public=config.public) for config in configs]
-    # Of the frames that are not finished.
-    total = np.zeros((len(models), N_CLASSES, len(half.jersey), 0), np.float32)
-    passes = np.zeros(0, np.float32)
-    begin = half.first_frame  # the first of them
-    places = half.first_frame, half.end_frame, length, stride
-
-    def compute(start: int, pixels: np.ndarray) -> np.ndarray:
-        window = half.window(start, start + len(pixels))
-        with torch.inference_mode(), autocast(device, precision):
-            seen = {config: window_inputs(window, pixels, config, device) for config in set(configs)}
-            each = zip(models, configs, strict=True)
-            logits = torch.stack([_logits(model, seen[config], mirrored) for model, config in each])
-            return logits[..., : len(pixels)].cpu().numpy()  # (models, 9, 26, T)
-
-    share = _threads(length * size[0] * size[1])
-    at_once = torch.get_num_threads() // share if device.type == "cpu" else 1
-    # Whatever ends this, nobody decodes the video any more when it is closed.
-    with (
-        VideoReader(footage.video, size) as reader,
-        closing(_ahead(reader.windows(*places))) as windows,
-        closing(_computed(windows, compute, at_once, share)) as computed,
-    ):
-        for start, logits in computed:
-            if start > begin:
-                ready = start - begin
-                yield begin, total[..., :ready] / passes[:ready]
-                total, passes, begin = total[..., ready:], passes[ready:], start
-            fresh = logits.shape[-1] - len(passes)
-            total = np.pad(total, ((0, 0), (0, 0), (0, 0), (0, fresh))) + logits
-            passes = np.pad(passes, (0, fresh)) + 1
-    yield begin, total / passes
-
-
-def _logits(model: nn.Module, inputs: ModelInputs, mirrored: bool) -> Tensor:
-    """``(9, M, T)`` of a clip, in float32."""
-    logits = model(*inputs)[0].float()
-    return (logits + model(*mirror_inputs(inputs))[0].float()) / 2 if mirrored else logits
-
-
-def logits_of_versions(
-    model: TAAD | TAADGNN, versions: Sequence[HalfMatch], video: Path, config: ClipConfig
-) -> list[np.ndarray]:
-    """Logits ``(9, 26, T)`` of one half by several accounts of who was where, its pictures seen once.
-
-    Looking at the pictures is nearly all that a TAAD does; what it says of a player depends on these and
-    his own boxes alone.
-
-    Parameters
-    ----------
-    versions
-        On the same frames.
-    """
-    if model.without_box:
-        raise DataError("a graph model reads who else is there: predict each version by itself")
-    wide = replace(
-        versions[0],
-        state=np.concatenate([half.state for half in versions], axis=1),
-        boxes=np.concatenate([half.boxes for half in versions]),
-        jersey=np.concatenate([half.jersey for half in versions]),
-        labels=None,
-    )
-    with tqdm(total=wide.n_frames, desc="logits", unit="frame") as progress:
-        parts = []
-        for _, logits in half_logits(model, Footage(wide, video), config):
-            parts.append(logits)
-            progress.update(logits.shape[-1])
-    return np.split(np.concatenate(parts, axis=-1), len(versions), axis=1)
-
-
-def _ahead(windows: Iterator[tuple[int, np.ndarray]]) -> Generator[tuple[int, np.ndarray]]:
-    """The same windows, each decoded while the one before is computed."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, windows, None)
-        while (window := coming.result()) is not None:
-            coming = pool.submit(next, windows, None)
-            yield window
-
-
-def _threads(pixels: int) -> int:
-    """How many threads of the CPU a window of so many pixels is worth."""
-    return min(torch.get_num_threads(), 1 + pixels // _PIXELS_A_THREAD)
-
-
-def _computed(
-    windows: Iterator[tuple[int, np.ndarray]],
-    compute: Callable[[int, np.ndarray], np.ndarray],
-    at_once: int,
-    threads: int,
-) -> Generator[tuple[int, np.ndarray]]:
-    """The first frame of each window and what is computed of it, in order; so many are at once."""
-    mine, coming = torch.get_num_threads(), deque[tuple[int, Future]]()
-    pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,))
-    try:
-        for start, pixels in windows:
-            coming.append((start, pool.submit(compute, start, pixels)))
-            if len(coming) > at_once:
-                first, done = coming.popleft()
-                yield first, done.result()
-        for first, done in coming:
-            yield first, done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(mine)  # threads to come begin with what was set last
-
-
 class Store(NamedTuple):
     """A logit store that is to be written, and the models, by half, whose logits go there."""
 
@@ -336,6 +178,7 @@ def write_together(
     stride: int | None = None,
     precision: str = "fp32",
     mirrored: bool = False,
+    ask: Callable[[Sequence[Path]], Iterator[str]] | None = None,
 ) -> None:
     """Write the logits of some halves to stores; what was broken off goes on where it stopped.
 
@@ -343,29 +186,30 @@ def write_together(
     wait beside a store in a folder of parts until all are there. Under `torchrun`, each process takes
     every n-th half, and the first puts the parts together. Parts and stores that are not ``made_by`` the
     checkpoint of this kind and fingerprint, or of another video or other boxes, are made anew.
+
+    Parameters
+    ----------
+    ask
+        Has others write the parts of the stores at some paths, and yields each half's name once it has.
     """
-    # Neither times nor places: files may be copied.
-    seen = {
-        name: (half_fingerprint(entry.half), os.stat(entry.video).st_size)
-        for name, entry in footage.items()
-    }
-    due = []  # stores, and what each half is made of
-    for store in stores:
-        clips = store.clips
-        how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
-        how += ("mirrored",) * mirrored
-        made_of = {name: fingerprint(store.made_by, how, *of) for name, of in seen.items()}
-        if not _is_complete(store.path, footage, made_of):
-            make_folder(store.parts)
-            due.append((store, made_of))
+    every = zip(stores, _made_of(stores, footage, stride, precision, mirrored), strict=True)
+    due = [(store, of) for store, of in every if not _is_complete(store.path, footage, of)]
     if not due:
         return
+    for store, _ in due:
+        make_folder(store.parts)
     rank, world = rank_and_world()
-    mine = list(footage)[rank::world]
-    frames = sum(footage[name].half.n_frames for name in mine)
-    with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
-        for name in mine:
-            _write_half(due, footage[name], progress, stride, precision, mirrored)
+    if ask:
+        for name in ask([store.path for store, _ in due]):
+            for *_, part in _missing(due, footage[name]):
+                reason = "a worker wrote it elsewhere, or from other data: all must share their folders"
+                raise DataError(reason, part, name)
+    else:
+        mine = list(footage)[rank::world]
+        frames = sum(footage[name].half.n_frames for name in mine)
+        with tqdm(total=frames, desc="logits", unit="frame", disable=rank > 0) as progress:
+            for name in mine:
+                _write_half(due, footage[name], progress, stride, precision, mirrored)
     wait_for_all()
     if rank == 0:
         data = together(entry.half.provenance for entry in footage.values())
@@ -374,21 +218,46 @@ def write_together(
     wait_for_all()
 
 
-def _write_half(
-    due: Sequence[tuple[Store, Mapping[str, str]]],
-    footage: Footage,
-    progress: tqdm,
+def _made_of(
+    stores: Sequence[Store],
+    footage: Mapping[str, Footage],
     stride: int | None,
     precision: str,
     mirrored: bool,
+) -> Iterator[dict[str, str]]:
+    """Of each store, what the logits of each half are made of."""
+    # Neither times nor places: files may be copied.
+    seen = {
+        name: (half_fingerprint(entry.half), os.stat(entry.video).st_size)
+        for name, entry in footage.items()
+    }
+    for store in stores:
+        clips = store.clips
+        how = (clips.frames, clips.size, clips.grow, stride, precision, *["public"] * clips.public)
+        how += ("mirrored",) * mirrored
+        yield {name: fingerprint(store.made_by, how, *of) for name, of in seen.items()}
+
+
+_Due = Sequence[tuple[Store, Mapping[str, str]]]  # stores, and what each half is made of
+
+
+def _missing(due: _Due, footage: Footage) -> list[tuple[Store, str, Path]]:
+    """Stores that have no part of a half yet, what it is made of, and its path."""
+    name = footage.half.name
+    each = [(store, made_of, store.parts / f"{name}.h5") for store, made_of in due]
+    return [
+        (store, made_of[name], part)
+        for store, made_of, part in each
+        if not _is_complete(part, {name: footage}, made_of)
+    ]
+
+
+def _write_half(
+    due: _Due, footage: Footage, progress: tqdm, stride: int | None, precision: str, mirrored: bool
 ) -> None:
     """The parts of one half that are not there yet."""
     half = footage.half
-    todo = [
-        (store, made_of[half.name], store.parts / f"{half.name}.h5")
-        for store, made_of in due
-        if not _is_complete(store.parts / f"{half.name}.h5", {half.name: footage}, made_of)
-    ]
+    todo = _missing(due, footage)
     if not todo:
         progress.update(half.n_frames)
         return
@@ -401,7 +270,7 @@ def _write_half(
         ]
         models, configs = zip(*((one.models[half.name], one.clips) for one, *_ in todo), strict=True)
         began = time.monotonic()
-        for start, logits in _together(models, configs, footage, stride, precision, mirrored):
+        for start, logits in logits_together(models, configs, footage, stride, precision, mirrored):
             stop = start + logits.shape[-1]
             for dataset, stream, part in zip(stored, streams, logits, strict=True):
                 dataset[:, :, start:stop] = part
@@ -440,3 +309,56 @@ def _is_complete(path: Path, footage: Mapping[str, Footage], made_of: Mapping[st
             )
     except DataError:  # missing, or damaged
         return False
+
+
+def _ask(
+    workers: Workers,
+    names: Sequence[str],
+    runs: Sequence[Run],
+    split: str,
+    how: tuple[Any, ...],
+    due: Sequence[Path],
+) -> Iterator[str]:
+    """Have workers write the parts of the stores at some paths; the name of each half that is done."""
+    # Paths alone: of a half and of a model they are told where it lies, and open it themselves.
+    data = Path(workers.data_dir).absolute()
+    wanted = [_absolute(run) for run in runs if logits_path(run.dir, split) in due]
+    order = wanted, split, data, prepared_dir(data).absolute(), *how
+    futures = {workers.executor.submit(_write_parts, name, *order): name for name in names}
+    try:
+        for future in tqdm(as_completed(futures), "logits", len(futures), unit="half"):
+            future.result()
+            yield futures[future]
+    finally:  # after an error nobody wants the rest
+        for future in futures:
+            future.cancel()
+
+
+def _absolute(run: Run) -> Run:
+    """The same for a process in another working folder."""
+    given = run.checkpoint
+    if isinstance(given, Mapping):
+        given = {name: path.absolute() for name, path in given.items()}
+    else:
+        given = Path(given).absolute()
+    return run._replace(checkpoint=given, dir=Path(run.dir).absolute())
+
+
+def _write_parts(
+    name: str,
+    runs: Sequence[Run],
+    split: str,
+    data_dir: Path,
+    cache: Path,
+    precision: str,
+    public: bool | str,
+    stride: int | None,
+    mirrored: bool,
+) -> None:
+    """The parts of one half of all runs, in a worker."""
+    device = join_processes()
+    entry = load_footage(data_dir, split, name, cache)
+    stores = [_store(run, {name: entry.half}, split, device, public) for run in runs]
+    made_of = _made_of(stores, {name: entry}, stride, precision, mirrored)
+    due = list(zip(stores, made_of, strict=True))
+    _write_half(due, entry, tqdm(disable=True), stride, precision, mirrored)

@@ -18,17 +18,25 @@ from footpass.schema import SCORE_THRESHOLD, Action
 class FusionConfig:
     """Which events of the union are kept.
 
-    The fused score is the weighted mean of the models' scores, 0 where one has none.
+    The fused score is the weighted mean of the scores of the models that have the event, times their
+    share of all weights to the power of ``exponent``: with 1, a model without it has a score of 0.
+
+    Published (PAVE, arXiv 2606.28389) are equal weights, an exponent of 0.5 and an agreement of 2 with
+    tackles excepted. There, clusters of events within `TOLERANCE` are greedy, whichever models these are
+    of; here (`merge`) a candidate has one event of each model at most, and the frame of the first's.
     """
 
     weights: tuple[float, ...]  # one a model
     agreement: int = 1  # models that must have an event (same player and class within `TOLERANCE`)
     threshold: float = 0.0  # lowest fused score
     exceptions: tuple[Action, ...] = ()  # classes for which one model is enough
+    exponent: float = 1.0  # of the share of models that have an event
 
     def __post_init__(self) -> None:
         if not self.weights or min(self.weights) < 0 or not sum(self.weights) > 0:
             raise DataError(f"weights {self.weights}: not negative, and one of them above 0")
+        if not self.exponent >= 0:
+            raise DataError(f"exponent {self.exponent}: what fewer models have is not worth more")
 
 
 def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
@@ -42,8 +50,9 @@ def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
 
 
 def _fused(union: pd.DataFrame, config: FusionConfig) -> pd.DataFrame:
-    scores = scores_of(union)
-    fused = scores @ np.array(config.weights) / sum(config.weights)
+    scores, weights, total = scores_of(union), np.array(config.weights), sum(config.weights)
+    share = (scores > 0) @ weights / total
+    fused = scores @ weights / total * np.where(share > 0, share, 1) ** (config.exponent - 1)
     agreement = (scores > 0).sum(axis=1)
     enough = (agreement >= config.agreement) | union["cls"].isin(config.exceptions)
     events = union[["half", "frame", "team", "jersey", "cls"]].assign(
@@ -52,23 +61,25 @@ def _fused(union: pd.DataFrame, config: FusionConfig) -> pd.DataFrame:
     return events[enough & (fused >= config.threshold)].reset_index(drop=True)
 
 
-def fit_fusion(inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> FusionConfig:
+def fit_fusion(
+    inputs: Mapping[str, pd.DataFrame], truth: pd.DataFrame, exponents: Sequence[float] = (1.0,)
+) -> FusionConfig:
     """Weights, agreement and threshold of the highest macro F1 on some halves, from a coarse grid.
 
     The first model's weight is 1, the others share one; tackles, which few models find, may be
-    excepted from the agreement.
+    excepted from the agreement. Exponents are searched where several are given.
     """
     tables = list(inputs.values())
     union = merge(tables)
     best, best_f1 = FusionConfig((1.0,) * len(tables)), -1.0
     several, thresholds = range(1, len(tables) + 1), (i / 10 for i in range(8))
-    for weight, agreement, threshold, exceptions in product(
-        (0.5, 1.0), several, thresholds, ((), (Action.TACKLE,))
+    for weight, agreement, threshold, exceptions, exponent in product(
+        (0.5, 1.0), several, thresholds, ((), (Action.TACKLE,)), exponents
     ):
         if agreement == 1 and exceptions:
             continue
         weights = (1.0, *[weight] * (len(tables) - 1))
-        config = FusionConfig(weights, agreement, threshold, exceptions)
+        config = FusionConfig(weights, agreement, threshold, exceptions, exponent)
         f1 = evaluate(_fused(union, config), truth).macro_f1
         if f1 > best_f1:
             best, best_f1 = config, f1

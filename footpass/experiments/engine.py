@@ -5,91 +5,20 @@ study's folder afterwards, so tasks hand nothing to each other, a task done twic
 machines that share the folder share the work.
 """
 
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from footpass.experiments.stages import Study
-from footpass.files import DataError
-from footpass.processes import processes
 from footpass.training.distributed import join_processes
 
 Task = tuple[Any, ...]  # a name and what it is of; two that are equal are one
 Graph = Mapping[Task, frozenset[Task]]  # what each task comes after; the first ones come first
-
-
-@contextmanager
-def local_processes(workers: int) -> Iterator[Executor | None]:
-    """Processes of this machine, which share its cores; None: this process is enough."""
-    if workers < 1:
-        raise DataError(f"{workers} workers: at least 1 is needed")
-    if workers == 1:
-        yield None
-        return
-    # What processes begin with: a share of the cores, and no bars beside that of the grid.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    with processes(workers) as executor:
-        yield executor
-
-
-@contextmanager
-def dask_workers(address: str, workers: int) -> Iterator[Executor]:
-    """Workers of a Dask scheduler, or new ones on this machine; a lost one's tasks are done by another.
-
-    Where workers say that they have the resource ``GPU``, each task takes one.
-    """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise DataError('--dask needs Dask: pip install "footpass[dask]"') from error
-    with ExitStack() as stack:
-        where = {"address": address}
-        if address == "local":
-            where = {"scheduler_file": stack.enter_context(_started(workers))}
-        try:
-            client = stack.enter_context(Client(**where, timeout=30))
-        except OSError as error:
-            raise DataError(f"--dask: nobody answers at {address}: is the scheduler up?") from error
-        if address == "local":
-            client.wait_for_workers(workers)
-        known = client.scheduler_info(n_workers=-1)["workers"].values()
-        gpus = any("GPU" in worker["resources"] for worker in known)
-        yield stack.enter_context(client.get_executor(resources={"GPU": 1} if gpus else None))
-
-
-@contextmanager
-def _started(workers: int) -> Iterator[str]:
-    """The file of a Dask scheduler with workers, which end with the body, or soon after this process."""
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        file = str(Path(folder, "scheduler.json"))
-        scheduler = ["scheduler", "--port", "0", "--idle-timeout", "60"]
-        worker = ["worker", "--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
-        for what, *options in (scheduler, *[worker] * workers):
-            program = [sys.executable, "-m", f"distributed.cli.dask_{what}"]
-            command = [*program, "--no-dashboard", "--scheduler-file", file, *options]
-            # In a session of its own: the terminal's Ctrl-C is for this process.
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        yield file
 
 
 def compute(

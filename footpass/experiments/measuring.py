@@ -9,9 +9,9 @@ from torch import nn
 
 from footpass.data.cache import Footage
 from footpass.detectors.clips import ClipDataset, learnable_events
-from footpass.detectors.predict import half_logits
 from footpass.detectors.recipes import TAADRecipe
 from footpass.detectors.train import ClipLoss
+from footpass.detectors.windows import half_logits
 from footpass.training.config import TrainConfig
 from footpass.training.loop import Loss, load_batches, micro_batches, run_epoch
 from footpass.training.optim import Updates

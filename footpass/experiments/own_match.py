@@ -13,8 +13,9 @@ from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import play_by_play_path, video_path
 from footpass.data.provenance import REAL, Provenance, read_provenance, write_marked
-from footpass.detectors.predict import load_detector, logits_of_versions, predict
+from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
+from footpass.detectors.windows import logits_of_versions
 from footpass.events import concat, predictions_path, read_ground_truth
 from footpass.files import make_folder
 from footpass.importers import export

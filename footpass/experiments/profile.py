@@ -1,12 +1,14 @@
 """Profiles: every setting of every notebook, a TOML file each; the project's lie in ``profiles/``."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, Literal
 
 from footpass import zoo
-from footpass.configs import build, config_dataclass
+from footpass.configs import build, config_dataclass, plain
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.config import RescoreConfig
-from footpass.experiments.settings import NotebookSettings, profile_content
+from footpass.experiments.settings import NotebookSettings, merged, profile_content
 from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
 
@@ -54,6 +56,8 @@ class Profile:
     # What training goes on from: the models of the zoo; or random weights (of the backbone, Kinetics' if
     # they are given), and the DST's pre-training.
     start: Literal["zoo", "random"] = "random"
+    # By a name of one's own, what is different: tables laid out like the profile's (`varied`).
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def from_zoo(self, name: str) -> str | None:
         """The zoo's model to go on from, if training goes on from these and there is one."""
@@ -67,6 +71,32 @@ def load_profile(profile: str | None = None) -> Profile:
     """
     path, values = profile_content(profile)
     try:
-        return build(Profile, {"name": path.stem, **values})
+        loaded = build(Profile, {"name": path.stem, **values})
+        for name in loaded.variants:
+            varied(loaded, name)
     except DataError as error:
         raise DataError(f"no profile: {error}", path) from error
+    return loaded
+
+
+def varied(profile: Profile, name: str | None) -> Profile:
+    """The profile with one of its `variants` laid over it; with None, as it is.
+
+    A profile's file has a variant's tables below its name, such as ``[variants.B.dst.model]`` with
+    ``width = 768``. They are checked as the profile's own are. A DST of another ``kind`` has nothing of
+    the profile's: neither windows nor training.
+    """
+    if name is None:
+        return profile
+    if name not in profile.variants:
+        known = ", ".join(profile.variants) or "none"
+        raise DataError(f"profile {profile.name} has no variant {name!r}; it has {known}")
+    values = plain(profile)
+    for part in ("dst", "play_by_play"):
+        if values[part]:  # a table says its model's kind, a config is of it
+            model = getattr(profile, part).model
+            values[part]["model"]["kind"] = type(model).__name__.removesuffix("Config")
+    try:
+        return build(Profile, merged(values, profile.variants[name]))
+    except DataError as error:
+        raise DataError(f"variant {name}: {error}") from error

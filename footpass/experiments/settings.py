@@ -46,15 +46,21 @@ def profile_content(profile: str | None = None) -> tuple[Path, dict[str, Any]]:
         base = values.pop("base")
         if base not in PROFILES:
             raise DataError(f"base = {base!r}: none of {', '.join(PROFILES)}", path)
-        values = _merged(read_toml(FOLDER / f"{base}.toml"), values)
+        values = merged(read_toml(FOLDER / f"{base}.toml"), values)
     return path, values
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged, all other values replaced."""
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged, all else is replaced, and so is a recipe whose model is of another kind."""
     tables = {
-        name: _merged(base[name], value)
+        name: merged(base[name], value)
         for name, value in changes.items()
         if isinstance(value, dict) and isinstance(base.get(name), dict)
+        if _kind(value) in (None, _kind(base[name]))
     }
     return {**base, **changes, **tables}
+
+
+def _kind(recipe: Mapping[str, Any]) -> str | None:
+    model = recipe.get("model")
+    return model.get("kind") if isinstance(model, dict) else None

@@ -12,6 +12,7 @@ from footpass.plots.data import (
     visibility,
 )
 from footpass.plots.detectors import clips_as_seen, filmstrip, learning_curves, logit_traces
+from footpass.plots.errors import error_strips, some_misses
 from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to
 from footpass.plots.scores import (
     calibration,
@@ -24,6 +25,7 @@ from footpass.plots.scores import (
     importance,
     precision_recall_f1,
     recall_by_visibility,
+    score_against_cost,
     scores_against_ceilings,
     tuned_against_held_out,
 )

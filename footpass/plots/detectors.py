@@ -86,8 +86,8 @@ def filmstrip(
     seconds
         Of play to look at, from a second before the first of these events.
     """
-    from footpass.detectors.predict import half_logits
     from footpass.detectors.spotting import events_from_logits
+    from footpass.detectors.windows import half_logits
     from footpass.plots.views import close_ups
 
     truth = events_of(footage.half)

@@ -16,6 +16,7 @@ from footpass.plots.style import (
     SERIES,
     bars,
     heatmap,
+    label_points,
     legend,
     subplots,
 )
@@ -93,6 +94,7 @@ def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     """Recall over all classes, by what the broadcast shows of the actor."""
     figure, axes = subplots((8, 3))
     names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
+    names["after_replay"] = "after a replay"
     recall = {
         name: [evaluation.splits()[split].micro["recall"] for split in names]
         for name, evaluation in evaluations.items()
@@ -194,6 +196,27 @@ def _intervals(
     for row, value in enumerate(values):
         axes.annotate(form.format(value).replace("-", "−"), (value, row), (0, 6), **look)
     axes.set_ylim(len(values) - 0.4, -0.8)
+
+
+def score_against_cost(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
+    """Macro F1 of every row against what it took to train (`experiments.costs.costs`), with intervals.
+
+    Blue, and named, are those that no row beats for the same time or less.
+    """
+    table = scores.join(costs["training, s"] / 60, how="inner").rename(
+        columns={"training, s": "minutes"}
+    )
+    table = table.sort_values(["minutes", "macro F1"], ascending=[True, False])
+    front = table["macro F1"] > table["macro F1"].cummax().shift(fill_value=-np.inf)
+    figure, axes = subplots((8, 4))
+    colour = np.where(front, "#0072B2", "#8A8A8A")
+    axes.vlines(table["minutes"], table["low"], table["high"], color=colour, lw=2, alpha=0.25)
+    axes.scatter(table["minutes"], table["macro F1"], color=colour, zorder=2)
+    axes.set(xlabel="minutes of training", ylabel="macro F1")
+    axes.set_xlim(left=0)
+    best = table[front]
+    label_points(axes, best["minutes"].to_numpy(), best["macro F1"].to_numpy(), best.index.tolist())
+    return figure
 
 
 def f1_table(table: pd.DataFrame) -> Figure:

@@ -5,7 +5,7 @@ predicted ones yellow.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -195,25 +195,49 @@ def close_ups(
     """
     size = (1.4 * len(steps), 1.45 * len(events))
     figure, axes = plt.subplots(len(events), len(steps), figsize=size, squeeze=False)
-    plain = truth is None and predictions is None
-    zoom = 1 if plain else _ZOOM
-    reach = 48 * zoom  # pixels around the player
     for row, event in zip(axes, events.itertuples(), strict=True):
-        index = event.frame - half.first_frame
-        slot = slot_of(half, event)
-        box = np.zeros(4) if slot is None else zoom * np.nan_to_num(half.boxes[slot, index])
-        edge = zoom * np.array(MODEL_SIZE[::-1]) - reach
-        x, y = np.clip((box[:2] + box[2:]) / 2, reach, edge).round().astype(int)
-        frames = np.clip(event.frame + np.array(steps), half.first_frame, half.end_frame - 1)
-        for ax, frame, picture in zip(row, frames.tolist(), reader.frames(frames), strict=True):
-            drawn = picture if plain else overlay(picture, half, frame, truth, predictions, key=False)
-            ax.imshow(drawn[y - reach : y + reach, x - reach : x + reach])
-            ax.set(xticks=[], yticks=[])
+        show_strip(row, half, reader, event, steps, truth, predictions)
         row[0].set_ylabel(Action(event.cls).label)
-    for ax, step in zip(axes[0], steps, strict=True):
-        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
+    title_steps(axes[0], steps)
     figure.tight_layout(pad=0.3)
     return figure
+
+
+def title_steps(axes: Sequence[plt.Axes], steps: Iterable[int]) -> None:
+    """Name pictures by their frames from an event."""
+    for ax, step in zip(axes, steps, strict=True):
+        ax.set_title(f"{step:+d}" if step else "anchor", fontsize=9)
+
+
+def show_strip(
+    axes: Sequence[plt.Axes],
+    half: HalfMatch,
+    reader: VideoReader,
+    event: Any,
+    steps: tuple[int, ...],
+    truth: Events = None,
+    predictions: Events = None,
+) -> None:
+    """Show the player of an event, a row as of ``DataFrame.itertuples``, at each step from it.
+
+    Where that player has no box, the middle of the picture, where the ball mostly is.
+    """
+    plain = truth is None and predictions is None
+    zoom = 1 if plain else _ZOOM
+    height, width = zoom * np.array(MODEL_SIZE)
+    slot = slot_of(half, event)
+    box = np.full(4, np.nan) if slot is None else zoom * half.boxes[slot, event.frame - half.first_frame]
+    if np.isfinite(box).all():
+        reach = 48 * zoom  # pixels around the player
+        middle = np.clip((box[:2] + box[2:]) / 2, reach, (width - reach, height - reach))
+    else:
+        reach, middle = height // 2, np.array([width / 2, height / 2])
+    x, y = middle.round().astype(int)
+    frames = np.clip(event.frame + np.array(steps), half.first_frame, half.end_frame - 1).tolist()
+    for ax, frame, picture in zip(axes, frames, reader.frames(frames), strict=True):
+        drawn = picture if plain else overlay(picture, half, frame, truth, predictions, key=False)
+        ax.imshow(drawn[y - reach : y + reach, x - reach : x + reach])
+        ax.set(xticks=[], yticks=[])
 
 
 def explore(

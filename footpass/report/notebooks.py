@@ -8,10 +8,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from markupsafe import Markup
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
@@ -98,26 +102,40 @@ def _run(path: Path, run_dir: Path, profile: str) -> str | None:
     results = os.path.relpath(run_dir, path.parent)
     if profile not in PROFILES:
         profile = os.path.relpath(profile, path.parent)
-    try:
-        papermill.execute_notebook(
-            path,
-            run_dir / path.name,
-            parameters={"profile": profile, "run_dir": results},
-            cwd=path.parent,
-            progress_bar=False,
-            config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # nothing of a kernel that is ended
-            on_cell_start=_forget_dead_kernels,
-        )
-    except papermill.PapermillExecutionError as error:
-        return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-    except OSError as error:  # a full disk, on which nothing goes on
-        raise DataError(f"cannot be written: {error.strerror or error}", run_dir / path.name) from error
-    except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
-        return f"{type(error).__name__}: {error}"
+    with TemporaryFile() as said:
+        try:
+            papermill.execute_notebook(
+                path,
+                run_dir / path.name,
+                parameters={"profile": profile, "run_dir": results},
+                cwd=path.parent,
+                progress_bar=False,
+                config=Config(KernelManager={"transport_encryption": "auto"}),  # where the kernel can
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # only what it dies of
+                kernel_manager_class=_kernel_that_writes_to(said),
+                on_cell_start=_forget_dead_kernels,
+            )
+        except papermill.PapermillExecutionError as error:
+            return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        except OSError as error:  # a full disk, on which nothing goes on
+            reason = f"cannot be written: {error.strerror or error}"
+            raise DataError(reason, run_dir / path.name) from error
+        except Exception as error:  # a dead kernel, a broken file: the other notebooks still run
+            said.seek(0)
+            *_, last = ["", *said.read().decode(errors="replace").splitlines()]
+            return ": ".join(filter(None, (type(error).__name__, f"{error}", last)))
     if not (run_dir / "metrics.json").is_file():
         return "it wrote no metrics.json (no run.finish() at its end?)"
     return None
+
+
+def _kernel_that_writes_to(stream: IO[bytes]) -> type[AsyncKernelManager]:
+    """Kernels whose own stderr, which is not their cells', goes to ``stream``.
+
+    One that is ended at the wrong moment writes tracebacks of its sockets there, no news to anybody.
+    """
+    start = partialmethod(AsyncKernelManager.start_kernel, stderr=stream)
+    return type("Kernel", (AsyncKernelManager,), {"start_kernel": start})
 
 
 def _forget_dead_kernels(**of: object) -> None:

@@ -150,8 +150,9 @@ def spot(name: str, footage: "Mapping[str, Footage]", folder: Path = ZOO) -> "pd
     """
     import numpy as np
 
-    from footpass.detectors.predict import half_logits, load_detector
+    from footpass.detectors.predict import load_detector
     from footpass.detectors.spotting import events_from_logits
+    from footpass.detectors.windows import half_logits
     from footpass.events import concat
 
     model, clips = load_detector(weights(name, folder))

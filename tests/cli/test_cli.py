@@ -47,7 +47,8 @@ def test_no_strict_leaves_the_missing_half_out(files, capsys):
 @pytest.mark.parametrize(
     ("options", "kept"),
     [((), [(12, 0.7), (50, 0.3)]), (("--weights", 3, 1), [(12, 0.8), (50, 0.15)]),
-     (("--agreement", 2), [(12, 0.7)]), (("--threshold", 0.31), [(12, 0.7)])],
+     (("--agreement", 2), [(12, 0.7)]), (("--threshold", 0.31), [(12, 0.7)]),
+     (("--agreement", 2, "--except", "drive", "--exponent", 0), [(12, 0.7), (50, 0.6)])],
 )  # fmt: skip
 def test_fuse_weighs_scores_of_the_same_event(files, options, kept):
     """A fused score of 0 to 1 is written as 0.15 to 1: what is kept is not dropped by the evaluator."""
@@ -57,6 +58,27 @@ def test_fuse_weighs_scores_of_the_same_event(files, options, kept):
     events = read_predictions(files / "out.json")
     assert events["frame"].tolist() == [frame for frame, _ in kept]
     assert events["score"].tolist() == pytest.approx([0.15 + 0.85 * score for _, score in kept])
+
+
+def test_fuse_fits_its_settings_leaving_one_match_out(tmp_path, capsys):
+    """What one model has alone is wrong in all matches: that is found, and said for others."""
+    halves = ("game_1_H1", "game_2_H1")
+    rows = [(half, frame, 0, 7, 2) for half in halves for frame in (100, 300)]
+    write_events(truth(*rows, halves=halves), tmp_path / "g.json")
+    wrong = [(half, 600, 0, 7, 2, 0.8) for half in halves]
+    events = predictions(*((*row, 0.8) for row in rows), halves=halves)
+    write_events(events, tmp_path / "p.json")
+    write_events(predictions(*((*row, 0.8) for row in rows), *wrong, halves=halves), tmp_path / "q.json")
+    names = ["--predictions", tmp_path / "p.json", tmp_path / "q.json", "--out", tmp_path / "out.json"]
+    fitted = ("--ground-truth", tmp_path / "g.json")
+    assert main(["fuse", *map(str, (*names, *fitted))]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "macro F1 0.1250, leaving one match out"
+    assert len(read_predictions(tmp_path / "out.json")) == 4
+    assert said[1].startswith("fitted on all of these, for others: --weights 1.0 0.5 --agreement 1 ")
+    again = said[1].partition(": ")[2].split()
+    assert main(["fuse", *map(str, names), *again]) == 0
+    assert len(read_predictions(tmp_path / "out.json")) == 4
 
 
 def test_submit_writes_a_zip(files, capsys):

@@ -21,10 +21,11 @@ from footpass.data.video import write_video
 from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import ClipConfig, ClipDataset, learnable_events, shown_match
 from footpass.detectors.inputs import game_state, model_inputs
-from footpass.detectors.predict import half_logits, load_detector
+from footpass.detectors.predict import load_detector
 from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.spotting import events_from_store
 from footpass.detectors.train import ClipLoss, clip_figures, train_gnn, train_taad
+from footpass.detectors.windows import half_logits
 from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.profile import load_profile
 from footpass.files import DataError

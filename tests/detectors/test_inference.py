@@ -22,15 +22,10 @@ from footpass.data.cache import Footage, open_footage
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import read_logits
 from footpass.data.video import VideoReader
-from footpass.detectors import predict as inference
+from footpass.detectors import predict, windows
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.inputs import window_inputs
-from footpass.detectors.predict import (
-    Store,
-    half_logits,
-    logits_of_versions,
-    write_together,
-)
+from footpass.detectors.predict import Store, write_together
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -40,6 +35,7 @@ from footpass.detectors.spotting import (
     fit_adjustment,
     spot,
 )
+from footpass.detectors.windows import half_logits, logits_of_versions, logits_together
 from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.models.gnn import TAADGNN, GNNConfig
@@ -214,9 +210,9 @@ def test_models_that_see_the_same_share_a_windows_inputs(footage, monkeypatch, o
         made.append(window_inputs(*args))
         return made[-1]
 
-    monkeypatch.setattr(inference, "window_inputs", counted)
+    monkeypatch.setattr(windows, "window_inputs", counted)
     models, configs = (Probe(), Probe()), (CONFIG, replace(CONFIG, **other))
-    parts = list(inference._together(models, configs, footage[H1], None, "fp32", False))
+    parts = list(logits_together(models, configs, footage[H1], None, "fp32", False))
     assert len(made) == len(models[0].calls) * (1 if shared else 2)
     both = np.concatenate([logits for _, logits in parts], axis=-1)
     for logits, config in zip(both, configs, strict=True):
@@ -501,10 +497,10 @@ def test_logits_of_other_frames_are_an_error():
 def test_halves_are_shared_by_several_processes(footage, tmp_path, monkeypatch):
     """The second of two does the second half only, and leaves it for the first to put together."""
     path = tmp_path / "logits.h5"
-    monkeypatch.setattr(inference, "rank_and_world", lambda: (1, 2))
+    monkeypatch.setattr(predict, "rank_and_world", lambda: (1, 2))
     write_logits(Probe(), footage, path, CONFIG, "one")
     assert [file.name for file in (tmp_path / "logits.h5.parts").iterdir()] == [f"{H2}.h5"]
-    monkeypatch.setattr(inference, "rank_and_world", lambda: (0, 2))
+    monkeypatch.setattr(predict, "rank_and_world", lambda: (0, 2))
     write_logits(Probe(), footage, path, CONFIG, "one")
     np.testing.assert_array_equal(
         read_logits(path, footage[H2].half), whole(Probe(), footage[H2])[0].astype(np.float16)

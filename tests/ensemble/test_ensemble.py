@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from footpass.ensemble.fusion import FusionConfig, fit_fusion, fuse, perfect_choice, perfect_players
@@ -20,6 +21,27 @@ def test_fused_score_is_the_weighted_mean_above_the_official_threshold():
     assert fused["score"].tolist() == pytest.approx(
         [0.15 + 0.85 * s for s in (0.75 * 0.8 + 0.25 * 0.4, 0.75 * 0.6, 0.25 * 0.6, 0.75 * 0.3)]
     )
+
+
+def test_the_exponent_says_how_much_a_model_without_the_event_counts():
+    """0: not at all, 1: as a score of 0; 0.5 is published."""
+    means, shares = np.array([0.7, 0.6, 0.6, 0.3]), np.array([1, 0.75, 0.25, 0.75])
+    for exponent in (0.0, 0.5, 1.0):
+        fused = fuse([A, B], FusionConfig((3, 1), exponent=exponent))
+        np.testing.assert_allclose(fused["score"], 0.15 + 0.85 * means * shares**exponent)
+    unheard = fuse([A, B], FusionConfig((1, 0), exponent=0.5))
+    assert dict(zip(unheard["frame"], unheard["score"], strict=True))[313] == pytest.approx(0.15)
+    with pytest.raises(DataError, match="exponent -1"):
+        FusionConfig((1,), exponent=-1)
+
+
+def test_four_members_are_fused_as_published():
+    """Mean x (n/N)^0.5; what one of them has alone is dropped, but a tackle."""
+    members = [A, B, A[:2].assign(score=0.5), B[:1].assign(frame=111, score=0.9)]
+    fused = fuse(members, FusionConfig((1,) * 4, 2, exceptions=(Action.TACKLE,), exponent=0.5))
+    scores = dict(zip(fused["frame"], (fused["score"] - 0.15) / 0.85, strict=True))
+    n, m = 0.65, 0.55 * 0.5**0.5  # mean of 0.8, 0.4, 0.5 and 0.9; of 0.6 and 0.5, in two of four
+    assert scores == pytest.approx({100: n, 300: m, 500: 0.3 * 0.25**0.5})
 
 
 def test_agreement_counts_models_within_twelve_frames():
@@ -59,6 +81,22 @@ def test_fitted_fusion_drops_what_only_one_model_sees_if_that_is_wrong():
     known = truth((101, 0, 7, 2))
     config = fit_fusion({"a": A, "b": B}, known)
     assert rows(fuse([A, B], config)) == [[100, 0, 7, 2]]
+
+
+def test_an_exponent_is_searched_where_several_are_given():
+    """One model alone is right and sure, what all three have is wrong."""
+    common = (100, 0, 7, 2, 0.5)
+    tables = {"a": predictions(common), "b": predictions(common, (300, 0, 7, 2, 0.9))}
+    tables["c"] = predictions(common)
+    known = truth((300, 0, 7, 2))
+    fused = [
+        fuse(list(tables.values()), fit_fusion(tables, known, exponents))
+        for exponents in ((1.0,), (1.0, 0.0))
+    ]
+    assert [rows(table) for table in fused] == [
+        [[100, 0, 7, 2], [300, 0, 7, 2]],
+        [[300, 0, 7, 2]],
+    ]
 
 
 def test_perfect_choice_keeps_what_is_true_in_either():

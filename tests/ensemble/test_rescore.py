@@ -395,6 +395,20 @@ def files(season, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_four_models_are_rescored_at_once(season):
+    """The pipeline learns what each adds: events that the other three lack, and what they share."""
+    tables, val, train = season
+    dst, taad = tables.values()
+    four = [dst, dst[::2].reset_index(drop=True), taad, taad.assign(score=taad["score"] / 2)]
+    rescorer = fit(four, val, train, TINY)
+    assert len(rescorer.delays) == 4 and {"score_0", "score_3"} <= set(rescorer.names)
+    table, p = rescore.probabilities(rescorer, four)
+    assert scores_of(table).shape == (len(table), 4) and p.shape == (len(table), N_CLASSES)
+    events = rescore.apply(rescorer, four)
+    assert halves_of(events) == halves_of(val)
+    assert evaluate(events, val).macro_f1 > evaluate(taad, val).macro_f1
+
+
 PREDICTIONS = ["--predictions", "DST.json", "TAAD.json"]
 
 

@@ -8,15 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from distributed import Client
 
 from footpass.experiments import grid as ablations
-from footpass.experiments.engine import compute, dask_workers, local_processes
+from footpass.experiments.engine import compute
 from footpass.experiments.grid import (
     Grid,
     Outcome,
@@ -29,6 +27,8 @@ from footpass.experiments.grid import (
 )
 from footpass.experiments.profile import load_profile
 from footpass.files import PROJECT, DataError
+from footpass.workers import open_workers
+from tests.cluster import cluster, kill_one_at_work
 from tests.tables import predictions, truth
 
 
@@ -127,7 +127,7 @@ def noted(folder, names: str, workers: int) -> list[str]:
     for name in names.split():
         graph[name, before] = frozenset([list(graph)[-1]] if before else [])
         before = (name,)
-    with local_processes(workers) as executor:
+    with open_workers(workers, None) as executor:
         compute(study, graph, note, executor)
     return sorted(path.name for path in folder.iterdir())
 
@@ -150,9 +150,9 @@ def test_the_end_of_a_worker_is_said(tmp_path):
 
 
 def test_less_than_one_worker_and_a_scheduler_that_is_not_there_are_refused():
-    with pytest.raises(DataError, match="at least 1"), local_processes(0):
+    with pytest.raises(DataError, match="at least 1"), open_workers(0, None):
         pass
-    with pytest.raises(DataError, match="is the scheduler up"), dask_workers("tcp://127.0.0.1:1", 1):
+    with pytest.raises(DataError, match="is the scheduler up"), open_workers(1, "tcp://127.0.0.1:1"):
         pass
 
 
@@ -232,26 +232,11 @@ def test_three_dask_workers_one_killed_make_the_table_of_one_process(tmp_path, r
     again, later = ended(ablate(runs[0], grid, "--workers", "2"))
     assert again == one and not later
 
-    with ExitStack() as stack:
-
-        def start(what: str, *options: str) -> None:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *options]
-            log = stack.enter_context(open(tmp_path / f"{what}.log", "a"))
-            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-
-        file = tmp_path / "scheduler.json"
-        start("scheduler", "--port", "0", "--scheduler-file", str(file))
-        for _ in range(3):
-            start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny")
-        client = stack.enter_context(Client(scheduler_file=str(file)))
-        client.wait_for_workers(3)
+    with cluster(tmp_path, 3) as client:
         spread = ablate(runs[1], grid, "--dask", client.scheduler.address)
         stages = PROJECT / "runs" / runs[1] / "stages"
         while not list(stages.glob("pretraining-*/log.jsonl")) and spread.poll() is None:
             time.sleep(0.1)
-        worker = next(worker for worker, tasks in client.processing().items() if tasks)
-        os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+        kill_one_at_work(client)
         assert ended(spread)[0] == one
         assert len(client.scheduler_info()["workers"]) == 2

@@ -48,7 +48,8 @@ def test_processes_share_a_step_in_whole_micro_batches(caplog):
 
 
 def test_the_command_says_what_its_times_rest_on(capsys):
-    assert program.main(["plan", "--profile", "smoke", "--gpus", "2", "--tflops", "5"]) == 0
+    what = "plan --profile smoke --variant transformer --gpus 2 --tflops 5"
+    assert program.main(what.split()) == 0
     first, head, *rows = capsys.readouterr().out.splitlines()
     assert first == "smoke on 2 GPUs; times assuming 5 TFLOP/s a GPU: not measured, without loading"
     assert head.split() == ["stage", "work", "TFLOP", "memory", "disk", "time"]

@@ -10,12 +10,15 @@ import pytest
 from footpass.configs import PROFILES, profile_name
 from footpass.detectors.clips import ClipConfig
 from footpass.ensemble.config import Boosting, RescoreConfig
-from footpass.experiments.profile import SeasonSize, load_profile
+from footpass.experiments.profile import SeasonSize, load_profile, varied
 from footpass.experiments.settings import FOLDER, notebook_settings
 from footpass.files import DataError
 from footpass.models.dst import DSTConfig
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.x3d import X3DConfig
+from footpass.sequence.recipes import DSTRecipe
+from footpass.sequence.windows import WindowConfig
+from footpass.training.config import TrainConfig
 from footpass.training.loop import micro_batches
 
 
@@ -53,9 +56,10 @@ def published_table() -> list[list[str]]:
 
 @pytest.mark.parametrize("row", published_table(), ids=lambda row: row[0])
 def test_the_paper_profile_has_the_published_settings(row):
-    """As its table has them; each difference has a reason."""
+    """As its table has them, of a variant after its name; each difference has a reason."""
     setting, published, ours, reason = row
-    value = reduce(getattr, setting.split("."), load_profile("paper"))
+    variant, _, setting = setting.rpartition(": ")
+    value = reduce(getattr, setting.split("."), varied(load_profile("paper"), variant or None))
     assert json.loads(json.dumps(value)) == tomllib.loads(f"value = {ours}")["value"]
     assert bool(reason) == (published != ours)
 
@@ -85,6 +89,33 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
     assert load_profile() == mine and profile_name() == "mine"
 
 
+def test_a_variant_changes_what_it_says_and_no_more(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'base = "study"\n[variants]\n'
+        'plain.dst = { model = { kind = "DST" }, windows = {}, train = { epochs = 2 } }\n'
+        'fast.taad.train = { epochs = 2, lr = { "features." = 1e-4 } }\nfast.gnn.gammas = [[0, 2.0]]'
+    )
+    mine = load_profile(str(path))
+    fast, plain = varied(mine, "fast"), varied(mine, "plain")
+    train = replace(mine.taad.train, epochs=2, lr={"": 2e-3, "features.": 1e-4})
+    taad, gnn = replace(mine.taad, train=train), replace(mine.gnn, gammas=((0, 2.0),))
+    assert fast == replace(mine, taad=taad, gnn=gnn)
+    assert plain == replace(mine, dst=DSTRecipe(DSTConfig(), WindowConfig(), TrainConfig(epochs=2)))
+    assert varied(mine, None) is mine and load_profile("study").variants == {}
+    with pytest.raises(DataError, match="profile mine has no variant 'slow'; it has plain, fast"):
+        varied(mine, "slow")
+    with pytest.raises(DataError, match="profile demo has no variant 'A'; it has none"):
+        varied(load_profile("demo"), "A")
+
+
+def test_a_variant_is_laid_over_a_profile_as_it_has_become():
+    profile = load_profile("smoke")
+    changed = replace(profile, taad=replace(profile.taad, background=0.5))
+    taad = varied(changed, "transformer").taad
+    assert (taad.background, taad.model.temporal) == (0.5, "transformer")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -98,8 +129,13 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
         ),
         ('base = "demo"\n[taad]\ntrain = 4', "taad.train = 4: Input should be an object"),
         ('base = "demo"\n[dst.model]\nkind = "GRU"', "kind = 'GRU': one of DST, PlayerDST"),
-        ('base = "demo"\n[dst.model]\nkind = "DST"', "dst.model: DSTConfig.player: no such field"),
+        ('base = "demo"\n[dst.model]\nkind = "DST"', "Profile.dst.windows: Field required"),
         ('base = "demo"\n[season]\ntrian = 2', "season.trian: no such field"),
+        (
+            'base = "demo"\n[variants.B.dst.model]\nwidht = 2',
+            "mine.toml.*variant B: Profile.dst.model: PlayerDSTConfig.widht: no such field",
+        ),
+        ('base = "demo"\n[variants]\nB = 2', "variants.B = 2: Input should be an object"),
     ],
 )
 def test_mistakes_in_a_profile_are_named(tmp_path, text, message):

@@ -7,10 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from footpass.__main__ import main
+from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch
 from footpass.data.video import probe, write_video
 from footpass.files import DataError
+from footpass.metrics import evaluate
 from footpass.plots import views
+from footpass.plots.errors import error_strips, some_misses
 from footpass.schema import MODEL_SIZE, N_SLOTS, Action, Role, State, slot
 from footpass.simulate.season import write_season
 
@@ -211,6 +214,35 @@ def test_without_a_notebook_the_explorer_is_figures(half, video, truth):
     assert len(figures) == 2 and all(isinstance(one, Figure) for one in figures)
     assert [len(one.axes) for one in figures] == [2, 2]  # broadcast and radar
     assert views.explore(half, None, None) == []
+
+
+def test_a_strip_of_a_player_without_a_box_is_the_middle_of_the_picture(half, tmp_path):
+    from footpass.data.video import VideoReader
+
+    picture = np.zeros((*MODEL_SIZE, 3), np.uint8)
+    picture[:, 280:360] = 200  # the middle
+    write_video(tmp_path / "middle.mp4", (picture for _ in range(FIRST + LENGTH)))
+    events = pd.DataFrame({"frame": [120], "team": [0], "jersey": [1], "cls": [Action.PASS]})
+    figure = views.close_ups(half, VideoReader(tmp_path / "middle.mp4"), events, steps=(-1, 0))
+    for ax in figure.axes:
+        shown = ax.images[0].get_array()
+        assert shown.shape == (MODEL_SIZE[0], MODEL_SIZE[0], 3)
+        assert shown[:, 140:210].mean() > 150 > shown[:, :100].mean() + 100
+
+
+def test_errors_are_shown_with_what_was_said(half, video, truth):
+    """A shot that was taken for a cross, and a keeper's block that nobody saw."""
+    truth = truth.assign(box_visible=[True, False, False], replay=[False, True, False])[:2]
+    said = truth[:1].assign(cls=int(Action.CROSS), score=0.9).drop(columns=["box_visible", "replay"])
+    evaluation = evaluate(said, truth)
+    footage = {"game_1_H1": Footage(half, video.path)}
+    table = some_misses(evaluation, footage, 5).set_index("fault")
+    assert table.loc["class", "what"] == "shot by #9"
+    assert table.loc["class", "said"] == "a cross by the same player"
+    assert table.loc["nothing", "what"] == "block by #1, in a replay"
+    assert table.loc["nothing", "when"] == "game_1_H1 00:01"
+    figure = error_strips(table, evaluation, footage)
+    assert len(figure.axes) == 2 * 5
 
 
 def test_in_a_notebook_slider_and_events_move_the_pictures(half, video, truth, monkeypatch):

@@ -327,6 +327,15 @@ def test_a_file_that_is_no_notebook_is_a_failure(tmp_path):
     assert failure.notebook == "04_broken" and failure.reason
 
 
+def test_what_a_kernel_dies_of_is_in_the_reason_alone(tmp_path, monkeypatch, capfd):
+    launcher = "import sys; sys.exit('closed sockets\\nlibzmq.so: cannot be opened')"
+    (tmp_path / "ipykernel_launcher.py").write_text(launcher)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (failure,) = run_notebooks(tmp_path / "runs", "smoke", [notebook(tmp_path / "04_broken.ipynb")])
+    assert failure.reason.endswith(": libzmq.so: cannot be opened")
+    assert "sockets" not in capfd.readouterr().err
+
+
 def test_a_cell_that_a_signal_left_behind_is_forgotten(caplog):
     """Its kernel is ended in the same event loop; what finds it dead printed a traceback."""
     cell = nbformat.v4.new_code_cell("import time; time.sleep(60)")

@@ -129,6 +129,22 @@ def test_logits_of_four_detectors_are_fused_and_of_five_are_not(data, tmp_path, 
     assert code == 2 and "--logits: 5 runs, expected one, or up to 4" in err
 
 
+def test_variants_are_trained_in_folders_of_their_own_and_go_on(data, tmp_path, capsys):
+    what = ["--data", data, "--logits", data / "taad", "--out", tmp_path, "--profile", "smoke"]
+    train = ("train", "dst", *what, "--variant", "A", "D", "--set", "model.width=32")
+    code, out, err = run(capsys, *train)
+    assert code == 0, err
+    for name, branch in (("A", "serial"), ("D", "parallel")):
+        assert f"{checkpoint_path(tmp_path / name)}: macro F1 0." in out and f"{name}: cpu" in out
+        config = load_dst(checkpoint_path(tmp_path / name))[0].config
+        assert (config.branch, config.branch_width, config.width) == (branch, 8, 32)
+    before = checkpoint_path(tmp_path / "A").stat().st_mtime_ns
+    assert run(capsys, *train)[0] == 0
+    assert checkpoint_path(tmp_path / "A").stat().st_mtime_ns == before  # it was finished
+    code, _, err = run(capsys, *train[:-2], "--variant", "A", "E")
+    assert code == 2 and "profile smoke has no variant 'E'; it has transformer, A, B, C, D" in err
+
+
 def test_a_model_and_its_windows_agree():
     with pytest.raises(DataError, match="the model is for windows of 750 frames, not of 500"):
         DSTRecipe(DSTConfig(), WindowConfig(window_length=500), TrainConfig())
