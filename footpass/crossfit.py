@@ -41,6 +41,7 @@ def cross_fit(
     apply: Apply,
     inputs: Inputs,
     truth: pd.DataFrame,
+    folds: int | None = None,
 ) -> CrossFit:
     """Apply to every match what was fitted on the other matches.
 
@@ -54,17 +55,25 @@ def cross_fit(
         Predictions by a name of one's own; a model may lack halves, but some input has each.
     truth
         Ground truth, by which the halves are ordered in the result.
+    folds
+        Where there are more matches, they are left out together in so many groups; None: one by one.
     """
     halves = _checked_halves(inputs, truth)
-    matches = dict.fromkeys(map(match_of, halves))
+    matches = list(dict.fromkeys(map(match_of, halves)))
     if len(matches) < 2:
         raise DataError(f"cannot hold out {', '.join(matches) or 'a match'}: needs at least two matches")
-    models, tables = {}, []
-    for match in tqdm(matches, desc="cross-fit", leave=False):
-        others = [half for half in halves if match_of(half) != match]
-        models[match] = fit(_cut_all(inputs, others), cut(truth, others))
-        scored = [half for half in halves if match_of(half) == match]
-        tables.append(_applied(apply, models[match], inputs, scored))
+    models: dict[str, Any] = {}
+    tables = []
+    groups = min(folds or len(matches), len(matches))
+    if groups < 2:
+        raise DataError(f"{groups} fold: at least 2 are needed")
+    for number in tqdm(range(groups), desc="cross-fit", leave=False):
+        left_out = matches[number::groups]
+        others = [half for half in halves if match_of(half) not in left_out]
+        model = fit(_cut_all(inputs, others), cut(truth, others))
+        models |= dict.fromkeys(left_out, model)
+        scored = [half for half in halves if match_of(half) in left_out]
+        tables.append(_applied(apply, model, inputs, scored))
     return CrossFit(_ordered(concat(tables), halves), models)
 
 

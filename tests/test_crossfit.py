@@ -48,6 +48,21 @@ def test_every_match_gets_what_the_others_taught():
     assert list(result["frame"]) == [500, 310, 500, 310, 158]
 
 
+def test_many_matches_are_left_out_in_groups():
+    predictions = table(HALVES)
+    truth = truth_of(predictions).assign(frame=[10, 200, 20, 400, 900])
+    result, models = cross_fit(mean_frame, put_there, {"dst": predictions}, truth, folds=2)
+    # b and c are left out together, so a alone has taught theirs.
+    assert models == {"b": 300.0, "c": 300.0, "a": 310.0}
+    assert list(result["frame"]) == [300, 310, 300, 310, 300]
+    alone = cross_fit(mean_frame, put_there, {"dst": predictions}, truth)
+    pd.testing.assert_frame_equal(
+        cross_fit(mean_frame, put_there, {"dst": predictions}, truth, folds=9).table, alone.table
+    )
+    with pytest.raises(DataError, match="1 fold: at least 2"):
+        cross_fit(mean_frame, put_there, {"dst": predictions}, truth, folds=1)
+
+
 def test_in_sample_fits_on_everything():
     predictions = table(HALVES)
     truth = truth_of(predictions).assign(frame=[10, 200, 20, 400, 900])

@@ -247,6 +247,7 @@ def rescore_lomo(
     config: RescoreConfig | None = None,
     seed: int = 0,
     cache_dir: str | Path | None = None,
+    folds: int | None = None,
 ) -> CrossFit:
     """Events of every match and its pipeline, which never saw that match's ground truth.
 
@@ -256,6 +257,8 @@ def rescore_lomo(
         By name; their order is that of trust.
     cache_dir
         Folder of fitted pipelines, by the content of all they depend on; None: fit anew.
+    folds
+        As of `cross_fit`.
     """
     config = config or RescoreConfig()
 
@@ -274,7 +277,7 @@ def rescore_lomo(
     def apply_to(rescorer: Rescorer, inputs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         return apply(rescorer, list(inputs.values()))
 
-    return cross_fit(fit_cached, apply_to, predictions, truth)
+    return cross_fit(fit_cached, apply_to, predictions, truth, folds)
 
 
 def save(rescorer: Rescorer, path: str | Path) -> None:
