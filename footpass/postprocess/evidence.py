@@ -6,7 +6,7 @@ Both answer the same question, so post-processing does not care which it is give
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -157,10 +157,13 @@ class LogitEvidence(Evidence):
         ``(9, 26, T)`` per half, on the frames of its line-up.
     lineups
         Who is in which slot. Players change slots and are substituted, so every frame is looked up.
+    unseen
+        Whether that nothing is seen of somebody is taken for evidence that he did nothing.
     """
 
     logits: Mapping[str, np.ndarray]
     lineups: Mapping[str, HalfMatch]
+    unseen: bool = False
 
     def __post_init__(self) -> None:
         for half, volume in self.logits.items():
@@ -175,7 +178,7 @@ class LogitEvidence(Evidence):
         return tuple(self.logits)
 
     def select(self, halves: Iterable[str]) -> "LogitEvidence":
-        return LogitEvidence({half: self.logits[half] for half in halves}, self.lineups)
+        return replace(self, logits={half: self.logits[half] for half in halves})
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]
@@ -188,6 +191,8 @@ class LogitEvidence(Evidence):
 
     def known(self, events: pd.DataFrame, window: int) -> np.ndarray:
         known = super().known(events, window)
+        if self.unseen:
+            return known
         for half, rows in self._by_half(events):
             around = self._around(half, events.iloc[rows], window)
             own = around.jersey == events["jersey"].to_numpy()[rows, None, None]
@@ -228,6 +233,34 @@ class LogitEvidence(Evidence):
         jersey = lineup.jersey[place]  # (N, W, 13)
         present = (jersey >= 0) & inside[..., None]
         return _Around(frames, slots, jersey, present, lineup.state[State.VISIBLE][place] > 0)
+
+
+class Remembered(Evidence):
+    """Evidence that is asked the same of a table again and again, by a search: it answers once."""
+
+    def __init__(self, source: Evidence) -> None:
+        self.source = source
+        # By the identity of a table, which is kept lest another one gets it.
+        self._answers: dict[tuple[int, int, bool], tuple[pd.DataFrame, tuple[np.ndarray, ...]]] = {}
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        return self.source.halves
+
+    def select(self, halves: Iterable[str]) -> Evidence:
+        return Remembered(self.source.select(halves))
+
+    def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
+        return self.source.near(events, window, own)
+
+    def known(self, events: pd.DataFrame, window: int) -> np.ndarray:
+        return self.source.known(events, window)
+
+    def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
+        key = id(events), window, own
+        if key not in self._answers:
+            self._answers[key] = events, self.source._strongest(events, window, own)
+        return self._answers[key][1]
 
 
 class _Around(NamedTuple):

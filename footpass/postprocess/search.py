@@ -14,7 +14,7 @@ from footpass.configs import config_dataclass, plain, read_config
 from footpass.crossfit import Apply, Fit, Inputs
 from footpass.files import DataError, atomic_write
 from footpass.metrics import Evaluation, compare, evaluate
-from footpass.postprocess.evidence import Evidence, as_evidence
+from footpass.postprocess.evidence import Evidence, Remembered, as_evidence
 from footpass.postprocess.steps import NMS, STEPS, Gate, PostprocessConfig, Reassign, Refine, postprocess
 from footpass.schema import ACTIONS
 
@@ -98,6 +98,7 @@ def fit_postprocess(
     From steps that change nothing, one parameter after the other takes the best value of its grid, until
     a whole round changes nothing. To be called through `footpass.crossfit` only.
     """
+    evidence = Remembered(evidence)
 
     @cache  # a parameter of a late step leaves what the early ones did
     def after(config: PostprocessConfig) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from footpass.data.halves import HalfMatch
 from footpass.events import concat
 from footpass.files import DataError
-from footpass.postprocess.evidence import EventEvidence, LogitEvidence, load_logits
+from footpass.postprocess.evidence import EventEvidence, LogitEvidence, Remembered, load_logits
 from footpass.postprocess.steps import Gate, Reassign, gate, reassign
 from footpass.schema import N_CLASSES, N_SLOTS, Action, State, slot
 from tests.oracles import postprocess as plain
@@ -87,6 +87,27 @@ def test_empty_tables():
     assert len(EventEvidence(one).peak(none, 5)[0]) == 0
     logits = LogitEvidence({HALF: volume(9)}, {HALF: lineup(0, np.zeros((N_SLOTS, 9), np.int16))})
     assert len(logits.peak(none, 5)[0]) == 0
+
+
+def test_that_nothing_is_seen_may_be_taken_for_evidence():
+    jersey = np.full((N_SLOTS, 9), 7, np.int16)
+    logits, lineups = {HALF: volume(9)}, {HALF: lineup(0, jersey, visible=0.0)}
+    query = predictions((4, 0, 7, PASS, 0.5), ("b_H1", 4, 0, 7, PASS, 0.5), halves=(HALF, "b_H1"))
+    for unseen, wanted in ((False, np.nan), (True, 0.0)):
+        source = LogitEvidence(logits, lineups, unseen).select([HALF])
+        np.testing.assert_array_equal(source.peak(query, 2)[0], [wanted, np.nan])
+
+
+def test_what_is_asked_again_of_a_table_is_answered_once(monkeypatch):
+    source = EventEvidence(predictions((100, 0, 7, PASS, 0.6), (103, 0, 8, PASS, 0.8)))
+    asked, near = [], EventEvidence.near
+    monkeypatch.setattr(EventEvidence, "near", lambda *args: asked.append(1) or near(*args))
+    query, kept = predictions((101, 0, 7, PASS, 0.5)), Remembered(source)
+    for one in (kept, kept, source):
+        assert [part.tolist() for part in one.peak(query, 3)] == [[0.6], [100]]
+        assert [part.tolist() for part in one.best_mate(query, 3)] == [[0.8], [8]]
+    assert len(asked) == 4
+    assert kept.peak(query.assign(frame=200), 3)[0].tolist() == [0] and len(asked) == 5
 
 
 def test_ground_truth_is_no_evidence():
