@@ -39,11 +39,14 @@ class LogitAdjustment:
         Field(min_length=N_CLASSES, max_length=N_CLASSES),
     ] = (0.0,) * N_CLASSES
     model: str | None = None  # what it was fitted on (`Provenance.models`): it means nothing for another
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0  # of smoothed logits, before offsets are added
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """The logits ``(9, M, T)``, adjusted."""
         if self.smoothing:
             logits = gaussian_filter1d(logits.astype(np.float32), self.smoothing, mode="nearest")
+        if self.scale != 1:
+            logits = self.scale * logits.astype(np.float32)
         if any(self.offsets):
             logits = logits + np.array(self.offsets, np.float32)[:, None, None]
         return logits

@@ -163,6 +163,8 @@ class PlayerDST(nn.Module):
         self.know_player, self.tell = nn.Linear(player, width), nn.Linear(width, actions)
         for table in (self.write_action, self.write_slot):
             nn.init.normal_(table.weight, std=0.5)
+        # Log of class weights (8,) that training has had, to be taken out of the classes' odds.
+        self.log_weights: Tensor | None = None
         for last in (self.local, self.key, self.tell):  # at first, the prior is all that counts
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(last.bias)
@@ -252,7 +254,11 @@ class PlayerDST(nn.Module):
         mate = slots // N_ROLES == slot[..., None] // N_ROLES
         relation = torch.where(slots == slot[..., None], 0, torch.where(mate, 1, 2))  # (B, L, 26)
         habit = self.prior.next[action.clamp(max=SOS)[..., None], relation]
-        return read.odds[window, step] + habit + self.tell(x.relu())
+        odds = read.odds[window, step] + habit + self.tell(x.relu())
+        if self.log_weights is None:
+            return odds
+        fair = odds - self.log_weights.to(odds)
+        return fair + (odds.logsumexp(-1) - fair.logsumexp(-1))[..., None]  # players as likely as before
 
     def _step(self, frame: Tensor) -> Tensor:
         return (frame - 1).clamp(min=0) // self.config.step

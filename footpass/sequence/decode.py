@@ -1,11 +1,13 @@
 """From windows to events: decode a half window by window and write what a DST says."""
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,9 +18,10 @@ from footpass.data.provenance import Provenance, together
 from footpass.events import concat, select_halves
 from footpass.files import DataError, fingerprint
 from footpass.models.dst import DST, DSTConfig
+from footpass.models.player_dst import PlayerDST
 from footpass.models.public import load_reference, read_public
 from footpass.models.transformer import FUSIONS
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, TOLERANCE, State
+from footpass.schema import EOS, N_CLASSES, N_ROLES, N_SLOTS, SOS, TOLERANCE, State
 from footpass.sequence.recipes import _MODELS, AnyDST
 from footpass.sequence.sources import Recorded, Source
 from footpass.sequence.tokens import decode
@@ -57,6 +60,25 @@ def with_logits(halves: Mapping[str, HalfMatch], stores: Sequence[Path]) -> dict
         name: Recorded(half, *(read_logits(store, half) for store in stores), models=models)
         for name, half in halves.items()
     }
+
+
+def without_weights(model: AnyDST, weights: np.ndarray) -> AnyDST:
+    """A DST that says classes as often as they are, after a training that weighted them.
+
+    A weighted cross-entropy is lowest where each class is said with its weight times its odds, so the
+    weights, ``(10,)`` as of `losses.token_weights`, are divided out of what the model says.
+    """
+    told = [*range(SOS), EOS]  # SOS is never said
+    log_weights = torch.log(torch.as_tensor(weights[told], dtype=torch.float32))
+    if not log_weights.any():
+        return model
+    model = copy.deepcopy(model)
+    if isinstance(model, PlayerDST):  # an end is told by the step, so it has no weight
+        model.log_weights = log_weights[:SOS]
+    else:
+        with torch.no_grad():
+            model.heads.bias[told] -= log_weights
+    return model
 
 
 def written_by(model: AnyDST, checkpoint: str | Path, halves: Mapping[str, Source]) -> Provenance:

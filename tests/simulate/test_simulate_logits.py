@@ -1,11 +1,13 @@
 """Detectors that do not exist: what they see of a half, and what they may not see."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from footpass.data.halves import dense
+from footpass.data.halves import dense, events_of
+from footpass.detectors.spotting import events_from_logits
 from footpass.schema import N_CLASSES, N_SLOTS, Action, State
-from footpass.simulate.logits import simulate_logits
+from footpass.simulate.logits import perfect_logits, simulate_logits
 from tests import seasons
 
 EVENTS = {(60 + 20 * i, slot): 1 + i % 8 for i, slot in enumerate((0, 2, 14, 20, 25, 15))}
@@ -28,6 +30,13 @@ def test_volumes_are_those_of_the_half_and_of_the_seed(half):
     assert all(np.array_equal(a, b) and np.isfinite(a).all() for a, b in zip(one, again, strict=True))
     other = simulate_logits(half, np.random.default_rng(4), 2)
     assert not np.array_equal(one[0], other[0])
+
+
+def test_a_perfect_detector_tells_every_event_at_its_frame(half):
+    found = events_from_logits(perfect_logits(half), half, without_box=True)
+    columns = ["frame", "team", "jersey", "cls"]
+    pd.testing.assert_frame_equal(found[columns], events_of(half)[columns], check_dtype=False)
+    assert (found["score"] > 0.9).all()
 
 
 def test_events_with_a_box_stand_out(half):
