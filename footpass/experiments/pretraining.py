@@ -10,14 +10,14 @@ from footpass.data.cache import open_halves
 from footpass.data.halves import events_of
 from footpass.data.paths import tactical_path
 from footpass.events import class_counts, concat
-from footpass.files import DataError, locked, make_folder
+from footpass.files import DataError, fingerprint, locked, make_folder
 from footpass.models.player_dst import PlayerDSTConfig
 from footpass.models.transformer import FUSIONS
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
 from footpass.sequence.train import train_dst
 from footpass.simulate.logits import simulate_logits
-from footpass.simulate.season import write_season
+from footpass.simulate.season import EDITION, write_season
 
 
 def pretraining_recipe(recipe: DSTRecipe) -> DSTRecipe:
@@ -36,15 +36,23 @@ def pretraining_recipe(recipe: DSTRecipe) -> DSTRecipe:
 
 
 def pretrain_dst(
-    recipe: DSTRecipe, run_dir: str | Path, device: torch.device | str = "cpu"
+    recipe: DSTRecipe,
+    run_dir: str | Path,
+    device: torch.device | str = "cpu",
+    shared: str | Path | None = None,
 ) -> list[dict]:
     """Train a DST on simulated matches by a `pretraining_recipe`; rows as of `train_dst`.
 
-    The matches are kept in ``run_dir``, and are not those of a default season.
+    The matches are kept in ``run_dir``, or in a folder in ``shared`` for whoever learns from the same;
+    they are not those of a default season.
     """
-    pretraining, season = recipe.pretraining, Path(run_dir, "season")
+    pretraining = recipe.pretraining
     if pretraining is None:
         raise DataError("a recipe without pre-training: nothing to train on")
+    season = Path(run_dir, "season")
+    if shared:
+        name = fingerprint(pretraining.matches, pretraining.minutes, EDITION)
+        season = Path(shared, f"season-pretraining-{name[:8]}")
     make_folder(season)
     with locked(season):  # of several processes, the first simulates
         if not (season / tactical_path("train")).is_file():

@@ -185,10 +185,12 @@ def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monke
 
 
 def test_pretraining_is_of_the_recipe_alone(tmp_path):
-    """The same twice, whatever is near; its matches are simulated once."""
+    """The same twice, wherever its matches are kept; they are simulated once."""
     recipe = load_profile("smoke").dst
-    for folder in ("one", "two"):
-        pretrain_dst(recipe, tmp_path / folder)
+    pretrain_dst(recipe, tmp_path / "one")
+    pretrain_dst(recipe, tmp_path / "two", shared=tmp_path)
+    assert len(list(tmp_path.glob("season-pretraining-*"))) == 1
+    assert not (tmp_path / "two" / "season").exists()
     one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
     assert all((one[name] == two[name]).all() for name in one)
     made = (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns
