@@ -23,8 +23,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _ablate(args: argparse.Namespace) -> None:
-    from footpass.experiments.grid import evaluations, open_grid, run_grid, scores
+    from footpass.experiments.comparing import evaluations, scores
+    from footpass.experiments.grid import run_grid
     from footpass.experiments.profile import load_profile
+    from footpass.experiments.rows import open_grid
     from footpass.experiments.season import find_season
     from footpass.experiments.stages import Study
     from footpass.files import PROJECT, inside

@@ -11,17 +11,23 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from footpass.data.logits import frames_per_second, logits_path
-from footpass.detectors.clips import ClipDataset
+from footpass.detectors.clips import ClipDataset, learnable_events
+from footpass.detectors.predict import load_detector
+from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.train import ClipLoss
 from footpass.experiments.grid import Outcome
 from footpass.experiments.stages import Stage, Study
 from footpass.models.taad import TAAD
+from footpass.sequence.decode import load_dst
+from footpass.sequence.train import sequence_loss
+from footpass.sequence.windows import WindowDataset, collate
+from footpass.training.loop import Loss
 from footpass.training.optim import autocast
 
 
@@ -69,7 +75,7 @@ class Cost(NamedTuple):
 
 def stage_cost(study: Study, stage: Stage) -> Cost:
     """Measure a stage; a training step of its recipe is taken for it."""
-    model, loss, batch, precision = study.a_step(stage)
+    model, loss, batch, precision = _a_step(study, stage)
     with LiveBytes() as live:
         with autocast(torch.device(study.device), precision):
             value = loss(model.train(), batch)[0]
@@ -77,6 +83,25 @@ def stage_cost(study: Study, stage: Stage) -> Cost:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     speed = frames_per_second(logits_path(stage.dir, "val"))
     return Cost(parameters, live.peak, speed)
+
+
+def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
+    """The model of a stage, its loss, a batch and the precision of its recipe: a training step."""
+    if stage.name == "dst":
+        model, windows = load_dst(stage.checkpoint)
+        data = WindowDataset(study.recorded("val", model.config.fusion, stage.reads), windows)
+        train = study.profile.dst.train
+        batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
+        return model.to(study.device), sequence_loss, batch, train.precision
+    detector, config = load_detector(stage.checkpoint)
+    recipe = getattr(study.profile, stage.name)
+    halves = list(study.footage["val"].values())
+    events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
+    clips = ClipDataset(halves, config, recipe.augmentation, events=events)
+    batch = next(iter(DataLoader(clips, recipe.train.batch)))
+    gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
+    loss = ClipLoss(recipe.background, gamma, detector.without_box)
+    return detector.to(study.device), loss, batch, recipe.train.precision
 
 
 def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
@@ -106,6 +131,19 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
             }
         )
     return pd.DataFrame(rows).set_index("row")
+
+
+def pretrainings(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
+    """Training loss of what DSTs have gone on from: at the end, and how much the last epoch took off."""
+    stages = [stage for runs in outcomes.values() for run in runs for stage in run.stages.values()]
+    found = {one.start.dir.name: one.start for one in stages if one.name == "dst" and one.start}
+    rows = []
+    for name, stage in found.items():
+        *before, last = [row["loss"] for row in stage.rows]
+        fell = before[-1] - last if before else None
+        rows.append((name, stage.train_seconds / 60, last, fell))
+    columns = ["pre-training", "minutes", "loss", "last epoch took off"]
+    return pd.DataFrame(rows, columns=columns).set_index("pre-training")
 
 
 def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:

@@ -70,5 +70,5 @@ def _words(task: Task) -> Iterator[str]:
     for part in task:
         if isinstance(part, tuple):
             yield from _words(part)
-        else:
-            yield str(part)
+        elif part is not None:
+            yield str(getattr(part, "name", part))  # of a row its name

@@ -31,10 +31,11 @@ class SeasonSize:
 
 @config_dataclass
 class Ablations:
-    """Notebook 08: settings of its re-scoring, and how many of the grid's seeds are used (None: all)."""
+    """Notebook 08: settings of its re-scoring, and how much of the grid is computed (None: all)."""
 
     rescore: RescoreConfig
-    seeds: int | None = None
+    seeds: int | None = None  # the first so many
+    groups: tuple[str, ...] | None = None  # of rows
 
 
 @config_dataclass
@@ -84,19 +85,27 @@ def varied(profile: Profile, name: str | None) -> Profile:
 
     A profile's file has a variant's tables below its name, such as ``[variants.B.dst.model]`` with
     ``width = 768``. They are checked as the profile's own are. A DST of another ``kind`` has nothing of
-    the profile's: neither windows nor training.
+    the profile's: neither windows nor training. A variant may say ``base = "A"`` and only what differs
+    from that other one, which has no base itself.
     """
     if name is None:
         return profile
     if name not in profile.variants:
         known = ", ".join(profile.variants) or "none"
         raise DataError(f"profile {profile.name} has no variant {name!r}; it has {known}")
+    changes = dict(profile.variants[name])
+    if "base" in changes:
+        base = changes.pop("base")
+        bases = [other for other, of in profile.variants.items() if "base" not in of]
+        if base not in bases:
+            raise DataError(f"variant {name}: base = {base!r}: none of {', '.join(bases)}")
+        profile = varied(profile, base)
     values = plain(profile)
     for part in ("dst", "play_by_play"):
         if values[part]:  # a table says its model's kind, a config is of it
             model = getattr(profile, part).model
             values[part]["model"]["kind"] = type(model).__name__.removesuffix("Config")
     try:
-        return build(Profile, merged(values, profile.variants[name]))
+        return build(Profile, merged(values, changes))
     except DataError as error:
         raise DataError(f"variant {name}: {error}") from error

@@ -6,27 +6,24 @@ and what was broken off goes on where it stopped.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
 
 from footpass import zoo
 from footpass.data.cache import Footage
-from footpass.data.halves import events_of
+from footpass.data.halves import HalfMatch, events_of
 from footpass.data.logits import logits_path, made_by, read_logits
-from footpass.data.provenance import write_marked
-from footpass.detectors.clips import ClipDataset, learnable_events
-from footpass.detectors.predict import load_detector, predict
-from footpass.detectors.recipes import GNNRecipe
+from footpass.data.provenance import Provenance, write_marked
+from footpass.detectors.calibration import fit_calibration
+from footpass.detectors.predict import predict
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -36,7 +33,7 @@ from footpass.detectors.spotting import (
     read_adjustment,
     write_adjustment,
 )
-from footpass.detectors.train import ClipLoss, fine_tuning, train_gnn, train_taad
+from footpass.detectors.train import fine_tuning, train_gnn, train_taad
 from footpass.events import (
     class_counts,
     concat,
@@ -46,24 +43,33 @@ from footpass.events import (
     select_halves,
 )
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
-from footpass.experiments.profile import Profile
+from footpass.experiments.profile import Profile, varied
 from footpass.experiments.season import Season
-from footpass.files import fingerprint
+from footpass.files import DataError, atomic_write, fingerprint
 from footpass.metrics import evaluate
+from footpass.models.losses import token_weights
 from footpass.models.transformer import FUSIONS
 from footpass.schema import FPS
-from footpass.sequence.decode import load_dst, predict_events, with_logits, written_by
+from footpass.sequence.decode import (
+    load_dst,
+    predict_events,
+    with_logits,
+    without_weights,
+    written_by,
+)
 from footpass.sequence.recipes import DSTRecipe
 from footpass.sequence.sources import Recorded
 from footpass.sequence.train import fine_tuning as dst_fine_tuning
-from footpass.sequence.train import sequence_loss, train_dst
-from footpass.sequence.windows import WindowDataset, collate
+from footpass.sequence.train import train_dst
+from footpass.simulate.logits import perfect_logits
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
-from footpass.training.loop import Loss
 from footpass.training.optim import resolve_precision
 
 log = logging.getLogger(__name__)
+# What a DST reads: the logits of its detectors, the same calibrated, or the truth in place of the second
+# detector's, to see what it makes of a perfect second opinion.
+Reading = Literal["detectors", "calibrated", "oracle"]
 _ALONE = 5  # times the epochs, of a DST without a pre-training
 _DETECTORS = ("taad", "gnn")
 _DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
@@ -79,6 +85,7 @@ class Stage:
     # The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
     start: "Stage | None" = None
     zoo: str | None = None  # the model of the zoo that it has gone on from, if it was one
+    reads: Reading = "detectors"  # of a DST
 
     @property
     def checkpoint(self) -> Path:
@@ -167,27 +174,34 @@ class Study:
 
     @cached_property
     def _season_fingerprint(self) -> str:
-        """Of what stages learn from and are chosen on: more matches of val train nothing anew.
+        """Of what stages learn from and are chosen on: more matches of val train nothing anew."""
+        learned = self.training_footage, self.footage["train"], self._chosen_on
+        return fingerprint(*(part for footage in learned for part in _content(footage)))
 
-        Of all events, of ten seconds' positions and boxes each, and of the videos' sizes.
-        """
-        parts: list[Any] = []
-        for part in (self.training_footage, self.footage["train"], self._chosen_on):
-            for name, entry in part.items():
-                half, some = entry.half, np.s_[..., :: 10 * FPS]
-                events = events_of(half)[["frame", "team", "jersey", "cls"]]
-                parts += [name, half.first_frame, half.end_frame, events, entry.video.stat().st_size]
-                parts += [half.state[some], half.boxes[:, :: 10 * FPS], half.provenance]
-        return fingerprint(*parts)
+    @_once
+    def fingerprint_of(self, split: str) -> str:
+        """Of the halves of a split that are watched: what is computed of them is made anew with them."""
+        return fingerprint(*_content(self.watched(split)))
 
     @property
     def trained(self) -> list[dict[str, Any]]:
         """The stages so far, for ``metrics.json``: how long each took, and at which revision."""
-        stages = {one.dir: one for one in self.known.values() if isinstance(one, Stage)}
+        studies = [self, *(one for one in self.known.values() if isinstance(one, Study))]
+        known = [one for study in studies for one in study.known.values()]
+        stages = {one.dir: one for one in known if isinstance(one, Stage)}
         return [
             {"stage": one.dir.name, "seconds": one.train_seconds, "revisions": one.revisions}
             for one in stages.values()
         ]
+
+    @_once
+    def of_variant(self, name: str | None) -> "Study":
+        """The study of a variant of the profile, itself without one; what both train is trained once."""
+        if name is None:
+            return self
+        if self.profile.start == "zoo":
+            raise DataError(f"variant {name!r}: the zoo has none of it, set start = random")
+        return replace(self, profile=varied(self.profile, name), known={})
 
     @_once
     def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
@@ -218,7 +232,12 @@ class Study:
 
     @_once
     def dst(
-        self, fusion: str = "none", weighting: str = "none", seed: int = 0, pretrained: bool = True
+        self,
+        fusion: str = "none",
+        weighting: str = "none",
+        seed: int = 0,
+        pretrained: bool = True,
+        reads: Reading = "detectors",
     ) -> Stage:
         """A DST on the logits of TAAD, with ``fusion`` on those of TAAD + GNN too.
 
@@ -238,18 +257,20 @@ class Study:
             recipe = replace(recipe, pretraining=None, train=alone)
         train = replace(recipe.train, seed=seed)
         recipe = replace(recipe, train=train, weighting=weighting)
-        depends: list[Any] = [stage.dir.name for stage in self._detectors(fusion)]
+        depends: list[Any] = [stage.dir.name for stage in self._detectors(fusion, reads)]
         depends += self.watched("train")  # the halves whose logits it learns from
+        told = [] if reads == "detectors" else [reads]
+        depends += told
         pretraining = self.pretraining(fusion) if recipe.pretraining else None
         if start:
             depends.append(start)
         start = pretraining.checkpoint if pretraining else start
-        of = f"{fusion}-{weighting}-seed{seed}{'' if pretrained else '-alone'}"
+        of = "-".join([fusion, *told, weighting, f"seed{seed}", *["alone"] * (not pretrained)])
         with self.stage("dst", recipe, *depends, of=of) as run:
-            halves = self.recorded("train", fusion)
+            halves = self.recorded("train", fusion, reads)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
-        return Stage("dst", run, rows, pretraining, known)
+        return Stage("dst", run, rows, pretraining, known, reads)
 
     def pretrains(self, fusion: str) -> bool:
         """Whether a DST goes on from a pre-training of its own."""
@@ -260,23 +281,37 @@ class Study:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = pretraining_recipe(self._dst_recipe(fusion))
         with self.stage("pretraining", recipe, of=fusion) as run:
-            rows = pretrain_dst(recipe, run, self.device)
+            rows = pretrain_dst(recipe, run, self.device, shared=self.folder)
         return Stage("pretraining", run, rows)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
         recipe = self.profile.dst
         return replace(recipe, model=replace(recipe.model, fusion=fusion))
 
-    def recorded(self, split: str, fusion: str = "none") -> dict[str, Recorded]:
+    def recorded(
+        self, split: str, fusion: str = "none", reads: Reading = "detectors"
+    ) -> dict[str, Recorded]:
         """Halves with the logits that a DST reads, which are made if they are not there."""
-        stages = self._detectors(fusion)
+        stages = self._detectors(fusion, reads)
         for stage in stages:
             self.predict(stage, split)
         halves = {name: entry.half for name, entry in self.watched(split).items()}
-        return with_logits(halves, [logits_path(stage.dir, split) for stage in stages])
+        stores = [logits_path(stage.dir, split) for stage in stages]
+        found = with_logits(halves, stores)
+        if reads == "detectors":
+            return found
+        models = [made_by(store) for store in stores]
+        if reads == "oracle":
+            models.append("oracle")
+            logits = {name: (*one.logits, perfect_logits(one.half)) for name, one in found.items()}
+        else:
+            fitted = [self.calibration(stage) for stage in stages]
+            logits = {name: _adjusted(one.logits, fitted) for name, one in found.items()}
+        return {name: Recorded(half, *logits[name], models=models) for name, half in halves.items()}
 
-    def _detectors(self, fusion: str) -> list[Stage]:
-        return [detector() for detector in (self.taad, self.gnn)[: FUSIONS[fusion]]]
+    def _detectors(self, fusion: str, reads: Reading = "detectors") -> list[Stage]:
+        count = FUSIONS[fusion] - (reads == "oracle")  # which is the last one
+        return [detector() for detector in (self.taad, self.gnn)[:count]]
 
     @_once
     def predict(self, stage: Stage, split: str) -> pd.DataFrame:
@@ -299,15 +334,32 @@ class Study:
             return UNADJUSTED
         path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
         if not path.is_file():
-            self.predict(stage, "train")
-            halves = {name: entry.half for name, entry in self.watched("train").items()}
+            logits, halves = self._held_out_logits(stage)
             truth = select_halves(self.truth["train"], halves)
-            store, smoothings = logits_path(stage.dir, "train"), SMOOTHINGS if smooth else (0.0,)
-            logits = {name: read_logits(store, half) for name, half in halves.items()}
+            smoothings = SMOOTHINGS if smooth else (0.0,)
             fitted = fit_adjustment(logits, halves, truth, stage.without_box, smoothings)
             with self.locked(stage.dir):
-                write_adjustment(fitted, path, made_by(store))
+                write_adjustment(fitted, path, made_by(logits_path(stage.dir, "train")))
         return read_adjustment(path)
+
+    def calibration(self, stage: Stage) -> LogitAdjustment:
+        """Of a detector, fitted as its `adjustment` is, but for likelihood; none if it learned all."""
+        if not self._held_out:
+            return UNADJUSTED
+        path = stage.dir / "calibration.json"
+        if not path.is_file():
+            logits, halves = self._held_out_logits(stage)
+            fitted = fit_calibration(logits, halves, stage.without_box)
+            with self.locked(stage.dir):
+                write_adjustment(fitted, path, made_by(logits_path(stage.dir, "train")))
+        return read_adjustment(path)
+
+    def _held_out_logits(self, stage: Stage) -> tuple[dict[str, np.ndarray], dict[str, HalfMatch]]:
+        """Of the train halves that a detector never learned, and the halves."""
+        self.predict(stage, "train")
+        halves = {name: entry.half for name, entry in self.watched("train").items()}
+        store = logits_path(stage.dir, "train")
+        return {name: read_logits(store, half) for name, half in halves.items()}, halves
 
     def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
         """Scores of a detector's events on val without adjustment, and with each part of it."""
@@ -331,32 +383,26 @@ class Study:
         return pd.DataFrame(rows).T.rename_axis("adjustment").astype({"predictions": int})
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
-        path = predictions_path(stage.dir, split)
+        path, made_of = predictions_path(stage.dir, split), self.fingerprint_of(split)
+        beside = path.with_suffix(".made_of")  # written last; a split may have got more matches since
         with self.locked(stage.dir):
-            if not path.is_file():
-                model, windows = load_dst(stage.checkpoint)
-                halves = self.recorded(split, model.config.fusion)
-                events = predict_events(model.to(self.device), halves, windows, batch=64)
-                write_marked(events, path, written_by(model, stage.checkpoint, halves))
+            if not beside.is_file() or beside.read_text() != made_of:
+                beside.unlink(missing_ok=True)
+                events, made = self.decoded(stage, split)
+                write_marked(events, path, made)
+                with atomic_write(beside) as stream:
+                    stream.write(made_of)
         return read_predictions(path)
 
-    def a_step(self, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
-        """The model of a stage, its loss, a batch and the precision of its recipe: a training step."""
-        if stage.name == "dst":
-            model, windows = load_dst(stage.checkpoint)
-            data = WindowDataset(self.recorded("val", model.config.fusion), windows)
-            train = self.profile.dst.train
-            batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
-            return model.to(self.device), sequence_loss, batch, train.precision
-        detector, config = load_detector(stage.checkpoint)
-        recipe = getattr(self.profile, stage.name)
-        halves = list(self.footage["val"].values())
-        events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
-        clips = ClipDataset(halves, config, recipe.augmentation, events=events)
-        batch = next(iter(DataLoader(clips, recipe.train.batch)))
-        gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
-        loss = ClipLoss(recipe.background, gamma, detector.without_box)
-        return detector.to(self.device), loss, batch, recipe.train.precision
+    def decoded(
+        self, stage: Stage, split: str, weighting: str = "none"
+    ) -> tuple[pd.DataFrame, Provenance]:
+        """What a DST writes of a split, after the class weights of a ``weighting`` are divided out."""
+        model, windows = load_dst(stage.checkpoint)
+        model = without_weights(model, token_weights(class_counts(self.truth["train"]), weighting))
+        halves = self.recorded(split, model.config.fusion, stage.reads)
+        events = predict_events(model.to(self.device), halves, windows, batch=64)
+        return events, written_by(model, stage.checkpoint, halves)
 
     @contextmanager
     def stage(self, name: str, recipe: object, *depends: Any, of: str = "") -> Iterator[Path]:
@@ -377,3 +423,18 @@ class Study:
     def locked(self, folder: Path) -> AbstractContextManager[None]:
         """The lock of a folder, for this process or all that compute with it."""
         return locked_by_first(folder)
+
+
+def _adjusted(logits: Sequence[np.ndarray], fitted: Sequence[LogitAdjustment]) -> tuple[np.ndarray, ...]:
+    """Each volume by its adjustment, float16 as they come."""
+    each = zip(logits, fitted, strict=True)
+    return tuple(adjust(volume).astype(np.float16) for volume, adjust in each)
+
+
+def _content(footage: Mapping[str, Footage]) -> Iterator[Any]:
+    """All events of some halves, ten seconds' positions and boxes each, and the videos' sizes."""
+    for name, entry in footage.items():
+        half, some = entry.half, np.s_[..., :: 10 * FPS]
+        events = events_of(half)[["frame", "team", "jersey", "cls"]]
+        yield from (name, half.first_frame, half.end_frame, events, entry.video.stat().st_size)
+        yield from (half.state[some], half.boxes[:, :: 10 * FPS], half.provenance)

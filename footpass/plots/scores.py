@@ -174,7 +174,10 @@ def importance(shares: pd.Series, most: int = 25) -> Figure:
 
 
 def effect_plot(table: pd.DataFrame) -> Figure:
-    """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``)."""
+    """Changes of macro F1 with intervals (columns ``against``, ``change``, ``low``, ``high``).
+
+    Rows of one ``group``, a column that there may be, stand below its name.
+    """
     figure, axes = subplots((8, 1.2 + 0.4 * len(table)))
     sure = (table["low"] > 0) | (table["high"] < 0)
     _intervals(axes, table["change"], table, np.where(sure, "#0072B2", "#8A8A8A"), "{:+z.3f}")
@@ -182,6 +185,12 @@ def effect_plot(table: pd.DataFrame) -> Figure:
     axes.set_xlabel("change of macro F1")
     labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
     axes.set_yticks(range(len(table)), labels, fontsize=8)
+    if "group" in table:
+        beside: Any = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "top"}
+        for first in np.flatnonzero(table["group"] != table["group"].shift()):
+            axes.axhline(first - 0.55, color="#CCCCCC", lw=0.8)
+            group = table["group"].iloc[first]
+            axes.text(0.995, first - 0.5, group, color="#555555", fontsize=8, **beside)
     return figure
 
 

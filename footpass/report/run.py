@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -208,6 +209,11 @@ def start_experiment(
     season = find_season(settings, data)
     run.uses(season.source, season.files, season.provenance, season.systems)
     return run, Study(run.dir.parent / "stages", settings, season, join_processes(), kinetics)
+
+
+def slug(name: str) -> str:
+    """A name as part of a metric's: ``taad_gnn`` of "TAAD + GNN"."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def format_cell(value: object, digits: int = 3) -> str:

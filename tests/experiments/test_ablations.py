@@ -8,54 +8,76 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from footpass.configs import PROFILES
 from footpass.experiments import grid as ablations
+from footpass.experiments.comparing import by_class, effects, evaluations, findings, gains, scores
 from footpass.experiments.engine import compute
-from footpass.experiments.grid import (
-    Grid,
-    Outcome,
-    Row,
-    effects,
-    evaluations,
-    open_grid,
-    read_grid,
-    scores,
-)
+from footpass.experiments.grid import Model, Outcome
 from footpass.experiments.profile import load_profile
+from footpass.experiments.rows import GRID as PROJECTS
+from footpass.experiments.rows import Grid, Row, open_grid, read_grid
 from footpass.files import PROJECT, DataError
+from footpass.metrics import Interval
+from footpass.postprocess.steps import STEPS
 from footpass.workers import open_workers
 from tests.cluster import cluster, kill_one_at_work
 from tests.tables import predictions, truth
 
 
 def test_the_projects_grid_has_every_extension_alone_and_left_out():
-    grid = read_grid(ablations.GRID)
-    assert len(grid.seeds) >= 3
-    assert {row.model for row in grid.rows} == {"taad", "gnn", "dst"}
-    assert {row.weighting for row in grid.rows} == {"none", "inverse", "sqrt", "effective"}
-    full = next(row for row in grid.rows if "full system" in row.name)
-    assert (full.fusion, full.weighting, full.postprocess, full.ensemble) == (
-        "concat",
-        "sqrt",
-        True,
-        True,
-    )
-    without = [row for row in grid.rows if row.against == full.name]
-    assert {(row.fusion, row.weighting, row.postprocess, row.ensemble) for row in without} == {
-        ("none", "sqrt", True, True),
-        ("concat", "none", True, True),
-        ("concat", "sqrt", False, True),
-    }
-    assert [seed for row, seed in grid.jobs() if row.model != "dst"] == [grid.seeds[0]] * 2
+    grid = read_grid(PROJECTS)
+    assert len(grid.seeds) >= 3 and len(grid.detector_seeds) >= 2
+    rows = {row.name: row for row in grid.rows}
+    full, plain = rows["full system"], rows["DST"]
+    everything = dict(fusion="concat", weighting="sqrt", steps=full.steps, ensemble=True)
+    assert full.steps == tuple(STEPS) and full == replace(full, **everything)
+
+    def changes(row, base):
+        """What a row has that its base has not, of all but names."""
+        return {
+            field.name
+            for field in fields(Row)
+            if field.name not in ("name", "group", "against")
+            if getattr(row, field.name) != getattr(base, field.name)
+        }
+
+    alone = [row for row in grid.rows if row.group == plain.group and "DST" in row.against]
+    added = [changes(row, plain) for row in alone]
+    assert all({part} in added for part in everything if part != "ensemble")
+    assert {row.steps for row in alone} > {("reassign",), ("gate",), ("refine",)}
+    assert rows["+ GNN fusion and ensemble"].against == ("DST", "+ GNN fusion")
+    without = [changes(row, full) for row in grid.rows if row.group == "one left out"]
+    assert sorted(map(sorted, without)) == sorted([part] for part in everything)
 
 
-def test_short_profiles_take_the_first_seed_alone():
-    assert open_grid(None, load_profile("demo")).seeds == read_grid(ablations.GRID).seeds[:1]
-    assert open_grid(None, load_profile("study")) == read_grid(ablations.GRID)
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_has_what_its_rows_are_of(name):
+    assert open_grid(None, load_profile(name)).rows
+
+
+def test_short_profiles_have_few_rows_and_the_first_seeds():
+    demo, study = (open_grid(None, load_profile(name)) for name in ("demo", "study"))
+    whole = read_grid(PROJECTS)
+    assert study == whole and demo.seeds == whole.seeds[:1] and demo.detector_seeds == (0,)
+    assert {row.group for row in demo.rows} == {"detectors", "player-wise DST"} and len(demo.rows) <= 13
+
+
+def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
+    demo = load_profile("demo")
+    wrong = replace(demo, ablations=replace(demo.ablations, groups=("detectrs",)))
+    with pytest.raises(DataError, match="no rows 'detectrs'.*there are detectors, published DST"):
+        open_grid(None, wrong)
+    path = tmp_path / "grid.toml"
+    path.write_text('seeds = [0]\n[[rows]]\nname = "a"\nvariant = "B"')
+    with pytest.raises(DataError, match="row 'a' is of variant 'B', which profile demo has not"):
+        open_grid(path, demo)
+    (row,) = open_grid(path, load_profile("smoke")).rows  # whatever group, of a file of one's own
+    assert row.variant == "B"
 
 
 @pytest.mark.parametrize(
@@ -67,9 +89,9 @@ def test_short_profiles_take_the_first_seed_alone():
         ('seeds = ["0"]\n[[rows]]\nname = "a"', "Grid.seeds.0 = '0'"),
         ("seeds = [0]\nrows = []", "at least 1 item"),
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
-        ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = "b"', "compared with 'b', which is no row"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = ["b"]', "compared with 'b', which is no row"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Grid.rows.0.model"),
-        ('seeds = [0]\n[[rows]]\nname = "a"\nsteps = true', "Grid.rows.0.steps: no such field"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nstep = true', "Grid.rows.0.step: no such field"),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, text, reason):
@@ -94,19 +116,48 @@ def graph_of(*rows, seeds=(0, 1)):
 
 def test_what_rows_have_in_common_is_one_task_and_comes_before_them():
     full = Row("full", fusion="concat", weighting="sqrt", ensemble=True)
-    graph = graph_of(Row("TAAD", "taad"), Row("DST"), full)
-    taad, gnn = ("taad",), ("gnn",)
-    plain, fused = ("dst", "none", "none", 1), ("dst", "concat", "sqrt", 1)
+    graph = graph_of(Row("TAAD", model="taad"), Row("DST"), full)
+    taad, gnn = Model("taad", None, (0,)), Model("gnn", None, (0,))
+    plain = Model("dst", None, ("none", "none", 1, "detectors"))
+    fused = Model("dst", None, ("concat", "sqrt", 1, "detectors"))
     count = Counter(task[0] for task in graph)
-    assert count == {"taad": 1, "gnn": 1, "pretraining": 2, "dst": 4, "watch": 8, "row": 5}
-    assert graph[gnn] == {taad}
-    assert {("pretraining", "none"), ("watch", "val", taad)} <= graph[plain]
-    assert {("pretraining", "concat"), ("watch", "val", gnn), ("watch", "val", taad)} <= graph[fused]
+    assert count == {"train": 6, "pretraining": 2, "watch": 8, "row": 5}
+    assert graph["train", gnn] == {("train", taad)}
+    watched = {("watch", "val", taad), ("watch", "val", gnn)}
+    assert graph["train", plain] == {("pretraining", None, "none"), ("watch", "val", taad)}
+    assert graph["train", fused] == {("pretraining", None, "concat"), *watched}
     assert {("watch", "val", plain), ("watch", "val", fused)} <= graph["row", full, 1]
     done = set()
     for task, needed in graph.items():  # as one process does them
         assert needed <= done
         done.add(task)
+
+
+def test_variants_have_models_of_their_own_where_they_change_something():
+    members = Row("four", variant="A", members=("B", "D"))
+    oracle = Row("oracle", variant="A", fusion="concat", reads="oracle")
+    graph = graph_of(Row("T", model="taad", variant="transformer"), members, oracle, seeds=(0,))
+    trained = {task[1] for task in graph if task[0] == "train"}
+    assert {(model.kind, model.variant) for model in trained if model.kind != "dst"} == {
+        ("taad", None),
+        ("taad", "transformer"),
+    }
+    dsts = {(model.variant, model.of[0], model.of[-1]) for model in trained if model.kind == "dst"}
+    assert dsts == {(name, "none", "detectors") for name in "ABD"} | {("A", "concat", "oracle")}
+
+
+def test_detectors_have_seeds_of_their_own():
+    grid = Grid((Row("GNN", model="gnn"), Row("DST")), seeds=(0, 1, 2), detector_seeds=(0, 1))
+    assert [(row.name, seed) for row, seed in grid.jobs()] == [
+        ("GNN", 0), ("DST", 0), ("GNN", 1), ("DST", 1), ("DST", 2)
+    ]  # fmt: skip
+    study = FakeStudy("nowhere", load_profile("smoke"), season=None)
+    graph = ablations._graph(study, grid)
+    assert {task[1].of for task in graph if task[0] == "train" and task[1].kind == "taad"} == {
+        (0,),
+        (1,),
+    }
+    assert graph["train", Model("gnn", None, (1,))] == {("train", Model("taad", None, (1,)))}
 
 
 def note(study, task):
@@ -170,14 +221,21 @@ def test_scores_are_means_over_seeds(results):
     assert table.loc["a", "macro F1"] == 0 and table.loc["b", "macro F1"] == pytest.approx(1 / 16)
     assert table.loc["b", ["seeds", "worst seed", "best seed"]].tolist() == pytest.approx([2, 0, 1 / 8])
     assert table.loc["b", "recall, box"] == pytest.approx(1 / 4)
-    assert ablations.by_class(results).loc["b"].tolist() == [0.5, 0, 0, 0, 0, 0, 0, 0]
+    assert by_class(results).loc["b"].tolist() == [0.5, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_effects_are_paired_and_name_what_they_are_against(results):
-    grid = Grid((Row("a"), replace(Row("b"), against="a")), (0, 1))
+    grid = Grid((Row("a"), Row("b", group="why", against=("a", "absent"))), (0, 1))
     table = effects(grid, results, samples=200)
-    assert table.index.tolist() == ["b"] and table.loc["b", "against"] == "a"
+    assert table.index.tolist() == ["b"]
+    assert table.loc["b", ["group", "against"]].tolist() == ["why", "a"]
     assert table.loc["b", "change"] == pytest.approx(1 / 16)
+    low, high = table.loc["b", ["low", "high"]]
+    assert gains(table) == {("b", "a"): Interval(1 / 16, low, high)}
+    assert findings(table, "b", "c").startswith("- b against a: macro F1 +0.062 (+0.000 to +0.")
+    plus = findings(table.rename({"b": "+ b"}), "+ b")
+    assert plus.startswith("- \\+ b against a")
+    assert findings(table, "a") == "Not among the rows of this profile."
 
 
 GRID = """
@@ -187,10 +245,10 @@ name = "TAAD"
 model = "taad"
 [[rows]]
 name = "DST"
-against = "TAAD"
+against = ["TAAD"]
 [[rows]]
 name = "DST, its steps and itself"
-postprocess = true
+steps = ["reassign", "gate", "refine", "nms"]
 ensemble = true
 """
 

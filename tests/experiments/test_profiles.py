@@ -31,16 +31,16 @@ def test_every_profile_has_its_file_and_begins_with_what_it_is():
 
 
 def test_the_published_study_is_the_study():
-    """Its values are those of commit 59f42a6, which made reports/study."""
+    """Its values are those that reports/study is made with."""
     study = load_profile("study")
-    assert study.season == SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=20)
+    assert study.season == SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=48)
     assert study.taad.model.x3d == study.gnn.model.x3d == X3DConfig(8, (8, 32, 48, 64), (1, 3, 3, 1))
     assert study.taad.clips == ClipConfig(16, (176, 320), 1, 14, others=8, per_class=150)
     assert study.gnn.clips == replace(study.taad.clips, others=25)
     assert (study.taad.background, study.gnn.background) == (0.25, 0.12)
     assert study.taad.train.epochs == 22 and study.gnn.train.lr == {"": 2e-3, "features.": 4e-4}
     assert study.dst.model == PlayerDSTConfig(player=32, width=128, feedforward=256, forget=0.0)
-    assert study.dst.pretraining.train.milestones == (6, 9)
+    assert study.dst.pretraining.train.milestones == (5, 7)
     assert study.rescore == RescoreConfig()
     assert study.ablations.rescore == RescoreConfig(24, repeats=1, stages=1, boosting=Boosting(8000, 60))
     assert study.play_by_play.weighting == "sqrt" and study.play_by_play.train.decay == 0.3
@@ -92,21 +92,34 @@ def test_a_file_of_ones_own_says_only_what_differs(tmp_path, monkeypatch):
 def test_a_variant_changes_what_it_says_and_no_more(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
-        'base = "study"\n[variants]\n'
+        'base = "demo"\n[variants]\n'
         'plain.dst = { model = { kind = "DST" }, windows = {}, train = { epochs = 2 } }\n'
         'fast.taad.train = { epochs = 2, lr = { "features." = 1e-4 } }\nfast.gnn.gammas = [[0, 2.0]]'
     )
     mine = load_profile(str(path))
     fast, plain = varied(mine, "fast"), varied(mine, "plain")
-    train = replace(mine.taad.train, epochs=2, lr={"": 2e-3, "features.": 1e-4})
+    train = replace(mine.taad.train, epochs=2, lr={**mine.taad.train.lr, "features.": 1e-4})
     taad, gnn = replace(mine.taad, train=train), replace(mine.gnn, gammas=((0, 2.0),))
     assert fast == replace(mine, taad=taad, gnn=gnn)
     assert plain == replace(mine, dst=DSTRecipe(DSTConfig(), WindowConfig(), TrainConfig(epochs=2)))
-    assert varied(mine, None) is mine and load_profile("study").variants == {}
+    assert varied(mine, None) is mine and load_profile("demo").variants == {}
     with pytest.raises(DataError, match="profile mine has no variant 'slow'; it has plain, fast"):
         varied(mine, "slow")
     with pytest.raises(DataError, match="profile demo has no variant 'A'; it has none"):
         varied(load_profile("demo"), "A")
+
+
+def test_a_variant_may_go_on_from_another(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = 'base = "smoke"\n[variants.wide]\nbase = "A"\ndst.model.width = 48\n'
+    path.write_text(text)
+    mine = load_profile(str(path))
+    one, wide = varied(mine, "A").dst, varied(mine, "wide").dst
+    assert wide == replace(one, model=replace(one.model, width=48))
+    for wrong in ('[variants.far]\nbase = "wide"', "[variants.far]\nbase = 3"):
+        path.write_text(text + wrong)
+        with pytest.raises(DataError, match="variant far: base = .*: none of transformer, A, B"):
+            load_profile(str(path))
 
 
 def test_a_variant_is_laid_over_a_profile_as_it_has_become():

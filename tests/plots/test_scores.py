@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from footpass.plots import score_against_cost
+from footpass.plots import effect_plot, score_against_cost
 
 
 def test_named_is_what_nothing_cheaper_beats():
@@ -13,3 +13,10 @@ def test_named_is_what_nothing_cheaper_beats():
     costs = pd.DataFrame({"training, s": [60, 60, 120, 180, 240]}, scores.index)
     (axes,) = score_against_cost(scores, costs).axes
     assert [text.get_text() for text in axes.texts] == ["cheap", "best"]
+
+
+def test_effects_stand_in_their_groups():
+    table = pd.DataFrame({"change": [0.1, 0.2, -0.1], "low": 0.0, "high": 0.3, "against": "x"}, [*"abc"])
+    (axes,) = effect_plot(table.assign(group=["one", "one", "two"])).axes
+    told = [text.get_text() for text in axes.texts]
+    assert [text for text in told if text in ("one", "two")] == ["one", "two"]

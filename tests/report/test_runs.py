@@ -10,7 +10,13 @@ from footpass.data.provenance import Provenance
 from footpass.experiments.stages import Stage, Study
 from footpass.files import DataError, fingerprint
 from footpass.metrics import Interval
-from footpass.report.run import format_cell, start_run
+from footpass.report.run import format_cell, slug, start_run
+
+
+def test_names_become_parts_of_metrics_names():
+    names = ("TAAD + GNN", "throw-in", "+ GNN fusion", "GNN fusion, the truth for the GNN's logits")
+    slugs = "taad_gnn", "throw_in", "gnn_fusion", "gnn_fusion_the_truth_for_the_gnn_s_logits"
+    assert tuple(map(slug, names)) == slugs
 
 
 def test_a_run_directory_tells_its_story(tmp_path):

@@ -1,0 +1,95 @@
+"""The rows of an ablation study: what each is made of, and which of them a profile computes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from footpass.configs import Count, build, config_dataclass, read_toml
+from footpass.experiments.profile import Profile
+from footpass.experiments.stages import Reading
+from footpass.files import PROJECT, DataError
+
+GRID = PROJECT / "notebooks" / "ablations.toml"
+Step = Literal["reassign", "gate", "refine", "nms"]
+
+
+@config_dataclass
+class Row:
+    """One row of the study: what it is made of.
+
+    Whatever is fitted on the truth of val is fitted on other matches than it is applied to.
+    """
+
+    name: str
+    group: str = "rows"  # rows that belong together; a profile says which groups it computes
+    model: Literal["taad", "gnn", "dst"] = "dst"  # whose events
+    variant: str | None = None  # of the profile (`Profile.variants`) that all its models are of
+    # Of the DST: `models.transformer.FUSIONS`, `losses.WEIGHTINGS`, and what it reads.
+    fusion: str = "none"
+    weighting: str = "none"
+    reads: Reading = "detectors"
+    divide_weights: bool = False  # the class weights of training are divided out when it writes
+    thresholds: bool = False  # of the scores, one a class
+    steps: tuple[Step, ...] = ()  # of `footpass.postprocess`
+    judge_unseen: bool = False  # whether these take it for evidence that a player is not in the picture
+    ensemble: bool = False  # fusion by rule with the events of the plain DST
+    members: tuple[str, ...] = ()  # and with those of these variants' DSTs
+    rescore: bool = False  # learned re-scoring of its events, the members' and the detector's
+    against: tuple[str, ...] = ()  # names of rows that it is compared with
+
+
+@config_dataclass
+class Grid:
+    """Rows, and the seeds that those of a DST and those of a detector are trained with."""
+
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
+    detector_seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (0,)
+
+    def jobs(self) -> Iterator[tuple[Row, int]]:
+        """Every row with every one of its seeds, the first seed of all rows first."""
+        for place in range(max(len(self.seeds), len(self.detector_seeds))):
+            for row in self.rows:
+                seeds = self.seeds if row.model == "dst" else self.detector_seeds
+                if place < len(seeds):
+                    yield row, seeds[place]
+
+
+def read_grid(path: str | Path) -> Grid:
+    """A grid from a TOML file: ``seeds``, ``detector_seeds`` and a table ``rows`` of `Row`."""
+    content = read_toml(path)
+    try:
+        grid = build(Grid, content)
+    except DataError as error:
+        raise error.at(path) from error
+    names = [row.name for row in grid.rows]
+    for row in grid.rows:
+        if names.count(row.name) > 1:
+            raise DataError(f"two rows are called {row.name!r}", path)
+        for other in row.against:
+            if other not in names:
+                raise DataError(f"row {row.name!r} is compared with {other!r}, which is no row", path)
+    return grid
+
+
+def open_grid(path: str | Path | None, profile: Profile) -> Grid:
+    """The grid of a file, by default the project's, with as many rows and seeds as the profile says."""
+    path, asked = Path(path or GRID), profile.ablations
+    grid = read_grid(path)
+    groups = list(dict.fromkeys(row.group for row in grid.rows))
+    # Another grid than the project's is as short as it ought to be.
+    wanted = groups if asked.groups is None or path != GRID else list(asked.groups)
+    for group in wanted:
+        if group not in groups:
+            raise DataError(f"no rows {group!r} (ablations.groups): there are {', '.join(groups)}", path)
+    rows = tuple(row for row in grid.rows if row.group in wanted)
+    for row in rows:
+        for variant in filter(None, (row.variant, *row.members)):
+            if variant not in profile.variants:
+                missing = f"row {row.name!r} is of variant {variant!r}, which profile {profile.name}"
+                raise DataError(f"{missing} has not: add it, or leave out the group {row.group!r}", path)
+    seeds, detector_seeds = grid.seeds[: asked.seeds], grid.detector_seeds[: asked.seeds]
+    return replace(grid, rows=rows, seeds=seeds, detector_seeds=detector_seeds)

@@ -1,0 +1,144 @@
+"""A study's stages: what their folders are named after, and what is made anew when."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from footpass.data.provenance import Provenance
+from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment
+from footpass.events import halves_of
+from footpass.experiments import stages
+from footpass.experiments.grid import run_row
+from footpass.experiments.profile import SeasonSize, load_profile
+from footpass.experiments.rows import Row
+from footpass.experiments.season import Season
+from footpass.experiments.stages import Study
+from footpass.files import DataError
+from footpass.simulate.logits import perfect_logits
+from tests import seasons as handmade
+
+SMOKE = load_profile("smoke")
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """A study of no data whose stages are made at once."""
+    for train in ("train_taad", "train_gnn", "train_dst", "pretrain_dst"):
+        monkeypatch.setattr(stages, train, lambda *args, **more: [])
+    monkeypatch.setattr(stages, "fine_tuning", lambda recipe, start: recipe)
+    monkeypatch.setattr(Study, "recorded", lambda *args: {})
+    study = Study(tmp_path / "stages", SMOKE, season=None)
+    nothing = {"_season_fingerprint": "season", "_held_out": set(), "training_footage": {}}
+    truth = {"train": pd.DataFrame({"cls": np.zeros(0, int)})}
+    for name, value in (nothing | {"footage": {"train": {}, "val": {}}, "truth": truth}).items():
+        monkeypatch.setitem(Study.__dict__[name].__dict__, "func", lambda self, value=value: value)
+    return study
+
+
+def test_what_is_trained_keeps_its_folder(untrained):
+    """Renamed, hours of training would be done again: a new setting is no part of old recipes."""
+    made = [untrained.taad(1), untrained.gnn(), untrained.dst("concat", "sqrt", 1), untrained.dst()]
+    made += [untrained.dst(pretrained=False), untrained.pretraining("concat")]
+    assert [stage.dir.name for stage in made] == [
+        "taad-seed1-feb0af09",
+        "gnn-seed0-7a1a6bab",
+        "dst-concat-sqrt-seed1-5e0f3545",
+        "dst-none-none-seed0-865c6eda",
+        "dst-none-none-seed0-alone-0eb618e0",
+        "pretraining-concat-e51b2864",
+    ]
+
+
+def test_variants_share_what_they_do_not_change(untrained):
+    other = untrained.of_variant("A")
+    assert untrained.of_variant(None) is untrained and untrained.of_variant("A") is other
+    assert other.taad().dir == untrained.taad().dir
+    assert other.dst().dir != untrained.dst().dir
+    assert other.dst().dir.name in {stage["stage"] for stage in untrained.trained}
+    with pytest.raises(DataError, match="set start = random"):
+        replace(untrained, profile=replace(SMOKE, start="zoo"), known={}).of_variant("A")
+
+
+def test_what_a_dst_reads_is_part_of_its_folder(untrained):
+    plain, oracle, calibrated = (
+        untrained.dst("concat", reads=reads) for reads in ("detectors", "oracle", "calibrated")
+    )
+    assert len({plain.dir, oracle.dir, calibrated.dir}) == 3
+    assert oracle.dir.name.startswith("dst-concat-oracle-none-seed0-")
+    assert oracle.start == plain.start  # one pre-training
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two matches to learn from, of which detectors learn from one, and two to be scored on."""
+    folder = tmp_path_factory.mktemp("growing") / "made"
+    events = {"H1": {(40, 0): 1, (80, 2): 2}, "H2": {(340, 20): 4, (390, 2): 2}}
+    for split, matches in (("train", (1001, 1002)), ("val", (2001, 2002))):
+        halves = {f"game_{match}_{half}": events[half] for match in matches for half in events}
+        handmade.write(folder, halves, split)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of stages, for the tests to share what they train."""
+    return tmp_path_factory.mktemp("stages")
+
+
+def study_of(folder, data, val: int, monkeypatch) -> Study:
+    monkeypatch.setattr(stages, "fit_adjustment", lambda *args: UNADJUSTED)
+    monkeypatch.setattr(stages, "fit_calibration", lambda *args: LogitAdjustment(scale=0.5))
+    size = SeasonSize(2, val, 0.4, held_out=1)
+    return Study(folder, SMOKE, Season(data, Provenance(True), size))
+
+
+def test_more_matches_of_val_train_nothing_anew_but_are_found_and_scored(folder, data, monkeypatch):
+    row, small = Row("DST"), study_of(folder, data, 1, monkeypatch)
+    before = run_row(small, row, 0)
+    assert halves_of(before.events) == ["game_2001_H1", "game_2001_H2"]
+    names = {path.name for path in folder.iterdir()}
+
+    large = study_of(folder, data, 2, monkeypatch)
+    for model in ("taad", "dst"):  # a finished training is read by the same function
+        rows = getattr(small, model)().rows
+        monkeypatch.setattr(stages, f"train_{model}", lambda *args, rows=rows, **more: rows)
+    monkeypatch.setattr(stages, "pretrain_dst", lambda *args, **more: [])
+    after = run_row(large, row, 0)
+    assert halves_of(after.events) == [f"game_{match}_H{n}" for match in (2001, 2002) for n in (1, 2)]
+    (new,) = {path.name for path in folder.iterdir()} - names  # of folders, none but that of the row
+    assert new.startswith("row-")
+    # What both have seen is the same, and so is what is read again of the first.
+    pd.testing.assert_frame_equal(
+        stages.select_halves(after.events, halves_of(before.events)), before.events
+    )
+    again = study_of(folder, data, 1, monkeypatch)
+    pd.testing.assert_frame_equal(again.predict(again.dst(), "val"), before.events)
+
+
+def test_a_dst_reads_the_truth_or_calibrated_logits_where_a_row_says_so(folder, data, monkeypatch):
+    study = study_of(folder, data, 2, monkeypatch)
+    plain, halved = (study.recorded("val", reads=reads) for reads in ("detectors", "calibrated"))
+    oracle = study.recorded("val", "concat", "oracle")
+    for name, one in plain.items():
+        (logits,) = one.logits
+        np.testing.assert_array_equal(halved[name].logits[0], (logits / 2).astype(np.float16))
+        np.testing.assert_array_equal(oracle[name].logits[0], logits)
+        np.testing.assert_array_equal(oracle[name].logits[1], perfect_logits(one.half))
+        assert oracle[name].provenance.models == (*one.provenance.models, "oracle")
+    assert not list(folder.glob("gnn-*"))  # nobody asks it
+    # And through a row, of another kind of DST.
+    row = Row("oracle", variant="A", fusion="concat", weighting="sqrt", reads="oracle")
+    outcome = run_row(study, row, 0)
+    assert outcome.stages["dst"].reads == "oracle" and set(outcome.stages) == {"taad", "dst"}
+    divided = run_row(study, replace(row, divide_weights=True, thresholds=True), 0)
+    assert halves_of(divided.events) == halves_of(outcome.events)
+
+
+def test_members_are_processed_and_fused_on_other_matches(folder, data, monkeypatch):
+    study = study_of(folder, data, 2, monkeypatch)
+    fused = run_row(study, Row("two", variant="A", members=("B",), steps=("gate",)), 0)
+    assert set(fused.stages) == {"taad", "dst", "member B"}
+    assert halves_of(fused.events) == list(study.footage["val"])
+    assert len({stage.dir for stage in fused.stages.values()}) == 3
