@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cases, progress
+from benchmarks import cases, grammar, progress
+from footpass.experiments.release import simulate_release, write_release
 from footpass.files import PROJECT
 
 
@@ -32,3 +33,16 @@ def test_earlier_code_the_public_loop_and_ours_count_the_same(tmp_path, monkeypa
         workers["after"] = lambda name: (1.0, [0.0])
         with pytest.raises(AssertionError, match="scoring, few: public says"):
             progress._timed("scoring, few", workers)
+
+
+@pytest.mark.slow
+def test_the_grammar_is_measured_on_any_release(tmp_path, monkeypatch, capsys):
+    made = simulate_release(3)
+    truth = {"train": made.train, "val": made.val}
+    write_release(tmp_path / "release", truth, made.predictions, "simulated", made.provenance)
+    monkeypatch.setattr(grammar, "HELD_OUT", 1)
+    monkeypatch.setattr(grammar, "SETTINGS", [(0.0, False), (0.2, False), (0.2, True)])
+    files = ("--release", tmp_path / "release", "--cache", tmp_path / "cache")
+    grammar.main([*map(str, files), "--profile", "smoke"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "legal events" in line]
+    assert [row[5] for row in rows] == ["0.0%"] * 4

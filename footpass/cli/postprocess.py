@@ -1,4 +1,4 @@
-"""``postprocess``: fit the hand steps on halves with ground truth, apply them to any."""
+"""``postprocess``: fit the hand steps on halves with ground truth, apply them to any; legal events."""
 
 import argparse
 import logging
@@ -12,11 +12,17 @@ log = logging.getLogger(__name__)
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    text = "gate, refine, re-assign: fitted on halves with ground truth, applied to any"
+    text = "gate, refine, re-assign: fitted on halves with ground truth, applied to any; or legal"
     known = "--predictions P.json --evidence E.json --ground-truth G.json --out"
     fitted = "--model S.json --predictions P.json --evidence E.json --out O.json"
     parser = commands.add_parser("postprocess", help=text, example=f"postprocess lomo {known} lomo.json")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    text = "take out what never follows in real matches, as a throw-in after one's own team's pass"
+    example = "postprocess legal --predictions P.json --out O.json"
+    legal = add_command(actions, "legal", _legal, text, example)
+    add_strict(legal)
+    legal.add_argument("--predictions", required=True, metavar="P.json")
+    legal.add_argument("--out", required=True, metavar="OUT.json")
     for name, run, what, example in (
         ("lomo", _lomo, "every match with steps fitted on the others", f"{known} lomo.json"),
         ("fit", _fit, "fit and save", f"{known} steps.json"),
@@ -100,3 +106,16 @@ def _apply(args: argparse.Namespace) -> None:
     changes = ", ".join(f"{n} {fate}" for fate, n in fates.items() if n and fate != "kept")
     count = f"{len(done.table)} of {len(inputs['events'])} events"
     print(f"{args.out}: {count}; {changes or 'none changed'}")
+
+
+def _legal(args: argparse.Namespace) -> None:
+    from footpass.data.provenance import read_provenance, write_marked
+    from footpass.events import read_predictions
+    from footpass.files import make_folder
+    from footpass.postprocess.grammar import legal_events
+
+    make_folder(Path(args.out).parent)
+    events = read_predictions(args.predictions)
+    kept = legal_events(events)
+    write_marked(kept, args.out, read_provenance(args.predictions).by("postprocess legal"))
+    print(f"{args.out}: {len(kept)} of {len(events)} events")

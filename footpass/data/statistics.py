@@ -17,7 +17,7 @@ import pandas as pd
 from footpass.data.paths import play_by_play_path, release_dir
 from footpass.events import match_of, read_ground_truth
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTIONS
+from footpass.schema import ACTIONS, Action
 
 FILE = Path(__file__).with_name("statistics.json")
 ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
@@ -82,6 +82,17 @@ def derive(truth: pd.DataFrame) -> Statistics:
         replay_after=_share_after(replay, follows, cls),
         player_share=np.stack([_player_share(truth[cls == c]) for c in range(n)]).round(4),
     )
+
+
+def same_team_throw_ins(events: pd.DataFrame) -> float:
+    """Share of throw-ins that follow an event of their own team: 1.2 % in train, NaN of none.
+
+    The other team has put the ball out; a half's first event follows nothing.
+    """
+    events = events.sort_values(["half", "frame", "team", "jersey", "cls"], kind="stable")
+    before = events[["half", "team"]].shift()
+    throw_ins = (events["cls"] == Action.THROW_IN) & (events["half"] == before["half"])
+    return float((events["team"] == before["team"])[throw_ins].mean())
 
 
 def _share_after(flag: pd.Series, rows: pd.Series, cls: pd.Series) -> np.ndarray:
