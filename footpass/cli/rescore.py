@@ -14,6 +14,8 @@ from footpass.schema import ACTION_LABELS, ACTIONS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from footpass.data.provenance import Provenance
+
 _NEEDS = {"lomo": "ground_truth", "fit": "ground_truth", "apply": "model"}  # beside predictions
 _EXPONENTS = (0.0, 0.5, 1.0)
 
@@ -61,7 +63,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _fuse(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, together, write_marked
+    from footpass.data.provenance import read_provenance, write_marked
     from footpass.ensemble.fusion import FusionConfig, fuse
     from footpass.events import read_predictions
 
@@ -72,13 +74,21 @@ def _fuse(args: argparse.Namespace) -> None:
     config = FusionConfig(tuple(weights), args.agreement, args.threshold, exceptions, args.exponent)
     make_folder(Path(args.out).parent)  # what cannot be made is found before reading
     tables = {path: read_predictions(path) for path in args.predictions}
-    data, what = together(map(read_provenance, args.predictions)), "fuse"
+    data, what = _of_all([read_provenance(path) for path in tables]), "fuse"
     if args.ground_truth:
         events, what = _fitted_fusion(tables, args.ground_truth), "fuse, leaving one match out"
     else:
         events = fuse(list(tables.values()), config)
     write_marked(events.drop(columns="agreement"), args.out, data.by(what))
     print(f"{args.out}: {len(events)} events")
+
+
+def _of_all(sources: "list[Provenance]") -> "Provenance":
+    """Provenance of what is made of several models' events, with all of these models."""
+    from footpass.data.provenance import together
+
+    models = dict.fromkeys(model for source in sources for model in source.models)
+    return replace(together(sources), models=tuple(models))
 
 
 def _fitted_fusion(tables: "dict[str, pd.DataFrame]", ground_truth: str) -> "pd.DataFrame":
@@ -101,7 +111,7 @@ def _fitted_fusion(tables: "dict[str, pd.DataFrame]", ground_truth: str) -> "pd.
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, together, write_marked
+    from footpass.data.provenance import read_provenance, write_marked
     from footpass.ensemble import rescore
     from footpass.ensemble.candidates import check_order
     from footpass.events import read_ground_truth, read_predictions
@@ -121,7 +131,7 @@ def _rescore(args: argparse.Namespace) -> None:
     make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
     tables = {path: read_predictions(path) for path in args.predictions}
     sources = [read_provenance(path) for path in tables]
-    data, models = together(sources), [next(iter(source.models), "") for source in sources]
+    data, models = _of_all(sources), [next(iter(source.models), "") for source in sources]
     if action == "apply":
         fitted = rescore.load(args.model)
         check_order(list(tables.values()), models, fitted.rates, fitted.made_by)

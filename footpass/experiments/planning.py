@@ -8,6 +8,7 @@ there is the arithmetic alone, at an assumed rate.
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ class Planner:
         kind: Any = TAADGNN if graph else TAAD
         shape = N_SLOTS if graph else 1 + clips.others, clips.frames, *clips.size
         made = lambda: (kind(recipe.model), _clip_inputs(config.batch, *shape))  # noqa: E731
-        forward, memory, weights = _count(made, config, FakeTensorMode())
+        forward, memory, weights = _count(made, config, _FakeTensors())
         flops = config.epochs * passes * 3 * forward / config.batch
         frames = (size.val + watched) * size.minutes * 60 * FPS
         seen = 2 * frames / clips.frames * forward / config.batch  # each frame twice
@@ -189,6 +190,13 @@ def _window_inputs(frames: int, volumes: int) -> list[Tensor]:
     return [features, numbers, torch.ones(1, _TOKENS, len(Token), dtype=torch.long)]
 
 
+class _FakeTensors(FakeTensorMode):
+    """Of a layer that is copied (`nn.TransformerEncoder` does), the copy is of the same mode."""
+
+    def __deepcopy__(self, memo: dict) -> "_FakeTensors":
+        return self
+
+
 def _count(
     made: Callable[[], tuple[nn.Module, list[Tensor]]],
     config: TrainConfig,
@@ -198,7 +206,9 @@ def _count(
 
     Those of a backward pass are not counted: torch's counter forgets that convolutions have groups.
     """
-    with mode:
+    with mode, warnings.catch_warnings():
+        # A fake tensor that is copied is asked where its data lie.
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         model, inputs = made()
         weights = sum(parameter.nbytes for parameter in model.parameters())
         with LiveBytes() as live:

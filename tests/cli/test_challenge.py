@@ -7,9 +7,11 @@ import pytest
 
 from footpass.__main__ import main
 from footpass.data.cache import open_halves
-from footpass.events import halves_of, read_predictions, write_events
-from footpass.schema import Action
+from footpass.data.provenance import read_provenance
+from footpass.events import halves_of, predictions_path, read_predictions, write_events
+from footpass.schema import SPLITS, Action
 from footpass.simulate.season import HIDDEN_TRUTH
+from footpass.training.checkpoints import LAST
 from tests.tables import truth
 
 
@@ -21,15 +23,24 @@ def footpass(capsys, *arguments) -> str:
     return printed.out
 
 
-def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
-    data, run, entry = tmp_path / "data", tmp_path / "run", tmp_path / "entry"
-    for split in ("train", "val", "challenge"):
-        size = ("--matches", 1, "--minutes", 0.2, "--workers", 1)
-        footpass(capsys, "simulate", "--out", data, "--split", split, *size)
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory):
+    """Folders of a synthetic season without labels of its challenge, and of a detector trained on it."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    data, run = folder / "data", folder / "run"
+    size = ("--matches", "1", "--minutes", "0.2", "--workers", "1")
+    commands = [("simulate", "--out", data, "--split", split, *size) for split in SPLITS]
+    what = ("--data", data, "--out", run, "--profile", "smoke", "--variant", "transformer")
+    for command in (*commands, ("train", "taad", *what)):
+        assert main([str(word) for word in command]) == 0
+    return data, run
+
+
+def test_from_an_unlabelled_split_to_a_submission(rehearsal, tmp_path, capsys):
+    (data, run), entry = rehearsal, tmp_path / "entry"
     assert "all fine" in footpass(capsys, "check", data)
     assert "challenge: 2 halves" in footpass(capsys, "prepare", data)
 
-    footpass(capsys, "train", "taad", "--data", data, "--out", run, "--profile", "smoke")
     best = ("--checkpoint", run / "best.pt", "--data", data, "--out", run)
     learned = run / "adjustment.json"
     said = footpass(capsys, "predict", *best, "--split", "val", "--fit-adjustment", learned)
@@ -70,6 +81,40 @@ def test_from_an_unlabelled_split_to_a_submission(tmp_path, capsys):
     # Only the simulator knows the truth, and only now is it asked.
     score = ("evaluate", "--predictions", final, "--ground-truth", data / HIDDEN_TRUTH)
     assert "macro F1" in footpass(capsys, *score)
+
+
+def test_four_members_to_one_entry(rehearsal, tmp_path, capsys):
+    """Logits with test-time augmentation, four DSTs, their events fused by rule and re-scored."""
+    (data, run), out = rehearsal, tmp_path
+    augmented = ("--mirrored", "--stride", 4)
+    for split in SPLITS:
+        given = ("--data", data, "--split", split, "--out", out / "taad")
+        footpass(capsys, "predict", "--checkpoint", run / "best.pt", *given, *augmented)
+    logits = ("--data", data, "--logits", out / "taad")
+    what = (*logits, "--out", out / "members", "--profile", "smoke")
+    footpass(capsys, "train", "dst", *what, "--variant", *"ABCD")
+    files = {}
+    for split in ("val", "challenge"):
+        for member in (out / "members" / name for name in "ABCD"):
+            given = ("--checkpoint", member / LAST, *logits, "--split", split, "--out", member)
+            footpass(capsys, "predict", *given)
+        files[split] = [predictions_path(out / "members" / name, split) for name in "ABCD"]
+
+    published = ("--exponent", 0.5, "--agreement", 2, "--except", "tackle", "--out", out / "fused.json")
+    footpass(capsys, "fuse", "--predictions", *files["challenge"], *published)
+    labels = ("--ground-truth", data / "playbyplay_GT" / "playbyplay_val.json", "--profile", "smoke")
+    model = ("rescore", "fit", "--predictions", *files["val"], *labels, "--out", out / "model.json")
+    assert "fitted on 4 prediction files" in footpass(capsys, *model)
+    apply = ("--predictions", *files["challenge"], "--model", out / "model.json")
+    footpass(capsys, "rescore", "apply", *apply, "--out", out / "rescored.json")
+    for name in ("fused", "rescored"):
+        given = ("--predictions", out / f"{name}.json", "--data", data, "--out", out / f"{name}.zip")
+        said = footpass(capsys, "submit", *given)
+        assert f"in 2 halves: {', '.join(open_halves(data, 'challenge'))}" in said
+        made = read_provenance(out / f"{name}.json").models
+        assert made[0].startswith(("fuse", "rescore")) and sum(m.startswith("DST ") for m in made) == 4
+        score = ("--predictions", out / f"{name}.json", "--ground-truth", data / HIDDEN_TRUTH)
+        assert "macro F1" in footpass(capsys, "evaluate", *score)
 
 
 @pytest.fixture

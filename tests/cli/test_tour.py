@@ -44,6 +44,20 @@ def test_a_submission_names_its_split_and_halves(data, tmp_path, capsys):
     assert capsys.readouterr().out == f"{out}: challenge: 1 event in 1 half: game_9_H1\n"
 
 
+def test_an_event_moved_a_little_beyond_its_half_is_moved_back(data, tmp_path, capsys, caplog):
+    """As steps that correct a delay do: frame 2 of a half that begins at 3, and 194 of one to 182."""
+    rows = [[2, 0, 30, 1, 0.9], [100, 0, 30, 1, 0.9], [194, 0, 30, 1, 0.9]]
+    events, out = predictions(tmp_path / "p.json", game_9_H1=rows), tmp_path / "entry.zip"
+    what = ["submit", "--predictions", events, "--data", str(data), "--out", str(out)]
+    assert main([*what, "--strict"]) == 2
+    assert "frame 194 is not within 3..182" in capsys.readouterr().err and not out.exists()
+    assert main(what) == 0
+    assert "game_9_H1: frame 194 is not within 3..182: moved there" in caplog.text
+    with zipfile.ZipFile(out) as archive:
+        (moved,) = json.loads(archive.read("predictions.json"))["events"].values()
+    assert [row[0] for row in moved] == [3, 100, 182]
+
+
 @pytest.mark.parametrize("halves", [{}, {"game_9_H1": []}])
 def test_no_events_at_all_are_an_entry_with_a_warning(data, tmp_path, capsys, halves):
     events, out = predictions(tmp_path / "p.json", **halves), tmp_path / "entry.zip"
