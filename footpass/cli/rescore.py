@@ -65,24 +65,32 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _fuse(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, write_marked
+    from footpass.data.provenance import write_marked
     from footpass.ensemble.fusion import FusionConfig, fuse
-    from footpass.events import read_predictions
 
-    if len(set(args.predictions)) < len(args.predictions):
-        raise DataError("a prediction file is given twice")
     weights = args.weights or [1.0] * len(args.predictions)
     exceptions = tuple(ACTIONS[ACTION_LABELS.index(name)] for name in args.exceptions)
     config = FusionConfig(tuple(weights), args.agreement, args.threshold, exceptions, args.exponent)
-    make_folder(Path(args.out).parent)  # what cannot be made is found before reading
-    tables = {path: read_predictions(path) for path in args.predictions}
-    data, what = _of_all([read_provenance(path) for path in tables]), "fuse"
+    tables, sources = _opened(args)
+    data, what = _of_all(sources), "fuse"
     if args.ground_truth:
         events, what = _fitted_fusion(tables, args.ground_truth), "fuse, leaving one match out"
     else:
         events = fuse(list(tables.values()), config)
     write_marked(events.drop(columns="agreement"), args.out, data.by(what))
     print(f"{args.out}: {len(events)} events")
+
+
+def _opened(args: argparse.Namespace) -> "tuple[dict[str, pd.DataFrame], list[Provenance]]":
+    """Prediction tables by path, and their provenance, once the folder of the output is there."""
+    from footpass.data.provenance import read_provenance
+    from footpass.events import read_predictions
+
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
+    make_folder(Path(args.out).parent)  # what cannot be made is found before reading and fitting
+    tables = {path: read_predictions(path) for path in args.predictions}
+    return tables, [read_provenance(path) for path in tables]
 
 
 def _of_all(sources: "list[Provenance]") -> "Provenance":
@@ -113,10 +121,10 @@ def _fitted_fusion(tables: "dict[str, pd.DataFrame]", ground_truth: str) -> "pd.
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, write_marked
+    from footpass.data.provenance import write_marked
     from footpass.ensemble import chain, rescore
     from footpass.ensemble.candidates import check_order
-    from footpass.events import read_ground_truth, read_predictions
+    from footpass.events import read_ground_truth
     from footpass.experiments.profile import load_profile
     from footpass.experiments.release import find_train_truth
     from footpass.metrics import evaluate
@@ -128,13 +136,9 @@ def _rescore(args: argparse.Namespace) -> None:
         raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
     if getattr(args, _NEEDS[action]) is None:
         raise DataError(f"rescore {action} needs --{_NEEDS[action].replace('_', '-')}")
-    if len(set(args.predictions)) < len(args.predictions):
-        raise DataError("a prediction file is given twice")
     if args.chain and args.set:
         raise DataError("--set: a --chain has no settings")
-    make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
-    tables = {path: read_predictions(path) for path in args.predictions}
-    sources = [read_provenance(path) for path in tables]
+    tables, sources = _opened(args)
     data, models = _of_all(sources), [next(iter(source.models), "") for source in sources]
     method: Any = chain if args.chain else rescore
     if action == "apply":

@@ -28,11 +28,7 @@ def log_ratios(truth: pd.DataFrame) -> np.ndarray:
     decoding keeps no more events for a chain that is no likelier than that of any true event.
     """
     ordered = truth.sort_values(["half", "frame"], kind="stable")
-    line, counts = Timeline.of(ordered), np.zeros((*SHAPE, len(GAPS) + 1))
-    j, follows = line.step(-1)
-    gap = np.digitize(line.place - line.place[j], GAPS)
-    cell = (line.cls[j] - 1, line.relation(j, np.arange(len(j))), line.cls - 1, gap)
-    np.add.at(counts, tuple(part[follows] for part in cell), 1)
+    counts = Timeline.of(ordered).neighbours(-1, GAPS)[1:, 1:].transpose(1, 2, 0, 3)
     coarse = _ratios(counts.sum(axis=3))
     gaps = counts.sum(axis=(0, 1, 2)) / max(counts.sum(), 1)
     chance = _chance(counts.sum(axis=3))[..., None] * gaps
