@@ -1,92 +1,57 @@
 """What the grammar of matches is worth to lists of events: ``python -m benchmarks.grammar``.
 
-Two systems of the public release are decoded with it, each held out: the DST by itself, its scores
-calibrated on the other matches, and learned re-scoring of DST and TAAD. How strongly the transitions
-count, and whether impossible ones are forbidden, is chosen on simulated detections: those of the other
-val matches, pasted onto train matches that neither re-scoring nor the grammar has learned from.
+Three systems of the public release are decoded with it, each held out: the DST by itself, its scores
+calibrated on the other matches; DST and TAAD, likewise; and learned re-scoring of both. How strongly
+the transitions count, and whether impossible ones are forbidden, is chosen on simulated detections:
+those of the other val matches, pasted onto train matches that neither re-scoring nor the grammar has
+learned from.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 
-from footpass.crossfit import Inputs, cross_fit, cut
+from footpass.crossfit import cut
 from footpass.data.statistics import derive, same_team_throw_ins
-from footpass.ensemble.candidates import delay_of, label, merge, on_time
-from footpass.ensemble.classifiers import Rows, apply_logistic, calibrate, fit_logistic
-from footpass.ensemble.rescore import choose, probabilities, rescore_lomo
+from footpass.ensemble import chain, rescore
 from footpass.events import concat, halves_of, match_of, select_halves
 from footpass.experiments.profile import load_profile
 from footpass.experiments.release import load_release
 from footpass.metrics import Evaluation, compare, evaluate
 from footpass.postprocess.grammar import decode, legal, legal_events, log_ratios
-from footpass.schema import N_CLASSES, SCORE_THRESHOLD, Action
+from footpass.schema import Action
 from footpass.simulate.copy_paste import cut_snippets, paste
 
 HELD_OUT = 12  # train matches that detections are simulated for
 SETTINGS = list(product((0.0, 0.1, 0.2, 0.4, 0.7, 1.0), (False, True)))  # strength, forbidding
-WORST = -4.0  # log-odds below which a candidate is not considered
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Of a match or more: events, log-odds against what expected F1 would keep, and what it keeps."""
+    """Of a match or more: events and how much speaks for each, and what expected F1 keeps of them."""
 
     events: pd.DataFrame
     log_odds: np.ndarray
     kept: pd.DataFrame
 
-    @classmethod
-    def of(cls, table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> "Candidates":
-        """``p``, ``(N, 9)``, are calibrated probabilities."""
-        kept = choose(table, p, recall)
-        least = np.full(N_CLASSES, 1.0)
-        weakest = (kept["score"] - SCORE_THRESHOLD).groupby(kept["cls"]).min() / (1 - SCORE_THRESHOLD)
-        least[weakest.index] = weakest
-        rows, classes = np.nonzero(p[:, 1:])
-        own, bar = (x.clip(1e-9, 1 - 1e-9) for x in (p[rows, classes + 1], least[classes + 1]))
-        log_odds = logit(own) - logit(bar) + 1e-9  # a score that was scaled there and back
-        use = log_odds > WORST
-        events = table.iloc[rows[use]][["half", "frame", "team", "jersey"]].reset_index(drop=True)
-        score = SCORE_THRESHOLD + (1 - SCORE_THRESHOLD) * own[use]
-        return cls(events.assign(cls=classes[use] + 1, score=score), log_odds[use], kept)
-
     def decoded(self, transitions: np.ndarray) -> pd.DataFrame:
         return self.events[decode(self.events, self.log_odds, transitions)].reset_index(drop=True)
 
 
-Propose = Callable[[Any, Sequence[pd.DataFrame]], Candidates]
-
-
-def fit_alone(inputs: Inputs, truth: pd.DataFrame) -> tuple:
-    """Delays, a logistic regression on the scores, and the recall of the candidates."""
-    tables: Any = list(inputs.values())
-    delays = [delay_of(table, truth) for table in tables]
-    table = merge(on_time(tables, delays))
-    rows = Rows(table, label(table, truth), 0, False, 1.0)
-    models = fit_logistic([rows])
-    return delays, models, calibrate([rows], [apply_logistic(models, table)], truth)[1]
-
-
-def propose_alone(model: tuple, tables: Sequence[pd.DataFrame]) -> Candidates:
-    delays, models, recall = model
-    table = merge(on_time(tables, delays))
-    return Candidates.of(table, apply_logistic(models, table), recall)
-
-
-def propose_rescored(model: Any, tables: Sequence[pd.DataFrame]) -> Candidates:
-    return Candidates.of(*probabilities(model, tables), np.array(model.recall))
+def propose(model: chain.Chain | rescore.Rescorer, tables: Sequence[pd.DataFrame]) -> Candidates:
+    """What a fitted system makes of predictions."""
+    module: Any = chain if isinstance(model, chain.Chain) else rescore
+    weighed = *module.probabilities(model, tables), np.array(model.recall)
+    return Candidates(*chain.weighed(*weighed), rescore.choose(*weighed))
 
 
 def measure(
     models: Mapping[str, Any],
-    propose: Propose,
     tables: Sequence[pd.DataFrame],
     val: pd.DataFrame,
     train: pd.DataFrame,
@@ -166,12 +131,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for out in (False, True)
     )
     measured = {f"{name} as released": {"without": table} for name, table in inputs.items()}
-    alone, known = {"DST": inputs["DST"]}, (val, train, unseen)
-    models = cross_fit(fit_alone, lambda _, tables: tables["DST"], alone, val).models
-    measured["DST calibrated"] = measure(models, propose_alone, list(alone.values()), *known)
+    known = val, train, unseen
+    for name, part in (("DST calibrated", {"DST": inputs["DST"]}), ("both calibrated", inputs)):
+        models = chain.chain_lomo(part, val, train).models
+        measured[name] = measure(models, list(part.values()), *known)
     config = load_profile(args.profile).rescore
-    models = rescore_lomo(inputs, val, train, config, cache_dir=args.cache).models
-    measured["re-scoring"] = measure(models, propose_rescored, list(inputs.values()), *known)
+    models = rescore.rescore_lomo(inputs, val, train, config, cache_dir=args.cache).models
+    measured["re-scoring"] = measure(models, list(inputs.values()), *known)
     print("| events | macro F1 | gain, 90 % interval | micro F1 | throw-in F1 | illegal | events |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, systems in measured.items():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.events import halves_of
+from footpass.schema import N_CLASSES
 
 SAME_PLAYER, TEAM_MATE, OPPONENT = range(3)
 RELATIONS = ("same", "mate", "opponent")
@@ -45,6 +46,19 @@ class Timeline:
         inside = (j >= 0) & (j < len(j))
         j = j.clip(0, max(len(j) - 1, 0))
         return j, inside & (self.half[j] == self.half)
+
+    def neighbours(self, step: int, gaps: Sequence[int]) -> np.ndarray:
+        """Counts ``(9, 9, 3, len(gaps) + 1)`` of rows, which are in the order of time.
+
+        By class, and by class, relation (`RELATIONS`) and gap (bin of frames between the edges ``gaps``)
+        of the row ``step`` further on.
+        """
+        j, same_half = self.step(step)
+        gap = np.digitize(np.abs(self.place[j] - self.place), gaps)
+        cell = (self.cls, self.cls[j], self.relation(np.arange(len(j)), j), gap)
+        counts = np.zeros((N_CLASSES, N_CLASSES, len(RELATIONS), len(gaps) + 1))
+        np.add.at(counts, tuple(part[same_half] for part in cell), 1)
+        return counts
 
 
 def pairs_within(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,15 +26,20 @@ def local_processes(workers: int) -> Iterator[Executor | None]:
     if workers == 1:
         yield None
         return
-    _share_cores(workers)
-    with processes(workers) as executor:
-        yield executor
+    begin = {name: value for name, value in _share(workers).items() if name not in os.environ}
+    os.environ.update(begin)
+    try:
+        with processes(workers) as executor:
+            yield executor
+    finally:  # other processes of the caller are not theirs
+        for name in begin:
+            os.environ.pop(name, None)
 
 
-def _share_cores(workers: int) -> None:
+def _share(workers: int) -> dict[str, str]:
     """What processes begin with: a share of the cores, and no bars beside that of who asked."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    os.environ.setdefault("TQDM_DISABLE", "1")
+    cores = max(1, (os.cpu_count() or 1) // workers)
+    return {"OMP_NUM_THREADS": f"{cores}", "TQDM_DISABLE": "1"}
 
 
 @contextmanager
@@ -67,7 +72,6 @@ def dask_workers(address: str, workers: int) -> Iterator[Executor]:
 @contextmanager
 def _started(workers: int) -> Iterator[str]:
     """The file of a Dask scheduler with workers, which end with the body, or soon after this process."""
-    _share_cores(workers)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         file = str(Path(folder, "scheduler.json"))
         scheduler = ["scheduler", "--port", "0", "--idle-timeout", "60"]
@@ -79,7 +83,8 @@ def _started(workers: int) -> Iterator[str]:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={"LOCAL_RANK": str(number), **os.environ},  # of several GPUs each takes another
+                # Of several GPUs each takes another.
+                env={"LOCAL_RANK": str(number), **_share(workers), **os.environ},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,

@@ -15,6 +15,7 @@ import pytest
 
 from footpass.files import DataError, atomic_write
 from footpass.processes import Interrupted, in_parallel, interruptible
+from footpass.workers import local_processes
 from tests.test_interrupting import interrupted, left, start
 
 WRITERS = """
@@ -241,3 +242,14 @@ def test_what_nohup_ignores_stays_ignored():
     command = ["nohup", sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert run.stdout == "goes on\n"
+
+
+def test_workers_leave_the_environment_as_it_was(monkeypatch):
+    """What they begin with was left behind: later processes of the caller showed no bars."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    before = dict(os.environ)
+    with local_processes(2) as executor:
+        names = "OMP_NUM_THREADS", "TQDM_DISABLE"
+        assert list(executor.map(os.getenv, names)) == ["3", "1"]
+    assert os.environ == before

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command, add_settings, add_strict
 from footpass.configs import override
@@ -49,6 +49,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     actions = "lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others"
     option("action", nargs="?", choices=tuple(_NEEDS), help=actions)
     option("--lomo", action="store_true", help="the same as lomo")
+    chain = "no trees: calibrated scores and the likeliest chain of events, in seconds"
+    option("--chain", action="store_true", help=chain)
     models = "one a model, the best first"
     option("--predictions", required=True, nargs="+", metavar="P.json", help=models)
     option("--ground-truth", metavar="G.json", help="of the same halves (lomo, fit)")
@@ -63,24 +65,32 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _fuse(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, write_marked
+    from footpass.data.provenance import write_marked
     from footpass.ensemble.fusion import FusionConfig, fuse
-    from footpass.events import read_predictions
 
-    if len(set(args.predictions)) < len(args.predictions):
-        raise DataError("a prediction file is given twice")
     weights = args.weights or [1.0] * len(args.predictions)
     exceptions = tuple(ACTIONS[ACTION_LABELS.index(name)] for name in args.exceptions)
     config = FusionConfig(tuple(weights), args.agreement, args.threshold, exceptions, args.exponent)
-    make_folder(Path(args.out).parent)  # what cannot be made is found before reading
-    tables = {path: read_predictions(path) for path in args.predictions}
-    data, what = _of_all([read_provenance(path) for path in tables]), "fuse"
+    tables, sources = _opened(args)
+    data, what = _of_all(sources), "fuse"
     if args.ground_truth:
         events, what = _fitted_fusion(tables, args.ground_truth), "fuse, leaving one match out"
     else:
         events = fuse(list(tables.values()), config)
     write_marked(events.drop(columns="agreement"), args.out, data.by(what))
     print(f"{args.out}: {len(events)} events")
+
+
+def _opened(args: argparse.Namespace) -> "tuple[dict[str, pd.DataFrame], list[Provenance]]":
+    """Prediction tables by path, and their provenance, once the folder of the output is there."""
+    from footpass.data.provenance import read_provenance
+    from footpass.events import read_predictions
+
+    if len(set(args.predictions)) < len(args.predictions):
+        raise DataError("a prediction file is given twice")
+    make_folder(Path(args.out).parent)  # what cannot be made is found before reading and fitting
+    tables = {path: read_predictions(path) for path in args.predictions}
+    return tables, [read_provenance(path) for path in tables]
 
 
 def _of_all(sources: "list[Provenance]") -> "Provenance":
@@ -111,10 +121,10 @@ def _fitted_fusion(tables: "dict[str, pd.DataFrame]", ground_truth: str) -> "pd.
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from footpass.data.provenance import read_provenance, write_marked
-    from footpass.ensemble import rescore
+    from footpass.data.provenance import write_marked
+    from footpass.ensemble import chain, rescore
     from footpass.ensemble.candidates import check_order
-    from footpass.events import read_ground_truth, read_predictions
+    from footpass.events import read_ground_truth
     from footpass.experiments.profile import load_profile
     from footpass.experiments.release import find_train_truth
     from footpass.metrics import evaluate
@@ -126,16 +136,15 @@ def _rescore(args: argparse.Namespace) -> None:
         raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
     if getattr(args, _NEEDS[action]) is None:
         raise DataError(f"rescore {action} needs --{_NEEDS[action].replace('_', '-')}")
-    if len(set(args.predictions)) < len(args.predictions):
-        raise DataError("a prediction file is given twice")
-    make_folder(Path(args.out).parent)  # what cannot be made is found before fitting
-    tables = {path: read_predictions(path) for path in args.predictions}
-    sources = [read_provenance(path) for path in tables]
+    if args.chain and args.set:
+        raise DataError("--set: a --chain has no settings")
+    tables, sources = _opened(args)
     data, models = _of_all(sources), [next(iter(source.models), "") for source in sources]
+    method: Any = chain if args.chain else rescore
     if action == "apply":
-        fitted = rescore.load(args.model)
+        fitted = method.load(args.model)
         check_order(list(tables.values()), models, fitted.rates, fitted.made_by)
-        events = rescore.apply(fitted, list(tables.values()))
+        events = method.apply(fitted, list(tables.values()))
         write_marked(events, args.out, data.by(f"rescore {fingerprint(Path(args.model))}"))
         print(f"{args.out}: {len(events)} events")
         return
@@ -143,10 +152,14 @@ def _rescore(args: argparse.Namespace) -> None:
     train = read_ground_truth(args.train_truth or find_train_truth(args.ground_truth))
     config = reduce(override, args.set, load_profile(args.profile).rescore)
     if action == "fit":
-        fitted = rescore.fit(list(tables.values()), truth, train, config, args.seed)
-        rescore.save(replace(fitted, made_by=tuple(models)), args.out)
+        settings = () if args.chain else (config, args.seed)
+        fitted = method.fit(list(tables.values()), truth, train, *settings)
+        method.save(replace(fitted, made_by=tuple(models)), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
-    events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
+    if args.chain:
+        events, _ = chain.chain_lomo(tables, truth, train)
+    else:
+        events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
     write_marked(events, args.out, data.by("rescore lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")

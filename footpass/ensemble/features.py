@@ -31,11 +31,7 @@ def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
     ordered = truth.sort_values(["half", "frame"], kind="stable")
     line, ratios = Timeline.of(ordered), []
     for step in (-1, 1):
-        j, same_half = line.step(step)
-        gap = np.digitize(np.abs(line.place[j] - line.place), GAPS)
-        cell = (line.cls, line.cls[j], line.relation(np.arange(len(j)), j), gap)
-        counts = np.zeros((N_CLASSES, N_CLASSES, len(RELATIONS), len(GAPS) + 1))
-        np.add.at(counts, tuple(part[same_half] for part in cell), 1)
+        counts = line.neighbours(step, GAPS)
         chance = (counts.sum(axis=0) + 1) / (counts.sum() + counts[0].size)
         given = (counts + prior * chance) / (counts.sum(axis=(1, 2, 3), keepdims=True) + prior)
         ratios.append(given / chance)

@@ -151,11 +151,7 @@ def fit(
     """
     config = config or RescoreConfig()
     check_seed(seed)
-    for number, table in enumerate(tables, 1):
-        _meets(table, truth, f"prediction file {number}", "the ground truth")
-    shared = set(halves_of(truth)) & set(halves_of(train_truth))
-    if shared:
-        raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
+    check_known(tables, truth, train_truth)
     folds, rng = _folds(truth), np.random.default_rng(seed)
     delays, rates = [delay_of(table, truth) for table in tables], [rate(table) for table in tables]
     tables = on_time(tables, delays)
@@ -182,10 +178,7 @@ def fit(
 
 def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
     """Candidates and the ``(N, 9)`` calibrated probability of every class (0: nothing of it all)."""
-    if len(tables) != len(rescorer.delays):
-        raise DataError(f"fitted on {len(rescorer.delays)} prediction files, given {len(tables)}")
-    for number, other in enumerate(tables[1:], 2):
-        _meets(other, tables[0], f"prediction file {number}", "the first")
+    check_given(tables, len(rescorer.delays))
     table, ratios, finals = merge(on_time(tables, rescorer.delays)), np.array(rescorer.ratios), []
     for (logistic, stages), boosters in zip(rescorer.repeats, rescorer.boosters, strict=True):
         p, blends = np.mean([apply_logistic(fold, table) for fold in logistic], axis=0), []
@@ -197,6 +190,23 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
         finals.append(np.mean(blends[-rescorer.config.averaged :], axis=0))
     p = np.mean(finals, axis=0)
     return table, closed(np.where(p > 0, shifted(p, np.array(rescorer.shift)), 0))
+
+
+def check_known(tables: Sequence[pd.DataFrame], truth: pd.DataFrame, train_truth: pd.DataFrame) -> None:
+    """What is fitted on is of the same matches, and the further ground truth of others."""
+    for number, table in enumerate(tables, 1):
+        _meets(table, truth, f"prediction file {number}", "the ground truth")
+    shared = set(halves_of(truth)) & set(halves_of(train_truth))
+    if shared:
+        raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
+
+
+def check_given(tables: Sequence[pd.DataFrame], models: int) -> None:
+    """As many tables as there were in fitting, of the same matches."""
+    if len(tables) != models:
+        raise DataError(f"fitted on {models} prediction files, given {len(tables)}")
+    for number, other in enumerate(tables[1:], 2):
+        _meets(other, tables[0], f"prediction file {number}", "the first")
 
 
 def _meets(table: pd.DataFrame, other: pd.DataFrame, name: str, others: str) -> None:

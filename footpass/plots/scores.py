@@ -93,8 +93,8 @@ def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | No
 def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     """Recall over all classes, by what the broadcast shows of the actor."""
     figure, axes = subplots((8, 3))
-    names = {"box": "with a box", "no_box": "without a box", "live": "live", "replay": "in a replay"}
-    names["after_replay"] = "after a replay"
+    names = {"box": "with a box", "no_box": "without a box", "live": "live"}
+    names |= {"replay": "in a replay", "after_replay": "after a replay"}
     recall = {
         name: [evaluation.splits()[split].micro["recall"] for split in names]
         for name, evaluation in evaluations.items()
@@ -212,9 +212,7 @@ def score_against_cost(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
 
     Blue, and named, are those that no row beats for the same time or less.
     """
-    table = scores.join(costs["training, s"] / 60, how="inner").rename(
-        columns={"training, s": "minutes"}
-    )
+    table = scores.assign(minutes=costs["training, s"] / 60).dropna(subset="minutes")
     table = table.sort_values(["minutes", "macro F1"], ascending=[True, False])
     front = table["macro F1"] > table["macro F1"].cummax().shift(fill_value=-np.inf)
     figure, axes = subplots((8, 4))

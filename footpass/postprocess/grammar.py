@@ -20,21 +20,21 @@ FORBIDDEN = 0.05  # of what chance would give: transitions rarer than that are a
 
 
 def log_ratios(truth: pd.DataFrame) -> np.ndarray:
-    """``(8, 3, 8, 10)``: log of how much more often than by chance a class follows another.
+    """``(8, 3, 8, 10)``: log of how much more often than by chance a class follows another, centred.
 
     By class before, relation (`RELATIONS`), class and bin of `GAPS`. By chance, the two classes, who
     acts and the gap are independent. Where chance would give few, the ratio is close to that of all
-    gaps, and this one to that of all classes before.
+    gaps, and this one to that of all classes before. The mean over all events of a class is taken off:
+    decoding keeps no more events for a chain that is no likelier than that of any true event.
     """
     ordered = truth.sort_values(["half", "frame"], kind="stable")
-    line, counts = Timeline.of(ordered), np.zeros((*SHAPE, len(GAPS) + 1))
-    j, follows = line.step(-1)
-    gap = np.digitize(line.place - line.place[j], GAPS)
-    cell = (line.cls[j] - 1, line.relation(j, np.arange(len(j))), line.cls - 1, gap)
-    np.add.at(counts, tuple(part[follows] for part in cell), 1)
+    counts = Timeline.of(ordered).neighbours(-1, GAPS)[1:, 1:].transpose(1, 2, 0, 3)
     coarse = _ratios(counts.sum(axis=3))
     gaps = counts.sum(axis=(0, 1, 2)) / max(counts.sum(), 1)
-    return np.log(_shrunk(counts, _chance(counts.sum(axis=3))[..., None] * gaps, coarse[..., None]))
+    chance = _chance(counts.sum(axis=3))[..., None] * gaps
+    ratios = np.log(_shrunk(counts, chance, coarse[..., None]))
+    mean = (counts * ratios).sum(axis=(0, 1, 3)) / counts.sum(axis=(0, 1, 3)).clip(min=1)
+    return ratios - mean[:, None]
 
 
 def legal(transitions: np.ndarray, forbidden: float = FORBIDDEN) -> np.ndarray:
