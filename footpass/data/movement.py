@@ -29,15 +29,18 @@ REAL = {
 def movement(halves: Iterable[HalfMatch]) -> pd.Series:
     """Means over halves; metres, seconds and m/s, of outfield players.
 
-    Length and width of a team are those of the rectangle around its outfield players; NaN where nobody
-    tells who is seen.
+    The top speed is of who is seen, of all where nobody tells: estimates of the unseen may jump. Length
+    and width of a team are those of the rectangle around its outfield players. NaN is how long players
+    stay unseen where nobody tells.
     """
     return pd.DataFrame([_of_half(half) for half in halves]).mean()
 
 
 def _of_half(half: HalfMatch) -> dict[str, float]:
     x, y, vx, vy, visible = half.state[:, ~_KEEPERS]  # each (24, T)
-    speed = np.hypot(vx, vy)[np.isfinite(vx)]
+    seen, speed = visible > 0, np.hypot(vx, vy)
+    present = np.isfinite(speed)
+    told = seen & present if seen.any() else present
     place = np.stack([x * PITCH[0], y * PITCH[1]], axis=-1).astype(float)  # (24, T, 2)
     bend = np.linalg.norm(np.diff(place, n=2, axis=1), axis=2)
     teams = np.split(place[:, ::_EVERY], 2)  # each (12, T', 2)
@@ -45,15 +48,15 @@ def _of_half(half: HalfMatch) -> dict[str, float]:
     nearer = [np.nanmin(np.where(np.isnan(apart), np.inf, apart), axis=side) for side in (0, 1)]
     nearest = np.concatenate(nearer, axis=None)
     extent = np.concatenate([np.nanmax(team, axis=0) - np.nanmin(team, axis=0) for team in teams])
-    edges = np.diff(visible > 0, axis=1, prepend=True, append=True)
+    edges = np.diff(seen, axis=1, prepend=True, append=True)
     unseen = np.concatenate([np.diff(np.flatnonzero(row).reshape(-1, 2)).ravel() for row in edges])
     return {
-        "mean speed": speed.mean(),
-        "share above 5.5 m/s, %": 100 * (speed > 5.5).mean(),
-        "top speed": speed.max(),
+        "mean speed": speed[present].mean(),
+        "share above 5.5 m/s, %": 100 * (speed[present] > 5.5).mean(),
+        "top speed": speed[told].max(),
         "second difference of positions": np.nanmean(bend),
         "nearest opponent, median": np.median(nearest[np.isfinite(nearest)]),
         "length of a team, median": np.nanmedian(extent[:, 0]),
         "width of a team, median": np.nanmedian(extent[:, 1]),
-        "seconds unseen, median": np.median(unseen) / FPS if (visible > 0).any() else np.nan,
+        "seconds unseen, median": np.median(unseen) / FPS if seen.any() else np.nan,
     }
