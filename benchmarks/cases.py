@@ -180,14 +180,15 @@ def play(folder: Path) -> Call:
 def pictures(folder: Path) -> Call:
     """Drawing and encoding, in this process, with one thread."""
     render, video = module("simulate.render"), module("data.video", "video")
-    simulate_half = module("simulate.season").simulate_half
-    motion, shots = simulate_half(game=1, half=0, minutes=2 * PLAYED / 60, seed=0)
+    season = module("simulate.season")
+    settings = {"preset": season.PRESET} if hasattr(season, "PRESET") else {}
+    motion, shots = season.simulate_half(game=1, half=0, minutes=2 * PLAYED / 60, seed=0)
     cv2.setNumThreads(1)
 
     def call() -> list[float]:
         rng = np.random.default_rng(0)
         drawn = render.render(motion, shots, render.choose_kits(rng), rng)
-        video.write_video(folder / f"{getpid()}.mp4", drawn)
+        video.write_video(folder / f"{getpid()}.mp4", drawn, **settings)
         return []  # the simulation has changed since
 
     return call

@@ -288,7 +288,7 @@ def write_video(
     """Write pictures, uint8 ``(height, width, 3)`` RGB with even sides, as H.264 in mp4, atomically.
 
     Encodes in one thread, so that the same pictures give the same file on every machine. ``preset`` is
-    x264's: "ultrafast" encodes three times and decodes twice as fast, for twice the room on disk.
+    x264's: "ultrafast" encodes three times and decodes twice as fast, for three times the room on disk.
     """
     frames = iter(frames)
     first = next(frames, None)
