@@ -8,7 +8,7 @@ Source: ``utils/metric_utils.py`` of the public FOOTPASS repository, whose count
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -320,6 +320,7 @@ class Comparison:
     against: str
     scores: dict[str, Interval]  # by name
     gains: dict[str, Interval]  # of all but ``against``
+    classes: dict[str, list[Interval]] = field(default_factory=dict)  # F1 of each class, by name
 
     def verdict(self, name: str) -> str:
         """A system's gain in words."""
@@ -359,27 +360,33 @@ def compare(
     if any(halves_of(e.truth) != halves_of(each[0].truth) for e in each):
         raise DataError("the evaluations are not of the same halves")
     rng = np.random.default_rng(seed)
-    single, first, drawn = _resampled(each, samples, block_minutes, rng), 0, {}
+    by_class = _resampled(each, samples, block_minutes, rng)  # (E, samples, 8)
+    single, first, drawn, drawn_classes = by_class.mean(axis=-1), 0, {}, {}
     for name, system in systems.items():
         runs = first + rng.integers(len(system), size=(len(system), samples))
         drawn[name] = np.take_along_axis(single, runs, axis=0).mean(axis=0)
+        drawn_classes[name] = np.take_along_axis(by_class, runs[..., None], axis=0).mean(axis=0)
         first += len(system)
     value = {name: float(np.mean([e.macro_f1 for e in system])) for name, system in systems.items()}
 
     def interval(figure: float, draws: np.ndarray) -> Interval:
         tail = 50 * (1 - level)
-        return Interval(figure, *map(float, np.percentile(draws, [tail, 100 - tail])))
+        return Interval(float(figure), *map(float, np.percentile(draws, [tail, 100 - tail])))
 
     scores = {name: interval(value[name], drawn[name]) for name in systems}
     base, others = drawn[against], [name for name in systems if name != against]
     gains = {name: interval(value[name] - value[against], drawn[name] - base) for name in others}
-    return Comparison(against, scores, gains)
+    classes = {
+        name: list(map(interval, np.mean([e.counts.f1 for e in system], axis=0), drawn_classes[name].T))
+        for name, system in systems.items()
+    }
+    return Comparison(against, scores, gains, classes)
 
 
 def _resampled(
     each: Sequence[Evaluation], samples: int, block_minutes: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """``(E, samples)``: macro F1 of every evaluation on the same random blocks."""
+    """``(E, samples, 8)``: F1 of every evaluation and class on the same random blocks."""
     length = int(block_minutes * 60 * FPS)
     frames = [table["frame"] for e in each for table in (e.truth, e.predictions)]
     per_half = 1 + max((int(frame.max()) // length for frame in frames if len(frame)), default=0)
@@ -388,7 +395,7 @@ def _resampled(
     n_blocks = tallies.shape[2]
     weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples)
     tp, fp, gt = np.moveaxis(weights @ tallies, 1, 0)  # each (E, samples, 8)
-    return f1_score(tp, fp, gt).mean(axis=-1)
+    return f1_score(tp, fp, gt)
 
 
 def _tally(evaluation: Evaluation, length: int, per_half: int) -> np.ndarray:

@@ -200,10 +200,14 @@ def test_bootstrap_spread_is_that_of_resampled_blocks():
     n, block = 400, 7500
     true = truth(*((block * k + 1, 0, 7, 1) for k in range(n)))
     mine = predictions(*((block * k + 1, 0, 7, 1, 0.9) for k in range(0, n, 2)))
-    interval = compare({"one": evaluate(mine, true)}, samples=4000, seed=1).scores["one"]
+    comparison = compare({"one": evaluate(mine, true)}, samples=4000, seed=1)
+    interval, (passes, *others) = comparison.scores["one"], comparison.classes["one"]
     recall = np.random.default_rng(2).binomial(n, 0.5, 20_000) / n
     by_hand = np.percentile(2 * recall / (1 + recall) / 8, [5, 95])  # macro: 1 of 8 classes
     assert (interval.low, interval.high) == pytest.approx(tuple(by_hand), abs=1e-3)
+    whole = 8 * interval.low, 8 * interval.high  # of the one class that occurs
+    assert passes.value == pytest.approx(2 / 3) and (passes.low, passes.high) == pytest.approx(whole)
+    assert set(others) == {Interval(0, 0, 0)}
 
 
 def test_bootstrap_of_models_with_false_alarms_at_different_times():

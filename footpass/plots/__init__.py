@@ -16,6 +16,7 @@ from footpass.plots.errors import error_strips, some_misses
 from footpass.plots.graph import event_by_two_models, graph_on_pitch, listened_to
 from footpass.plots.scores import (
     calibration,
+    class_intervals,
     compare_learning,
     confusion_table,
     effect_plot,

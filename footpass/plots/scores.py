@@ -1,5 +1,6 @@
 """Figures of scores: by class, by visibility, by variant, with intervals."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from footpass.metrics import Evaluation
+from footpass.metrics import Evaluation, Interval
 from footpass.plots.style import (
     BY_CLASS,
     CLASS_COLOURS,
@@ -101,6 +102,21 @@ def recall_by_visibility(evaluations: dict[str, Evaluation]) -> Figure:
     }
     bars(axes, [pd.DataFrame(recall, list(names.values()))], "{:.2f}")
     axes.set_ylabel("recall")
+    return figure
+
+
+def class_intervals(scores: Mapping[str, Sequence[Interval]]) -> Figure:
+    """F1 of every class with its interval, for some systems (`metrics.Comparison.classes`)."""
+    figure, axes = subplots((8, 1 + 0.22 * len(ACTIONS) * len(scores)))
+    for place, (name, found) in enumerate(scores.items()):
+        value, low, high = np.array([(one.value, one.low, one.high) for one in found]).T
+        rows = np.arange(len(ACTIONS)) + 0.8 * ((place + 0.5) / len(scores) - 0.5)
+        colour = SERIES[place % len(SERIES)]
+        axes.hlines(rows, low, high, color=colour, lw=4, alpha=0.3)
+        axes.scatter(value, rows, color=colour, s=18, label=name, zorder=2)
+    axes.set(xlim=(0, 1), xlabel="F1", yticks=range(len(ACTIONS)), yticklabels=ACTION_LABELS)
+    axes.set_ylim(len(ACTIONS) - 0.5, -0.5)
+    legend(axes)
     return figure
 
 
