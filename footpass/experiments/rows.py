@@ -81,7 +81,8 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
     grid = read_grid(path)
     groups = list(dict.fromkeys(row.group for row in grid.rows))
     # Another grid than the project's is as short as it ought to be.
-    wanted = groups if asked.groups is None or path != GRID else list(asked.groups)
+    others = path.absolute() != GRID.absolute()
+    wanted = groups if asked.groups is None or others else list(asked.groups)
     for group in wanted:
         if group not in groups:
             raise DataError(f"no rows {group!r} (ablations.groups): there are {', '.join(groups)}", path)

@@ -67,6 +67,12 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
     assert {row.group for row in demo.rows} == {"detectors", "player-wise DST"} and len(demo.rows) <= 13
 
 
+def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    demo = load_profile("demo")
+    assert open_grid("notebooks/ablations.toml", demo) == open_grid(None, demo)
+
+
 def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
     demo = load_profile("demo")
     wrong = replace(demo, ablations=replace(demo.ablations, groups=("detectrs",)))
