@@ -345,7 +345,8 @@ def compare(
     ----------
     results
         By name, on the same ground truth. Several evaluations of a system are of several seeds: the
-        figure is their mean, and seeds are drawn with replacement like blocks.
+        figure is their mean, and seeds are drawn with replacement like blocks: the same ones for systems
+        that have equally many, since what differs in a step after training has its seeds in common.
     against
         The system that the others are compared with; the first by default.
     level
@@ -360,8 +361,10 @@ def compare(
         raise DataError("the evaluations are not of the same halves")
     rng = np.random.default_rng(seed)
     single, first, drawn = _resampled(each, samples, block_minutes, rng), 0, {}
+    counts = dict.fromkeys(map(len, systems.values()))
+    seeds = {count: rng.integers(count, size=(count, samples)) for count in counts}
     for name, system in systems.items():
-        runs = first + rng.integers(len(system), size=(len(system), samples))
+        runs = first + seeds[len(system)]
         drawn[name] = np.take_along_axis(single, runs, axis=0).mean(axis=0)
         first += len(system)
     value = {name: float(np.mean([e.macro_f1 for e in system])) for name, system in systems.items()}
