@@ -244,6 +244,16 @@ def test_effects_are_paired_and_name_what_they_are_against(results):
     assert findings(table, "a") == "Not among the rows of this profile."
 
 
+def test_a_dst_is_set_against_the_detector_that_it_reads(results):
+    """Seed 0 of b finds the drive, seed 1 does not."""
+    rows = Row("b", model="taad"), Row("a", against=("b",))
+    for seeds, change in (((0, 1), -1 / 8), ((1, 0), 0), ((1, 2), -1 / 16)):
+        table = effects(Grid(rows, (0,), seeds), results, samples=20)
+        assert table.loc["a", "change"] == pytest.approx(change)
+    table = effects(Grid((rows[0], Row("a", model="gnn", against=("b",))), (0,), (0, 1)), results)
+    assert table.loc["a", "change"] == pytest.approx(-1 / 16)
+
+
 GRID = """
 seeds = [0, 1]
 [[rows]]
