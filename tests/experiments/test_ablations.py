@@ -96,6 +96,7 @@ def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
         ("seeds = [0]\nrows = []", "at least 1 item"),
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = ["b"]', "compared with 'b', which is no row"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nrescore = true\nthresholds = true', "neither"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Grid.rows.0.model"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nstep = true', "Grid.rows.0.step: no such field"),
     ],
