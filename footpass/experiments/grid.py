@@ -150,6 +150,8 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     stages = {part: _made(study, model) for part, model in models.items()}
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     made_of += [study.fingerprint_of("val"), FOLDS]
+    if row.divide_weights:
+        made_of += sources("sequence/decode.py", "models/player_dst.py")
     if row.rescore:
         made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
     if row.thresholds or row.steps or row.ensemble or row.members:
