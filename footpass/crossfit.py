@@ -1,7 +1,7 @@
-"""Leave one match out: the only way anything is fitted and scored on the same set of matches.
+"""Leave matches out: the only way anything is fitted and scored on the same set of matches.
 
-`fit` and `apply` are handed cut copies, never the whole: what is fitted cannot see the match it will be
-applied to, and what is applied cannot see any ground truth.
+`fit` and `apply` are handed cut copies, never the whole: what is fitted cannot see the matches it will
+be applied to, and what is applied cannot see any ground truth.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ def cross_fit(
     fit
         ``fit(inputs, truth) -> model``, called with the rows of all other matches.
     apply
-        ``apply(model, inputs) -> table``, called with the inputs of the match alone.
+        ``apply(model, inputs) -> table``, called with the inputs of the matches left out.
     inputs
         Predictions by a name of one's own; a model may lack halves, but some input has each.
     truth

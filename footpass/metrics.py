@@ -346,7 +346,8 @@ def compare(
     ----------
     results
         By name, on the same ground truth. Several evaluations of a system are of several seeds: the
-        figure is their mean, and seeds are drawn with replacement like blocks.
+        figure is their mean, and seeds are drawn with replacement like blocks: the same ones for systems
+        that have equally many, since what differs in a step after training has its seeds in common.
     against
         The system that the others are compared with; the first by default.
     level
@@ -362,8 +363,10 @@ def compare(
     rng = np.random.default_rng(seed)
     by_class = _resampled(each, samples, block_minutes, rng)  # (E, samples, 8)
     single, first, drawn, drawn_classes = by_class.mean(axis=-1), 0, {}, {}
+    counts = dict.fromkeys(map(len, systems.values()))
+    seeds = {count: rng.integers(count, size=(count, samples)) for count in counts}
     for name, system in systems.items():
-        runs = first + rng.integers(len(system), size=(len(system), samples))
+        runs = first + seeds[len(system)]
         drawn[name] = np.take_along_axis(single, runs, axis=0).mean(axis=0)
         drawn_classes[name] = np.take_along_axis(by_class, runs[..., None], axis=0).mean(axis=0)
         first += len(system)

@@ -231,6 +231,17 @@ def test_bootstrap_of_several_seeds_is_of_their_mean_and_holds_their_spread():
     assert compare({"thrice": (hit, hit, hit)}, samples=100).scores["thrice"] == single
 
 
+def test_a_gain_that_every_seed_has_is_sure_however_far_seeds_are_apart():
+    true = truth((10, 0, 7, 1), (10, 0, 7, 2), (10, 0, 7, 3))
+    found = [[(10, 0, 7, cls, 0.9) for cls in classes] for classes in ((1,), (1, 2))]
+    before = [evaluate(predictions(*rows), true) for rows in found]
+    after = [evaluate(predictions(*rows, (10, 0, 7, 3, 0.9)), true) for rows in found]
+    comparison = compare({"before": before, "after": after}, samples=400)
+    gain, score = comparison.gains["after"], comparison.scores["after"]
+    assert (gain.low, gain.value, gain.high) == pytest.approx((1 / 8, 1 / 8, 1 / 8))
+    assert (score.low, score.high) == pytest.approx((2 / 8, 3 / 8))
+
+
 def test_a_comparison_says_in_words_what_was_gained(released, val):
     results = {name: evaluate(released[f"playbyplay_{name}_val.json"], val) for name in ("TAAD", "DST")}
     comparison = compare(results, against="DST", samples=300)

@@ -41,13 +41,16 @@ def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
 def effects(grid: Grid, results: Evaluations, **options: Any) -> pd.DataFrame:
     """By how much rows differ from those they are set against, paired, with the 90 % interval.
 
-    What a row is set against and is not among the results is left out.
+    What a row is set against and is not among the results is left out. Of a detector that a DST is set
+    against, only seed 0 counts: the one that the DST reads.
     """
-    rows = []
+    rows, models = [], {row.name: row.model for row in grid.rows}
     for row in grid.rows:
         for base in row.against:
             if base in results:
                 pair = {name: results[name] for name in (base, row.name)}
+                if row.model == "dst" and models[base] != "dst" and 0 in grid.detector_seeds:
+                    pair[base] = [results[base][grid.detector_seeds.index(0)]]
                 change = compare(pair, base, **options).gains[row.name]
                 rows.append((row.name, row.group, base, change.value, change.low, change.high))
     columns = ["row", "group", "against", "change", "low", "high"]

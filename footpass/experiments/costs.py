@@ -87,14 +87,13 @@ def stage_cost(study: Study, stage: Stage) -> Cost:
 
 def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
     """The model of a stage, its loss, a batch and the precision of its recipe: a training step."""
+    recipe = stage.recipe
     if stage.name == "dst":
         model, windows = load_dst(stage.checkpoint)
         data = WindowDataset(study.recorded("val", model.config.fusion, stage.reads), windows)
-        train = study.profile.dst.train
-        batch = next(iter(DataLoader(data, train.batch, collate_fn=collate)))
-        return model.to(study.device), sequence_loss, batch, train.precision
+        batch = next(iter(DataLoader(data, recipe.train.batch, collate_fn=collate)))
+        return model.to(study.device), sequence_loss, batch, recipe.train.precision
     detector, config = load_detector(stage.checkpoint)
-    recipe = getattr(study.profile, stage.name)
     halves = list(study.footage["val"].values())
     events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
     clips = ClipDataset(halves, config, recipe.augmentation, events=events)

@@ -16,11 +16,11 @@ from footpass.data.logits import logits_path, read_logits
 from footpass.data.provenance import read_provenance, write_marked
 from footpass.ensemble import rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
-from footpass.events import predictions_path, read_predictions
+from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.engine import Graph, Task, compute
 from footpass.experiments.rows import Grid, Row
 from footpass.experiments.stages import Stage, Study
-from footpass.files import sources
+from footpass.files import DataError, sources
 from footpass.models.transformer import FUSIONS
 from footpass.postprocess.evidence import LogitEvidence
 from footpass.postprocess.search import fit_postprocess, search
@@ -52,6 +52,10 @@ def run_grid(study: Study, grid: Grid, executor: Executor | None = None) -> dict
 
     Without an ``executor`` they are made in this process (`experiments.engine`).
     """
+    fitted = [row for row in grid.rows if row.fitted]
+    if fitted and len(set(map(match_of, study.footage["val"]))) < 2:  # found before hours of training
+        reason = f"{fitted[0].name!r} is fitted on other val matches, and there is but one"
+        raise DataError(f"row {reason}: leave out the group {fitted[0].group!r} (ablations.groups)")
     compute(study, _graph(study, grid), _do, executor)
     return {
         name: [run_row(study, row, seed) for row, seed in grid.jobs() if row.name == name]
@@ -146,6 +150,8 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     stages = {part: _made(study, model) for part, model in models.items()}
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     made_of += [study.fingerprint_of("val"), FOLDS]
+    if row.divide_weights:
+        made_of += sources("sequence/decode.py", "models/player_dst.py")
     if row.rescore:
         made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
     if row.thresholds or row.steps or row.ensemble or row.members:

@@ -40,6 +40,12 @@ class Row:
     rescore: bool = False  # learned re-scoring of its events, the members' and the detector's
     against: tuple[str, ...] = ()  # names of rows that it is compared with
 
+    @property
+    def fitted(self) -> bool:
+        """Whether something is fitted on the truth of val."""
+        by_rule = self.thresholds or self.steps or self.ensemble or self.members
+        return bool(by_rule or self.rescore)
+
 
 @config_dataclass
 class Grid:
@@ -69,6 +75,8 @@ def read_grid(path: str | Path) -> Grid:
     for row in grid.rows:
         if names.count(row.name) > 1:
             raise DataError(f"two rows are called {row.name!r}", path)
+        if row.rescore and (row.thresholds or row.steps):
+            raise DataError(f"row {row.name!r}: re-scoring has neither thresholds nor steps", path)
         for other in row.against:
             if other not in names:
                 raise DataError(f"row {row.name!r} is compared with {other!r}, which is no row", path)
@@ -81,7 +89,8 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
     grid = read_grid(path)
     groups = list(dict.fromkeys(row.group for row in grid.rows))
     # Another grid than the project's is as short as it ought to be.
-    wanted = groups if asked.groups is None or path != GRID else list(asked.groups)
+    others = path.absolute() != GRID.absolute()
+    wanted = groups if asked.groups is None or others else list(asked.groups)
     for group in wanted:
         if group not in groups:
             raise DataError(f"no rows {group!r} (ablations.groups): there are {', '.join(groups)}", path)

@@ -82,6 +82,7 @@ class Stage:
     name: str
     dir: Path
     rows: list[dict]
+    recipe: Any = None  # that it is trained by, a variant's its own
     # The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
     start: "Stage | None" = None
     zoo: str | None = None  # the model of the zoo that it has gone on from, if it was one
@@ -215,7 +216,7 @@ class Study:
         footage, val = self.training_footage, self._chosen_on
         with self.stage("taad", recipe, begin, *val, of=f"seed{seed}") as run:
             rows = train_taad(recipe, footage, val, run, self.device, kinetics, start)
-        return Stage("taad", run, rows, zoo=known)
+        return Stage("taad", run, rows, recipe, zoo=known)
 
     @_once
     def gnn(self, seed: int = 0) -> Stage:
@@ -228,7 +229,7 @@ class Study:
         val = self._chosen_on
         with self.stage("gnn", recipe, taad.dir.name if taad else start, *val, of=f"seed{seed}") as run:
             rows = train_gnn(recipe, self.training_footage, val, run, self.device, start)
-        return Stage("gnn", run, rows, taad, known)
+        return Stage("gnn", run, rows, recipe, taad, known)
 
     @_once
     def dst(
@@ -270,7 +271,7 @@ class Study:
             halves = self.recorded("train", fusion, reads)
             counts = class_counts(self.truth["train"])
             rows = train_dst(recipe, lambda epoch: halves, counts, run, self.device, start=start)
-        return Stage("dst", run, rows, pretraining, known, reads)
+        return Stage("dst", run, rows, recipe, pretraining, known, reads)
 
     def pretrains(self, fusion: str) -> bool:
         """Whether a DST goes on from a pre-training of its own."""
@@ -282,7 +283,7 @@ class Study:
         recipe = pretraining_recipe(self._dst_recipe(fusion))
         with self.stage("pretraining", recipe, of=fusion) as run:
             rows = pretrain_dst(recipe, run, self.device, shared=self.folder)
-        return Stage("pretraining", run, rows)
+        return Stage("pretraining", run, rows, recipe)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:
         recipe = self.profile.dst

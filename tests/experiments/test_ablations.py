@@ -67,6 +67,12 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
     assert {row.group for row in demo.rows} == {"detectors", "player-wise DST"} and len(demo.rows) <= 13
 
 
+def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    demo = load_profile("demo")
+    assert open_grid("notebooks/ablations.toml", demo) == open_grid(None, demo)
+
+
 def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
     demo = load_profile("demo")
     wrong = replace(demo, ablations=replace(demo.ablations, groups=("detectrs",)))
@@ -90,6 +96,7 @@ def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
         ("seeds = [0]\nrows = []", "at least 1 item"),
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = ["b"]', "compared with 'b', which is no row"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nrescore = true\nthresholds = true', "neither"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Grid.rows.0.model"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nstep = true', "Grid.rows.0.step: no such field"),
     ],
@@ -236,6 +243,16 @@ def test_effects_are_paired_and_name_what_they_are_against(results):
     plus = findings(table.rename({"b": "+ b"}), "+ b")
     assert plus.startswith("- \\+ b against a")
     assert findings(table, "a") == "Not among the rows of this profile."
+
+
+def test_a_dst_is_set_against_the_detector_that_it_reads(results):
+    """Seed 0 of b finds the drive, seed 1 does not."""
+    rows = Row("b", model="taad"), Row("a", against=("b",))
+    for seeds, change in (((0, 1), -1 / 8), ((1, 0), 0), ((1, 2), -1 / 16)):
+        table = effects(Grid(rows, (0,), seeds), results, samples=20)
+        assert table.loc["a", "change"] == pytest.approx(change)
+    table = effects(Grid((rows[0], Row("a", model="gnn", against=("b",))), (0,), (0, 1)), results)
+    assert table.loc["a", "change"] == pytest.approx(-1 / 16)
 
 
 GRID = """

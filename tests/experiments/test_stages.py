@@ -10,9 +10,10 @@ from footpass.data.provenance import Provenance
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment
 from footpass.events import halves_of
 from footpass.experiments import stages
-from footpass.experiments.grid import run_row
+from footpass.experiments.costs import _a_step
+from footpass.experiments.grid import run_grid, run_row
 from footpass.experiments.profile import SeasonSize, load_profile
-from footpass.experiments.rows import Row
+from footpass.experiments.rows import Grid, Row
 from footpass.experiments.season import Season
 from footpass.experiments.stages import Study
 from footpass.files import DataError
@@ -132,8 +133,22 @@ def test_a_dst_reads_the_truth_or_calibrated_logits_where_a_row_says_so(folder, 
     row = Row("oracle", variant="A", fusion="concat", weighting="sqrt", reads="oracle")
     outcome = run_row(study, row, 0)
     assert outcome.stages["dst"].reads == "oracle" and set(outcome.stages) == {"taad", "dst"}
+    # Its cost is that of its variant's recipe.
+    dst = study.profile.dst
+    other = replace(study.profile, dst=replace(dst, train=replace(dst.train, batch=1, precision="bf16")))
+    *_, batch, precision = _a_step(replace(study, profile=other), outcome.stages["dst"])
+    recipe = study.of_variant("A").profile.dst.train
+    assert (len(batch[0]), precision) == (recipe.batch, recipe.precision) == (16, "fp32")
     divided = run_row(study, replace(row, divide_weights=True, thresholds=True), 0)
     assert halves_of(divided.events) == halves_of(outcome.events)
+
+
+def test_one_match_of_val_is_too_few_to_fit_rows_on(folder, data, monkeypatch):
+    study, names = study_of(folder, data, 1, monkeypatch), {path.name for path in folder.iterdir()}
+    rows = Row("DST"), Row("gated", "steps", variant="A", steps=("gate",))
+    with pytest.raises(DataError, match="row 'gated' is fitted on other.*leave out the group 'steps'"):
+        run_grid(study, Grid(rows, (0,)))
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_members_are_processed_and_fused_on_other_matches(folder, data, monkeypatch):
