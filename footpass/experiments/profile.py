@@ -5,7 +5,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from footpass import zoo
-from footpass.configs import build, config_dataclass, plain
+from footpass.configs import Positive, build, config_dataclass, plain
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.ensemble.config import RescoreConfig
 from footpass.experiments.settings import NotebookSettings, merged, profile_content
@@ -34,7 +34,7 @@ class Ablations:
     """Notebook 08: settings of its re-scoring, and how much of the grid is computed (None: all)."""
 
     rescore: RescoreConfig
-    seeds: int | None = None  # the first so many
+    seeds: Positive | None = None  # the first so many
     groups: tuple[str, ...] | None = None  # of rows
 
 

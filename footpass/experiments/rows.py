@@ -11,6 +11,8 @@ from footpass.configs import Count, build, config_dataclass, read_toml
 from footpass.experiments.profile import Profile
 from footpass.experiments.stages import Reading
 from footpass.files import PROJECT, DataError
+from footpass.models.losses import Weighting
+from footpass.models.transformer import Fusion
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
 Step = Literal["reassign", "gate", "refine", "nms"]
@@ -28,8 +30,8 @@ class Row:
     model: Literal["taad", "gnn", "dst"] = "dst"  # whose events
     variant: str | None = None  # of the profile (`Profile.variants`) that all its models are of
     # Of the DST: `models.transformer.FUSIONS`, `losses.WEIGHTINGS`, and what it reads.
-    fusion: str = "none"
-    weighting: str = "none"
+    fusion: Fusion = "none"
+    weighting: Weighting = "none"
     reads: Reading = "detectors"
     divide_weights: bool = False  # the class weights of training are divided out when it writes
     thresholds: bool = False  # of the scores, one a class

@@ -6,10 +6,12 @@ it is zero, with a gradient of zero.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from footpass.files import DataError
@@ -28,6 +30,7 @@ _SCHEMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 WEIGHTINGS = tuple(_SCHEMES)
+Weighting = Annotated[str, Field(pattern=f"^({'|'.join(WEIGHTINGS)})$")]
 
 
 def class_weights(counts: np.ndarray, scheme: str) -> np.ndarray:

@@ -94,6 +94,8 @@ def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
         ('seeds = 0\n[[rows]]\nname = "a"', "Grid.seeds = 0: Input should be"),
         ('seeds = ["0"]\n[[rows]]\nname = "a"', "Grid.seeds.0 = '0'"),
         ("seeds = [0]\nrows = []", "at least 1 item"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nfusion = "sum"', "rows.0.fusion = 'sum'"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nweighting = "root"', "rows.0.weighting = 'root'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\n[[rows]]\nname = "a"', "two rows are called 'a'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nagainst = ["b"]', "compared with 'b', which is no row"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nrescore = true\nthresholds = true', "neither"),
