@@ -5,8 +5,9 @@ Its size is the profile's, ``[season]`` in `profiles/`; what is in it, `footpass
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from footpass.data.cache import Footage, open_footage
 from footpass.data.paths import data_dir, tactical_path
@@ -95,29 +96,45 @@ def _highlights_of(folder: Path) -> Path:
 
 
 def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Path:
-    """Folder of a profile's synthetic season, ``runs/season-<profile>``; it is simulated once."""
+    """Folder of a profile's synthetic season, ``runs/season-<profile>``.
+
+    A part of it (train, val, highlights) is simulated once, and again only when its size has changed.
+    """
     size = profile.season
     if size is None:
         raise DataError(f"profile {profile.name} needs real data: set FOOTPASS_DATA to their folder")
     folder = Path(runs, f"season-{profile.name}")
-    made = folder / "season.json"  # written last
-    wanted = {**asdict(size), "marked": MARK.name, "edition": EDITION}  # an older one is made anew
+    made = folder / "season.json"
+    common = {"minutes": size.minutes, "seed": size.seed, "marked": MARK.name, "edition": EDITION}
+    parts = {"train": size.train, "val": size.val, "highlights": size.highlights}
+    wanted = common | parts
 
-    def finished() -> bool:
-        return made.is_file() and made.read_bytes() == json.dumps(wanted).encode()
+    def there() -> dict[str, Any]:
+        """What is whole; nothing if it is of other settings, or unreadable."""
+        try:
+            found = json.loads(made.read_bytes())
+        except (FileNotFoundError, ValueError):
+            found = None
+        known = isinstance(found, dict) and found.items() >= common.items()
+        return found if known else dict(common)
 
-    if finished():
+    def record(content: dict[str, Any]) -> None:
+        with atomic_write(made) as stream:
+            json.dump(content, stream)
+
+    if there() == wanted:
         return folder
     make_folder(folder)
     with locked(folder):  # of several processes that come at once, the first simulates
-        if finished():
-            return folder
-        log.info("%s: simulating %s", folder, size)
-        made.unlink(missing_ok=True)
-        for split in ("train", "val"):
-            write_season(folder, getattr(size, split), size.minutes, size.seed, split)
-        if size.highlights:
-            write_season(_highlights_of(folder), size.highlights, seed=size.seed, highlights=True)
-        with atomic_write(made) as stream:
-            json.dump(wanted, stream)
+        for part, matches in parts.items():
+            finished = there()
+            if finished.pop(part, None) == matches:
+                continue
+            log.info("%s: simulating %s of %s matches", folder, part, matches)
+            record(finished)  # without this part, until it is whole
+            if part == "highlights" and matches:
+                write_season(_highlights_of(folder), matches, seed=size.seed, highlights=True)
+            elif matches:
+                write_season(folder, matches, size.minutes, size.seed, part)
+            record(finished | {part: matches})
     return folder

@@ -84,6 +84,28 @@ def test_the_season_is_simulated_once(tmp_path, monkeypatch):
     assert len(made) == 6
 
 
+def test_a_season_that_gets_more_val_matches_keeps_the_rest(tmp_path, monkeypatch):
+    size, made = SeasonSize(2, 1, 0.08, seed=3, highlights=7), []
+
+    def write(folder, matches, *args, **more):
+        if matches == 5:
+            raise KeyboardInterrupt
+        made.append((folder.name, matches))
+
+    monkeypatch.setattr(seasons, "write_season", write)
+    default_season(replace(DEMO, season=size), tmp_path)
+    assert made == [("season-demo", 2), ("season-demo", 1), ("season-demo-highlights", 7)]
+    with pytest.raises(KeyboardInterrupt):
+        default_season(replace(DEMO, season=replace(size, val=5)), tmp_path)
+    assert len(made) == 3
+    default_season(replace(DEMO, season=size), tmp_path)  # what val is now, nobody knows
+    assert made[3:] == [("season-demo", 1)]
+    default_season(replace(DEMO, season=replace(size, highlights=0, held_out=1)), tmp_path)
+    assert len(made) == 4
+    default_season(replace(DEMO, season=replace(size, seed=4)), tmp_path)
+    assert len(made) == 7
+
+
 def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
     asked = []
 
