@@ -102,11 +102,12 @@ def _factors(values: np.ndarray, known: np.ndarray, kind: np.ndarray) -> np.ndar
     weights[kind >= 4] = 0
     known = known.astype(float)
     for _ in range(_ROUNDS):
-        state = _states(values, known, mean, weights)  # (moments, factors)
+        state, spread = _states(values, known, mean, weights)  # (moments, factors), and its covariance
         design = np.column_stack([state, np.ones(n_moments)])
         width = design.shape[1]
-        products = (design[:, :, None] * design[:, None]).reshape(n_moments, -1)
-        gram = (known.T @ products).reshape(n_columns, width, width)
+        products = design[:, :, None] * design[:, None]
+        products[:, :-1, :-1] += spread  # without it weights would grow with every round, without end
+        gram = (known.T @ products.reshape(n_moments, -1)).reshape(n_columns, width, width)
         target = (known * values).T @ design
         shared = np.stack([gram[groups == g].sum(axis=0) for g in range(groups.max() + 1)])
         towards = np.stack([target[groups == g].sum(axis=0) for g in range(groups.max() + 1)])
@@ -121,11 +122,13 @@ def _factors(values: np.ndarray, known: np.ndarray, kind: np.ndarray) -> np.ndar
         matrix = gram + pull[:, :, None] * np.eye(width)
         solution = np.linalg.solve(matrix, (target + common[groups] * pull)[..., None])[..., 0]
         weights, mean = solution[:, :-1], solution[:, -1]
-    return _states(values, known, mean, weights) @ weights.T + mean
+    return _states(values, known, mean, weights)[0] @ weights.T + mean
 
 
-def _states(values: np.ndarray, known: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Factors at every moment, from all that is known then and around."""
+def _states(
+    values: np.ndarray, known: np.ndarray, mean: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the factors at every moment, from all that is known then and around."""
     squares = (weights[:, :, None] * weights[:, None]).reshape(len(weights), -1)
     precision = known @ squares / _NOISE**2
     evidence = (known * (values - mean)) @ weights / _NOISE**2
@@ -133,5 +136,5 @@ def _states(values: np.ndarray, known: np.ndarray, mean: np.ndarray, weights: np
     near, far = (gaussian_filter1d(both, s * FPS / _STEP, axis=0, mode="nearest") for s in (_NEAR, _FAR))
     both = near + _SHARE * far
     n = weights.shape[1]
-    matrix = both[:, : n * n].reshape(-1, n, n) + np.eye(n)
-    return np.linalg.solve(matrix, both[:, n * n :, None])[..., 0]
+    spread = np.linalg.inv(both[:, : n * n].reshape(-1, n, n) + np.eye(n))
+    return (spread @ both[:, n * n :, None])[..., 0], spread
