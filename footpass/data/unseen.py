@@ -13,7 +13,7 @@ from footpass.schema import FPS, PITCH
 
 _STEP = 5  # frames between two moments of the model
 _FACTORS = 4
-_ROUNDS = 12
+_ROUNDS = 2  # with more, those who are seen are fitted better and the others worse
 _KEEPER = 0.2  # how far a goalkeeper moves with the team, as a part of how far the others do
 _NOISE = 3.0  # metres a player is off the own place in the shape
 _PRIOR = 10 * FPS / _STEP  # moments that a team counts like, for the weights of its players
