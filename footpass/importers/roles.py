@@ -16,15 +16,17 @@ from scipy.optimize import linear_sum_assignment
 from footpass.schema import FPS, N_ROLES, PITCH, Role
 
 WINDOW = 5 * FPS  # frames over which offsets are averaged
-_SPREAD = 8.0  # metres a player strays from his station
-_CHANGE = 160.0  # what a change of roles must save of someone always seen: 80 s of centre-backs
+# Costs are squared distances from a station in units of the team's own size: the same movement means
+# more in a compact team than in a wide one.
+_CHANGE = 35.0  # what an exchange of roles must save of two always seen: 80 s of centre-backs
 _FORMATION = 4 * _CHANGE  # what a change of formation must save
 _MINUTE = 60 * FPS // WINDOW  # windows
 _LASTS = 5  # minutes that a formation is played at least
+_STRETCHES = 2, 4, 8  # minutes in which players are matched with roles, to see who may play where
 _ROUNDS = 3
 _ABSENT = 1e9  # cost of a role that a formation does not have
-_TIMES = 8  # changes of a team in a half, at most
-_FORBIDDEN = 1e4  # cost of a role that the line-up rules out
+_FORBIDDEN = 4.0  # cost of a role that the line-up rules out: it yields to two wingers who change sides
+_LESS_LIKELY = 0.01  # cost of each role that the line-up thinks likelier
 
 # Stations: x from the own goal to the other's, y from the left touchline to the right one, both 0..1.
 _BACK_FOUR = {
@@ -110,7 +112,7 @@ def assigned(
         roles = ROLES_OF.get((positions[place] if place < len(positions) else None) or "")
         if roles:
             allowed[row] = _FORBIDDEN
-            allowed[row, [role - 1 for role in roles]] = np.arange(len(roles))
+            allowed[row, [role - 1 for role in roles]] = _LESS_LIKELY * np.arange(len(roles))
     formations, parts = {}, []
     for start, stop in pairwise([*_stretches(offsets, weight), offsets.shape[1]]):
         part = offsets[:, start:stop], weight[:, start:stop]
@@ -133,8 +135,8 @@ def _stretches(offsets: np.ndarray, weight: np.ndarray) -> list[int]:
     """
     n_windows = offsets.shape[1]
     marks = [*range(0, max(n_windows - _MINUTE, 1), _MINUTE), n_windows]
-    spread = _spread(offsets, weight, np.arange(len(offsets))[:, None])
-    sums = {name: _cost(offsets, weight, name, spread).cumsum(axis=1) for name in FORMATIONS}
+    size = _size(offsets, weight)
+    sums = {name: _cost(offsets, weight, name, size).cumsum(axis=1) for name in FORMATIONS}
     price = _FORMATION * max(float(weight.mean()), 1e-3)
 
     def matched(start: int, stop: int, name: str) -> float:
@@ -182,25 +184,59 @@ def _fit(
     offsets: np.ndarray, weight: np.ndarray, name: str, allowed: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Role index (players, windows) in a formation, and its cost."""
-    players, windows = np.arange(len(offsets))[:, None], np.arange(offsets.shape[1])
-    share = max(float(weight.mean()), 1e-3)  # of the time that a player is seen
-    spread = _spread(offsets, weight, players)
+    price = _CHANGE * max(float(weight.mean()), 1e-3)  # of what is seen
+    spread = _size(offsets, weight)
     for _ in range(_ROUNDS):
-        cost = _cost(offsets, weight, name, spread)
-        mean = cost.sum(axis=1) + allowed * share
-        fixed = linear_sum_assignment(mean)[1]
-        found = np.repeat(fixed[:, None], len(windows), axis=1)
-        n_changes = _change(cost, found, _CHANGE * share)
+        cost = _cost(offsets, weight, name, spread) + allowed[:, None] * weight[..., None]
+        found, total = _path(cost, _line_ups(cost), price)
         # How wide and deep the team stands, from roles: who changes sides must not make it narrow.
         spread = _spread(offsets, weight, found)
-    whole = cost[players, windows, found].sum() + allowed[players[:, 0], fixed].sum() * share
-    return found, float(whole + _CHANGE * share * n_changes)
+    return found, total
+
+
+def _line_ups(cost: np.ndarray) -> np.ndarray:
+    """Roles (line-ups, players) that fit best in the whole or in some stretch."""
+    n_windows = cost.shape[1]
+    sums = np.pad(cost.cumsum(axis=1), ((0, 0), (1, 0), (0, 0)))
+    parts = {(0, n_windows)}
+    for length in (minutes * _MINUTE for minutes in _STRETCHES):
+        parts |= {(start, start + length) for start in range(0, n_windows - length + 1, length // 4)}
+    found = [linear_sum_assignment(sums[:, stop] - sums[:, start])[1] for start, stop in sorted(parts)]
+    return np.unique(found, axis=0)
+
+
+def _path(cost: np.ndarray, line_ups: np.ndarray, price: float) -> tuple[np.ndarray, float]:
+    """The cheapest roles (players, windows) with a price for each exchange, and what they cost.
+
+    The Viterbi algorithm, whose states are the line-ups. All changes of a half are weighed together:
+    taken one after the other, they depend on whoever is matched with a role on the average of before
+    and after his change.
+    """
+    fits = cost[np.arange(len(cost)), :, line_ups].sum(axis=1)  # (line-ups, windows)
+    prices = price / 2 * (line_ups[:, None] != line_ups).sum(axis=-1)
+    total = fits[:, 0]
+    before = np.zeros(fits.shape, int)
+    for window in range(1, fits.shape[1]):
+        reached = total[:, None] + prices
+        before[:, window] = reached.argmin(axis=0)
+        total = reached.min(axis=0) + fits[:, window]
+    states = np.full(fits.shape[1], total.argmin())
+    for window in range(fits.shape[1] - 1, 0, -1):
+        states[window - 1] = before[states[window], window]
+    return line_ups[states].T, float(total.min())
 
 
 def _cost(offsets: np.ndarray, weight: np.ndarray, name: str, spread: np.ndarray) -> np.ndarray:
     """What each role of a formation costs each player in each window, (players, windows, roles)."""
-    away = ((offsets[:, :, None] - _stations(name) * spread) ** 2).sum(axis=-1) / _SPREAD**2
+    away = ((offsets[:, :, None] - _stations(name) * spread) ** 2).sum(axis=-1)
+    away /= (_size(offsets, weight) ** 2).mean()
     return np.nan_to_num(away * weight[..., None], nan=_ABSENT)
+
+
+def _size(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Standard deviation (2,) of all offsets in metres, whoever they are of."""
+    squares = (offsets**2 * weight[..., None]).sum(axis=(0, 1)) / max(weight.sum(), 1e-9)
+    return np.maximum(np.sqrt(squares), 2.0)
 
 
 def _spread(offsets: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -210,31 +246,3 @@ def _spread(offsets: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.nd
     sums = [np.bincount(found, (offsets[..., axis] * weight).ravel()) for axis in (0, 1)]
     means = np.stack(sums)[:, total > 0] / total[total > 0]
     return np.maximum(means.std(axis=1), 2.0)
-
-
-def _change(cost: np.ndarray, found: np.ndarray, price: float) -> int:
-    """Let players exchange roles where that pays, in place; how often."""
-    for count in range(_TIMES):
-        best = _best_change(cost, found)
-        if best is None or best[0] < price:
-            return count
-        _, start, stop, one, other = best
-        found[[one, other], start:stop] = found[[other, one], start:stop]
-    return _TIMES
-
-
-def _best_change(cost: np.ndarray, found: np.ndarray) -> tuple[float, int, int, int, int] | None:
-    """Where an exchange of roles saves most: saving, start, stop of the stretch, both players."""
-    best = None
-    windows = np.arange(found.shape[1])
-    for one in range(len(found)):
-        for other in range(one):
-            kept = cost[one, windows, found[one]] + cost[other, windows, found[other]]
-            changed = cost[one, windows, found[other]] + cost[other, windows, found[one]]
-            sums = np.concatenate([[0], np.cumsum(kept - changed)])
-            low = np.minimum.accumulate(sums)
-            stop = int((sums - low).argmax())
-            saving = float(sums[stop] - low[stop])
-            if stop and (best is None or saving > best[0]):
-                best = saving, int(sums[:stop].argmin()), stop, one, other
-    return best

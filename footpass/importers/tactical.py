@@ -118,7 +118,7 @@ def _places(
         if mean is None:
             groups = _in_turns(mine, stints)
         else:
-            groups, replaced = _replacements(mine, stints, mean)
+            groups, replaced = _replacements(mine, stints, mean, players.keeper)
             notes += [_substitution(players, stints, *pair) for pair in replaced]
         groups = sorted(groups, key=lambda group: (not players.keeper[group].any(), -count[group].sum()))
         for index, group in enumerate(groups[:N_ROLES]):
@@ -146,7 +146,9 @@ def _mean_offsets(table: pd.DataFrame, players: Players) -> np.ndarray:
     return away.groupby(players.player).mean().reindex(range(len(players.team))).fillna(0).to_numpy()
 
 
-def _replacements(mine: np.ndarray, stints: np.ndarray, mean: np.ndarray) -> tuple[list, list]:
+def _replacements(
+    mine: np.ndarray, stints: np.ndarray, mean: np.ndarray, keeper: np.ndarray
+) -> tuple[list, list]:
     """Groups of players who follow each other, so that eleven are left; and who replaced whom."""
     groups = [[int(one)] for one in mine]
     replaced = []
@@ -156,7 +158,7 @@ def _replacements(mine: np.ndarray, stints: np.ndarray, mean: np.ndarray) -> tup
                 (np.linalg.norm(mean[a[-1]] - mean[b[0]]) + _TIME * gap / FPS, i, j)
                 for i, a in enumerate(groups)
                 for j, b in enumerate(groups)
-                if i != j and (gap := stints[b[0], 0] - stints[a[-1], 1]) > 0
+                if keeper[a[-1]] == keeper[b[0]] and (gap := stints[b[0], 0] - stints[a[-1], 1]) > 0
             ),
             default=None,
         )

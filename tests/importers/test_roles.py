@@ -53,6 +53,18 @@ def test_two_wingers_who_change_sides_change_roles_then():
     assert (role[left, 6 * MINUTE :] == Role.RW).mean() > 0.98
 
 
+def test_team_mates_change_roles_in_a_compact_team_as_well():
+    """Half-way, so that the mean of the whole half says of neither who he is."""
+    middle = np.mean(list(ELEVEN.values()), axis=0)
+    compact = {name: middle + 0.55 * (place - middle) for name, place in ELEVEN.items()}
+    xy = eleven(ELEVEN, 8 * MINUTE, stations=compact)
+    left, right = (list(ELEVEN).index(name) for name in ("LCB", "RCB"))
+    xy[[left, right], 4 * MINUTE :] = xy[[right, left], 4 * MINUTE :]
+    role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[1]
+    assert (role[left, : 4 * MINUTE] == Role.LCB).mean() > 0.98
+    assert (role[left, 4 * MINUTE :] == Role.RCB).mean() > 0.98
+
+
 def test_a_full_back_who_overlaps_for_a_moment_stays_a_full_back():
     order = list(ELEVEN)
     xy = eleven(order, 10 * MINUTE)
@@ -94,6 +106,15 @@ def test_a_line_up_outweighs_where_a_player_is():
     names[order.index("DM")], names[order.index("LM")] = "LCM", "CDM"
     role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None, names)[1]
     assert Role(role[order.index("LM"), 0]) in ROLES_OF["CDM"]
+
+
+def test_wingers_who_change_sides_change_roles_whatever_the_line_up_said():
+    xy = eleven(ELEVEN, 10 * MINUTE)
+    left, right = (list(ELEVEN).index(name) for name in ("LW", "RW"))
+    xy[[left, right], 6 * MINUTE :] = xy[[right, left], 6 * MINUTE :]
+    role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None, list(ELEVEN))[1]
+    assert (role[left, : 6 * MINUTE] == Role.LW).mean() > 0.98
+    assert (role[left, 6 * MINUTE :] == Role.RW).mean() > 0.98
 
 
 def test_every_formation_has_eleven_roles_and_every_position_of_a_line_up_has_one():

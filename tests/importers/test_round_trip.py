@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from footpass.data.check import check
 from footpass.data.provenance import Provenance, mark_season, season_provenance
@@ -10,6 +11,10 @@ from footpass.data.tactical import half_names, read_rows
 from footpass.importers.gsr import read_gsr
 from footpass.importers.match import ImportConfig, import_match
 from footpass.schema import FPS, PITCH, Tactical, slot
+from footpass.simulate.season import simulate_half, tactical_rows
+from footpass.simulate.tracker_files import write_gsr
+from footpass.simulate.trackers import TrackerErrors, track
+from tests.importers.conftest import MINUTES
 
 HARD = {
     "break_tracks": 6.0,
@@ -71,6 +76,18 @@ def test_an_exact_game_state_comes_back_as_it_was(half, gsr, exact):
     slots, jerseys = shares_right(half[2], gsr()[1], imported(exact))
     assert slots >= 0.95 and jerseys >= 0.99
     assert unseen_error(half, imported(exact)) <= 6.0
+
+
+@pytest.mark.parametrize(("game", "number", "seed"), [(2006, 0, 7), (2013, 1, 14)])
+def test_players_who_change_roles_half_way_come_back_in_both(game, number, seed, tmp_path):
+    """They were taken for others all the half, or their team for one in another formation."""
+    motion, shots = simulate_half(game, number, MINUTES, seed)
+    tracks = track(motion, shots, TrackerErrors(), [seed, game, number, 2])
+    path = tmp_path / "half.json"
+    write_gsr(tracks, f"game_{game}_H{number + 1}", len(motion.ball), path)
+    import_match(tmp_path / "out", [read_gsr(path)], ImportConfig(game=game))
+    truth = tactical_rows(motion, shots, (2, 1))
+    assert shares_right(truth, tracks, imported(tmp_path / "out"))[0] >= 0.97
 
 
 def test_the_result_passes_the_data_check(exact):
