@@ -1,10 +1,10 @@
 """Roles: a team's players assigned to the stations of the formation that fits them best.
 
-A player's offset from the middle of his team says where he plays; the eleven are matched with the
-stations of a formation at the least total cost (the Hungarian method), over the whole half, or over the
-stretches between changes of formation. Then shorter ones are sought in which two team-mates do better in
-each other's role. A change of either kind must pay for itself, so that a full-back who overlaps once
-stays a full-back.
+A player's offset from the middle of his team, in units of the team's own size, says where he plays; the
+eleven are matched with the stations of a formation at the least total cost (the Hungarian method), over
+the whole half, or over the stretches between changes of formation. Within one, the matches of shorter
+stretches say who may play where, and the cheapest path through them who does when. A change of either
+kind must pay for itself, so that a full-back who overlaps once stays a full-back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,8 +98,8 @@ def assigned(
     keeper
         Which of them keeps goal; None: whoever stands deepest.
     positions
-        Names of the line-up, a key of `ROLES_OF` or None for each place; they hold until the formation
-        changes.
+        Names of the line-up, a key of `ROLES_OF` or None for each place; they outweigh all but a long
+        way from them, and hold until the formation changes.
     """
     own = np.array(PITCH) - xy if team else xy
     keeper = int(own[..., 0].mean(axis=1).argmin()) if keeper is None else keeper
