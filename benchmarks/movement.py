@@ -87,9 +87,8 @@ def _simulated_ball() -> pd.Series:
     speeds, apart = [], []
     for game, half in ((1001, 0), (1001, 1)):
         motion, _ = simulate_half(game, half, 90.0, 0)
-        step, figure = motion.script["step"], motion.script["figure"]
         speeds.append(_ball(motion.ball[:, :2]))
-        apart.append(np.linalg.norm(motion.xy[figure, step] - motion.ball[step, :2], axis=1))
+        apart.append(motion.to_ball)
     return pd.concat([pd.DataFrame(speeds).mean(), _distances(np.concatenate(apart))])
 
 

@@ -21,7 +21,7 @@ def fit_calibration(
 ) -> LogitAdjustment:
     """The scale of all logits and the offset of each class that make the truth most likely.
 
-    The truth of a player at a frame is the class of his event within the tolerance, if there is one
+    The truth of a player at a frame is the class of an own event within the tolerance, if there is one
     (temperature and vector scaling together; Guo et al. 2017, arXiv 1706.04599). The background's offset
     is 0, since only differences count. Logits, ``(9, 26, T)`` each, are of halves with labels that the
     detector has not learned from.

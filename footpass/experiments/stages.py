@@ -331,36 +331,32 @@ class Study:
 
         Not ``smooth``, the offsets alone are fitted: to see what each is worth.
         """
-        if not self._held_out:
-            return UNADJUSTED
-        path = stage.dir / f"adjustment{'' if smooth else '_offsets'}.json"
-        if not path.is_file():
-            logits, halves = self._held_out_logits(stage)
+        name, smoothings = ("adjustment", SMOOTHINGS) if smooth else ("adjustment_offsets", (0.0,))
+
+        def fit(logits: Mapping[str, np.ndarray], halves: Mapping[str, HalfMatch]) -> LogitAdjustment:
             truth = select_halves(self.truth["train"], halves)
-            smoothings = SMOOTHINGS if smooth else (0.0,)
-            fitted = fit_adjustment(logits, halves, truth, stage.without_box, smoothings)
-            with self.locked(stage.dir):
-                write_adjustment(fitted, path, made_by(logits_path(stage.dir, "train")))
-        return read_adjustment(path)
+            return fit_adjustment(logits, halves, truth, stage.without_box, smoothings)
+
+        return self._fitted(stage, name, fit)
 
     def calibration(self, stage: Stage) -> LogitAdjustment:
         """Of a detector, fitted as its `adjustment` is, but for likelihood; none if it learned all."""
+        without_box = stage.without_box
+        return self._fitted(stage, "calibration", lambda x, of: fit_calibration(x, of, without_box))
+
+    def _fitted(self, stage: Stage, name: str, fit: Callable[..., LogitAdjustment]) -> LogitAdjustment:
+        """What ``fit(logits, halves)`` makes of the train halves that a detector never learned; kept."""
         if not self._held_out:
             return UNADJUSTED
-        path = stage.dir / "calibration.json"
+        path = stage.dir / f"{name}.json"
         if not path.is_file():
-            logits, halves = self._held_out_logits(stage)
-            fitted = fit_calibration(logits, halves, stage.without_box)
+            self.predict(stage, "train")
+            halves = {half: entry.half for half, entry in self.watched("train").items()}
+            store = logits_path(stage.dir, "train")
+            fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
             with self.locked(stage.dir):
-                write_adjustment(fitted, path, made_by(logits_path(stage.dir, "train")))
+                write_adjustment(fitted, path, made_by(store))
         return read_adjustment(path)
-
-    def _held_out_logits(self, stage: Stage) -> tuple[dict[str, np.ndarray], dict[str, HalfMatch]]:
-        """Of the train halves that a detector never learned, and the halves."""
-        self.predict(stage, "train")
-        halves = {name: entry.half for name, entry in self.watched("train").items()}
-        store = logits_path(stage.dir, "train")
-        return {name: read_logits(store, half) for name, half in halves.items()}, halves
 
     def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
         """Scores of a detector's events on val without adjustment, and with each part of it."""

@@ -1,6 +1,6 @@
 """Roles: a team's players assigned to the stations of the formation that fits them best.
 
-A player's offset from the middle of his team, in units of the team's own size, says where he plays; the
+A player's place is the offset from the middle of the team, in units of the team's own size; the
 eleven are matched with the stations of a formation at the least total cost (the Hungarian method), over
 the whole half, or over the stretches between changes of formation. Within one, the matches of shorter
 stretches say who may play where, and the cheapest path through them who does when. A change of either
@@ -210,7 +210,7 @@ def _path(cost: np.ndarray, line_ups: np.ndarray, price: float) -> tuple[np.ndar
 
     The Viterbi algorithm, whose states are the line-ups. All changes of a half are weighed together:
     taken one after the other, they depend on whoever is matched with a role on the average of before
-    and after his change.
+    and after a change.
     """
     fits = cost[np.arange(len(cost)), :, line_ups].sum(axis=1)  # (line-ups, windows)
     prices = price / 2 * (line_ups[:, None] != line_ups).sum(axis=-1)

@@ -158,7 +158,7 @@ class LogitEvidence(Evidence):
     lineups
         Who is in which slot. Players change slots and are substituted, so every frame is looked up.
     unseen
-        Whether that nothing is seen of somebody is taken for evidence that he did nothing.
+        Whether a player of whom nothing is seen is taken to have done nothing.
     """
 
     logits: Mapping[str, np.ndarray]

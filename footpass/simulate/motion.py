@@ -62,6 +62,12 @@ class Motion:
         """(22, T, 2), m/s."""
         return np.gradient(self.xy, axis=1) * FPS
 
+    @property
+    def to_ball(self) -> np.ndarray:
+        """How far in metres the actor of each event is from the ball, along the pitch."""
+        step = self.script["step"]
+        return np.linalg.norm(self.xy[self.script["figure"], step] - self.ball[step, :2], axis=1)
+
 
 def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -> Motion:
     """Let two teams play an event script, the event table of one half.

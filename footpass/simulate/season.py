@@ -251,14 +251,12 @@ def _survey_half(job: _Job) -> tuple[pd.DataFrame, dict]:
     motion, shots = simulate_half(job.game, job.half, job.minutes, job.seed)
     has_box = np.isfinite(shots.boxes[..., 0])
     half = dense(tactical_rows(motion, shots, (1, 2)), job.name)
-    step, figure = motion.script["step"], motion.script["figure"]
-    to_ball = np.linalg.norm(motion.xy[figure, step] - motion.ball[step, :2], axis=1)
     return _realised(motion, shots), {
         "half": job.name,
         "players with a box": has_box.sum(axis=0)[has_box.any(axis=0)].mean(),
         "rows with a box": has_box.mean(),
         "frames in replays": shots.replay.mean(),
-        "actor to ball": to_ball.max(initial=0),
+        "actor to ball": motion.to_ball.max(initial=0),
         **movement([half]),
     }
 
