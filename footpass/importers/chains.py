@@ -14,7 +14,7 @@ _CERTAIN = 3.0  # cost beyond which tracks are not joined
 _MARGIN = 1.5  # how much dearer the next best partner must be
 _DISAGREE = 1.0  # what different numbers add to the cost
 _END = FPS // 2  # frames of a track that say where it ends
-_CLEARLY = 20 * FPS  # two tracks as long as this with different numbers are of two players
+_CLEARLY = 10 * FPS  # two tracks as long as this with different numbers are of two players
 
 
 def _ends(table: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -77,6 +77,11 @@ def chained(table: pd.DataFrame, tracks: pd.DataFrame) -> np.ndarray:
         best = by_end[one][0] == cost == by_start[other][0]
         if cost < _CERTAIN and best and cost + _MARGIN <= min(rivals, default=np.inf):
             chain[other] = one
-    for one in order:  # a partner starts later, so its chain's first is known by then
-        chain[one] = chain[chain[one]]
+    clear = np.where(rows >= _CLEARLY, jersey, UNKNOWN)
+    for one in order:  # a partner starts later, so its chain is whole up to it
+        first = chain[chain[one]]
+        if UNKNOWN not in (clear[one], clear[first]) and clear[one] != clear[first]:
+            first = one  # a substitute, whose first seconds without a number went on with who left
+        chain[one] = first
+        clear[first] = max(clear[first], clear[one])
     return chain

@@ -11,7 +11,7 @@ import pandas as pd
 from footpass.files import DataError
 from footpass.importers.events import COLUMNS as EVENT_COLUMNS
 from footpass.importers.roles import ROLES_OF
-from footpass.importers.tracks import GOALKEEPER, PLAYER, UNKNOWN, Rows, TrackedHalf
+from footpass.importers.tracks import GOALKEEPER, PLAYER, POSITION, UNKNOWN, Rows, TrackedHalf
 from footpass.schema import Action
 
 NAN = float("nan")
@@ -52,6 +52,8 @@ def read_tracking(provider: str, meta: Sequence[str], raw: Sequence[str]) -> lis
     halves = []
     for period, part in sorted(_rows(dataset, home, tracks, fps).items()):
         table = part.table()
+        if table["x"].median() < 0:  # kloppy 3.19 turns PFF's extra time round by its sign alone
+            table[POSITION] += 1
         nobody = int((table["track"] >= len(players)).sum())
         more = f"{nobody:,} positions of nobody in the line-up: given to whom they fit"
         halves.append(

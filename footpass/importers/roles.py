@@ -118,7 +118,8 @@ def assigned(
         part = offsets[:, start:stop], weight[:, start:stop]
         fits = {name: _fit(*part, name, allowed if start == 0 else 0 * allowed) for name in FORMATIONS}
         name = min(fits, key=lambda name: fits[name][1])
-        formations[start * WINDOW] = name
+        if [name] != [*formations.values()][-1:]:
+            formations[start * WINDOW] = name
         parts.append(fits[name][0])
     found = np.concatenate(parts, axis=1)
     role = np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)

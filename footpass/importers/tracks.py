@@ -129,7 +129,10 @@ def cleaned(half: TrackedHalf) -> TrackedHalf:
     if twice.any():
         notes.append(f"{twice.sum():,} rows for a track and frame that has one already left out")
     if not len(table):
-        raise DataError(f"{half.source}: no player with a box or a position in it")
+        off = (
+            f"; {far.sum():,} positions are more than {_BESIDE:.0f} m off the pitch" if far.any() else ""
+        )
+        raise DataError(f"{half.source}: no player with a box or a position in it{off}")
     if table["frame"].min() < 0:
         raise DataError(f"{half.source}: frame {table['frame'].min():g} is negative")
     jerseys = table["jersey"]

@@ -89,6 +89,11 @@ BROKEN = {
         text("t.csv", "frame,track,px,py,team\n1,1,1,1,A\n1,2,1,1,B\n1,3,1,1,C\n"),
         "3 teams",
     ),
+    "positions far off any pitch": (
+        "table",
+        text("t.csv", "frame,track,x_pitch,y_pitch,team\n1,1,5000,3400,A\n1,2,6000,3000,B\n"),
+        "2 positions are more than",
+    ),
     "an empty table": ("table", text("t.csv", ""), "cannot be read as a table"),
     "an unknown provider": (
         "kloppy",

@@ -37,6 +37,15 @@ def test_a_track_without_a_number_that_goes_on_with_one_has_it():
     assert jersey_of(eleven(10, DM={7: -1, 8: -1}), 507) == 7
 
 
+def test_a_substitute_whose_number_is_not_read_at_first_is_not_who_left():
+    """His first track, without a number, goes on with the other's, and the next one with it."""
+    table = eleven(1)
+    leaves = table["track"] == 500
+    table.loc[leaves & (table["frame"] > 1500), ["track", "jersey"]] = 501, -1
+    table.loc[leaves & (table["frame"] > 1560), ["track", "jersey"]] = 502, 30
+    assert jersey_of(table, 500) == 7 and jersey_of(table, 502) == 30
+
+
 def test_a_player_whose_number_is_never_read_stays_without_one():
     table = eleven(5, RM=dict.fromkeys(range(5), -1))
     players = identified(table)

@@ -148,6 +148,20 @@ def test_hawkeyes_files_of_a_minute_each_make_one_half(kloppy_files, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_pffs_extra_time_is_on_the_pitch_and_played_from_the_same_ends(kloppy_files, tmp_path):
+    """kloppy turns it by the sign of positions that run from 0 to 1: it was refused as without any."""
+    meta, raw = "pff_metadata_10517.json pff_rosters_10517.json", "pff_10517.jsonl"
+    parts = read_tracking("pff", paths(kloppy_files, meta), paths(kloppy_files, raw))
+    assert [part.half for part in parts] == [1, 2, 3, 4]
+    for part in parts:
+        keepers = part.table[(part.table["keeper"] == 1)].groupby("team")[["x", "y"]].mean()
+        home, away = keepers["x"] if part.half % 2 else 1 - keepers["x"]
+        assert 0 <= home < 0.4 and 0.6 < away <= 1 and keepers["y"].between(0.3, 0.7).all()
+    import_match(tmp_path, parts, ImportConfig())
+    assert check(tmp_path).fine
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_provider_that_does_not_say_who_attacks_where_must_be_told(kloppy_files):
     meta, raw = "second_spectrum_fake_metadata.xml", "second_spectrum_fake_data.jsonl"
     part = read_tracking("secondspectrum", paths(kloppy_files, meta), paths(kloppy_files, raw))[0]
