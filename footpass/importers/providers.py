@@ -138,10 +138,8 @@ def read_events(
     function = getattr(module, "load_event", getattr(module, "load", None))
     if function is None or not files:
         raise DataError(f"--events {provider} {' '.join(files)}: no events that kloppy can load")
-    dataset = _loaded(f"{provider}: {' '.join(files)}", function, lambda: files)
-    from kloppy.domain import Orientation
-
-    dataset = dataset.transform(to_orientation=Orientation.STATIC_HOME_AWAY)
+    what = f"{provider}: {' '.join(files)}"
+    dataset = _loaded(what, lambda *them, **how: _ours(function(*them, **how)), lambda: files)
     home = _teams(dataset, files[0])[0]
     rows = []
     for event in dataset.events:
@@ -153,11 +151,25 @@ def read_events(
         x, y = (point.x, point.y) if point is not None else (NAN, NAN)
         seconds = event.timestamp.total_seconds()
         rows.append((event.period.id, seconds, away, event.player.jersey_no, int(action), x, y))
+    if not rows:
+        raise DataError(
+            f"{what}: none of its {len(dataset.events):,} events of our classes names a player with a "
+            "shirt number, as kloppy reads them"
+        )
     table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
     return {
         int(half): _as_tracked(part.drop(columns="half").reset_index(drop=True), int(half), parts)
         for half, part in table.groupby("half")
     }
+
+
+def _ours(dataset: Any) -> Any:
+    """Events of our classes, home attacking from the left in both halves."""
+    from kloppy.domain import Orientation
+
+    # Before they are turned: which way one of no team runs cannot be said.
+    ours = dataset.filter(lambda event: event.team is not None and action_of(event) is not None)
+    return ours.transform(to_orientation=Orientation.STATIC_HOME_AWAY)
 
 
 def _as_tracked(events: pd.DataFrame, half: int, parts: Sequence[TrackedHalf]) -> pd.DataFrame:

@@ -113,7 +113,8 @@ def assigned(
         if roles:
             allowed[row] = _FORBIDDEN
             allowed[row, [role - 1 for role in roles]] = _LESS_LIKELY * np.arange(len(roles))
-    formations, parts = {}, []
+    formations: dict[int, str] = {}
+    parts = []
     for start, stop in pairwise([*_stretches(offsets, weight), offsets.shape[1]]):
         part = offsets[:, start:stop], weight[:, start:stop]
         fits = {name: _fit(*part, name, allowed if start == 0 else 0 * allowed) for name in FORMATIONS}

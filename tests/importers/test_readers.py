@@ -199,6 +199,27 @@ def test_kloppys_events_are_sorted_into_our_classes(kloppy_files):
     assert sum(action_of(e) is None for e in raw) > 0
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_events_of_no_team_are_not_ours(kloppy_files):
+    """Whistles of Impect's: which way they should be turned was kloppy's traceback."""
+    events = read_events("impect", paths(kloppy_files, "impect_events.json impect_lineups.json"), [])
+    assert sum(len(table) for table in events.values()) > 1500
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("provider", "files"),
+    [
+        ("wyscout", "wyscout_events_v2.json"),
+        ("metrica", "metrica_events.json epts_metrica_metadata.xml"),
+    ],
+)
+def test_events_of_nobody_are_refused(kloppy_files, provider, files):
+    """They were brought as a match without any events."""
+    with pytest.raises(DataError, match="none of its .* names a player with a shirt number"):
+        read_events(provider, paths(kloppy_files, files), [])
+
+
 # ---------------------------------------------------------------------------------------------------
 # The data provider's form
 
