@@ -27,6 +27,7 @@ _ROUNDS = 3
 _ABSENT = 1e9  # cost of a role that a formation does not have
 _FORBIDDEN = 4.0  # cost of a role that the line-up rules out: it yields to two wingers who change sides
 _LESS_LIKELY = 0.01  # cost of each role that the line-up thinks likelier
+_OUTFIELD, _GOAL = 10, 20.0  # players beside the goalkeeper, who is within metres of the own goal line
 
 # Stations: x from the own goal to the other's, y from the left touchline to the right one, both 0..1.
 _BACK_FOUR = {
@@ -96,14 +97,15 @@ def assigned(
         (places, T, 2) in metres, of everybody at every frame; at most 11 places. And (places, T): what
         of it is not estimated.
     keeper
-        Which of them keeps goal; None: whoever stands deepest.
+        Which of them keeps goal; None: whoever stands deepest, unless that is far from the goal and one
+        of the eleven is lacking: a clip need not show the goalkeeper.
     positions
         Names of the line-up, a key of `ROLES_OF` or None for each place; they outweigh all but a long
         way from them, and hold until the formation changes.
     """
     own = np.array(PITCH) - xy if team else xy
-    keeper = int(own[..., 0].mean(axis=1).argmin()) if keeper is None else keeper
-    outfield = np.delete(np.arange(len(xy)), keeper)
+    keeper = _deepest(own) if keeper is None else keeper
+    outfield = np.array([one for one in range(len(xy)) if one != keeper], int)
     if not len(outfield):
         return {}, np.full((len(xy), xy.shape[1]), int(Role.GK), np.int8)
     offsets, weight = _offsets(own[outfield], seen[outfield])
@@ -127,6 +129,12 @@ def assigned(
     windows = np.minimum(np.arange(xy.shape[1]) // WINDOW, found.shape[1] - 1)
     role[outfield] = found[:, windows] + 1
     return formations, role
+
+
+def _deepest(own: np.ndarray) -> int | None:
+    """Who keeps goal of a team whose file does not say; ``own``: as from the own goal line."""
+    deep = own[..., 0].mean(axis=1)
+    return None if len(own) <= _OUTFIELD and deep.min() > _GOAL else int(deep.argmin())
 
 
 def _stretches(offsets: np.ndarray, weight: np.ndarray) -> list[int]:
