@@ -62,8 +62,10 @@ from footpass.sequence.sources import Recorded
 from footpass.sequence.train import fine_tuning as dst_fine_tuning
 from footpass.sequence.train import train_dst
 from footpass.simulate.logits import perfect_logits
+from footpass.simulate.season import EDITION
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
+from footpass.training.loop import finished_rows
 from footpass.training.optim import resolve_precision
 
 log = logging.getLogger(__name__)
@@ -281,8 +283,10 @@ class Study:
     def pretraining(self, fusion: str = "none") -> Stage:
         """What a DST has learned of simulated matches, whatever weighting and seed come after."""
         recipe = pretraining_recipe(self._dst_recipe(fusion))
-        with self.stage("pretraining", recipe, of=fusion) as run:
-            rows = pretrain_dst(recipe, run, self.device, shared=self.folder)
+        with self.stage("pretraining", recipe, EDITION, of=fusion) as run:
+            # The folder's name says what it learns from: to find it finished, nothing is simulated.
+            rows = finished_rows(run, recipe.train.epochs)
+            rows = rows or pretrain_dst(recipe, run, self.device, shared=self.folder)
         return Stage("pretraining", run, rows, recipe)
 
     def _dst_recipe(self, fusion: str) -> DSTRecipe:

@@ -115,6 +115,15 @@ def train(
     return run.rows
 
 
+def finished_rows(run_dir: str | Path, epochs: int) -> list[dict]:
+    """Rows of a run that has all its epochs; none of one that has not, or is not there."""
+    try:
+        rows = [json.loads(line) for line in Path(run_dir, LOG).read_text().splitlines()]
+    except (FileNotFoundError, ValueError):
+        return []
+    return rows if len(rows) >= epochs else []
+
+
 def _close_epoch(
     run: Updates, row: dict, run_dir: Path, settings: dict[str, Any], track: Track | None
 ) -> None:
