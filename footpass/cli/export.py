@@ -64,12 +64,14 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _utc(text: str) -> datetime:
+    example = "2026-05-01T18:00:00Z"
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time such as 2026-05-01T18:00:00Z"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as {example}") from None
+    if time.tzinfo is None or not 1900 <= time.year <= 2200:
+        raise argparse.ArgumentTypeError(f"{text!r} has no zone or no sensible year: such as {example}")
+    return time.astimezone(UTC)
 
 
 def _goals(text: str) -> tuple[int, int]:

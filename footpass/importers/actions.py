@@ -40,6 +40,8 @@ def actions(
         as in SPADL; ``kept``, whether the next event is of the same team; ``next``, its row, -1 for
         none.
     """
+    if not 0 <= threshold <= 1:
+        raise DataError(f"threshold {threshold} is outside 0..1")
     if "score" in events:
         events = events[events["score"] >= threshold]
     table = events.sort_values(["half", "frame"], kind="stable", ignore_index=True)

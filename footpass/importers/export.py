@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from footpass.data.paths import video_path
 from footpass.events import halves_of, match_of
 from footpass.files import DataError, atomic_write, make_folder
 from footpass.importers.actions import AWAY, HOME
-from footpass.schema import ACTION_LABELS, FPS, PITCH, Action, Role
+from footpass.schema import ACTION_LABELS, FPS, PITCH, Action, Role, counted
 
 PERIODS = ("first_half", "second_half", "first_half_extratime", "second_half_extratime", "shootout")
 STARTS = (0, 45, 90, 105, 120)  # minutes on the match's clock at which each begins
@@ -113,7 +114,8 @@ def write_osl(table: pd.DataFrame, path: str | Path) -> None:
         for row in rows.itertuples():
             event = {"head": "action", "label": Action(row.cls).label, "frame": row.frame}
             event |= {"position_ms": row.frame * 1000 // FPS + _ROUNDING}
-            event |= {"gameTime": f"{row.period} - {clock(row)[:5]}"}
+            minutes, seconds = divmod(int(row.seconds), 60)  # of the half, as in SoccerNet's labels
+            event |= {"gameTime": f"{row.period} - {minutes:02d}:{seconds:02d}"}
             event |= {"team": row.side, "player": row.player}
             events.append(event | ({"confidence": round(row.score, 4)} if "score" in rows else {}))
         video = {"type": "video", "path": str(video_path(str(match))), "fps": FPS}
@@ -145,7 +147,7 @@ def write_sportscode(table: pd.DataFrame, path: str | Path) -> None:
         labels = {"Team": row.side, "Player": row.player, "Period": row.period, "Frame": row.frame}
         labels |= {"Seconds": f"{at:.2f}"}
         if np.isfinite(row.x):
-            labels |= {"X": f"{row.x:.1f}", "Y": f"{row.y:.1f}"}
+            labels |= {"X": f"{row.x:.2f}", "Y": f"{row.y:.2f}"}
         if "score" in table:
             labels["Score"] = f"{row.score:.3f}"
         for group, text in labels.items():
@@ -202,14 +204,13 @@ def write_cdf(
     start
         When the video starts, in UTC.
     score
-        Goals of home and away after each half. The format wants them and neither events nor tracks know
-        them: without, there is no ``match.json``.
+        Goals of home and away so far after each half, and those of a shoot-out alone. The format wants
+        them, of a whole match even if events are of one half, and neither events nor tracks know them:
+        without, there is no ``match.json``.
     """
     match = one_match(table, folder)
     score = list(score)
-    played = max((int(name.rpartition("_H")[2]) for name in halves_of(table)), default=0)
-    if score and len(score) != played:
-        raise DataError(f"{len(score)} scores for {played} halves: one after each", folder)
+    _check_score(score, max(int(name.rpartition("_H")[2]) for name in halves_of(table)), folder)
     make_folder(folder)
     written = [Path(folder, "event.jsonl")]
     with atomic_write(written[0]) as stream:
@@ -220,6 +221,17 @@ def write_cdf(
         with atomic_write(written[1]) as stream:
             json.dump(_cdf_match(match, positions, score), stream, indent=1)
     return written
+
+
+def _check_score(score: list[tuple[int, int]], played: int, folder: str | Path) -> None:
+    """Refuse scores that are not of a whole match, or of one with fewer halves than were played."""
+    if score and (len(score) not in (2, 4, 5) or len(score) < played):
+        needs = "one after each half: 2, with extra time 4, with a shoot-out 5"
+        raise DataError(f"{counted(len(score), 'score')}, and half {played} is played; {needs}", folder)
+    for before, after in pairwise(score[:4]):
+        if before[0] > after[0] or before[1] > after[1]:
+            told = "{}-{} after {}-{}".format(*after, *before)
+            raise DataError(f"{told}: goals after each half are all goals until then", folder)
 
 
 def _cdf_events(table: pd.DataFrame, start: datetime) -> Iterable[dict]:
@@ -287,8 +299,9 @@ def _cdf_match(match: str, positions: Mapping[str, HalfMatch], score: list[tuple
     for side in (HOME, AWAY):
         teams[side] = {"id": side, "short_name": side, "players": _squad(side, positions)}
     result: dict = {name: {HOME: h, AWAY: a} for name, (h, a) in zip(PERIODS, score, strict=False)}
-    home, away = score[-1]
-    winner = None if home == away else (HOME if home > away else AWAY)
+    home, away = score[:4][-1]  # without the shoot-out, which only tells who won
+    last = score[-1]
+    winner = None if last[0] == last[1] else (HOME if last[0] > last[1] else AWAY)
     result["final"] = {HOME: home, AWAY: away, "winning_team_id": winner}
     status = {"is_neutral": False, "has_extratime": len(score) > 2, "has_shootout": len(score) > 4}
     return {

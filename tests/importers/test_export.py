@@ -216,6 +216,15 @@ def test_osl_frame_29_is_not_read_as_28(tmp_path):
     assert [round(time / 40) for time in times] == list(range(2000))
 
 
+def test_osl_counts_each_half_s_minutes_anew_as_soccernet_does(tmp_path):
+    halves = ("a_H2", "a_H4")  # a second half, and one of extra time
+    rows = [(half, frame, 0, 7, 2, True, False) for half in halves for frame in (0, 25 * 185 + 24)]
+    export.write_osl(actions(truth(*rows, halves=halves)), tmp_path / "osl.json")
+    (match,) = json.loads((tmp_path / "osl.json").read_text())["data"]
+    times = [one["gameTime"] for one in match["events"]]
+    assert times == ["2 - 00:00", "2 - 03:05", "4 - 00:00", "4 - 03:05"]
+
+
 def test_the_common_data_format_s_validator_accepts_event_and_match(table, halves, tmp_path):
     cdf = pytest.importorskip("cdf")
     start = datetime(2026, 5, 1, 18, 0, tzinfo=UTC)
@@ -243,8 +252,38 @@ def test_the_common_data_format_s_validator_accepts_event_and_match(table, halve
 def test_without_a_score_there_is_no_match_file(table, halves, tmp_path):
     (file,) = export.write_cdf(table, tmp_path, halves)
     assert file.name == "event.jsonl"
-    with pytest.raises(DataError, match="1 scores for 2 halves"):
-        export.write_cdf(table, tmp_path, halves, score=[(1, 0)])
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        ([(1, 0)], "1 score, and half 2 is played; one after each half: 2, with extra time 4"),
+        ([(1, 0)] * 3, "3 scores, and half 2"),
+        ([(1, 0), (0, 1)], "0-1 after 1-0: goals after each half are all goals until then"),
+    ],
+)
+def test_scores_that_are_of_no_match_are_refused(table, halves, tmp_path, score, reason):
+    with pytest.raises(DataError, match=reason):
+        export.write_cdf(table, tmp_path / "out", halves, score=score)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("score", "final"),
+    [
+        ([(1, 0), (1, 2)], (1, 2, "away")),
+        ([(0, 0), (1, 1), (1, 1), (1, 1), (5, 4)], (1, 1, "home")),  # goals of a shoot-out do not count
+    ],
+)
+def test_a_clip_of_one_half_gets_the_result_of_its_match(table, halves, tmp_path, score, final):
+    cdf = pytest.importorskip("cdf")
+    first = table[table["half"] == HALVES[0]].assign(
+        half=lambda one: one["half"].cat.set_categories(HALVES[:1])
+    )
+    _, file = export.write_cdf(first, tmp_path, {HALVES[0]: halves[HALVES[0]]}, score=score)
+    cdf.MatchSchemaValidator().validate_schema(sample=str(file), mode="extreme")
+    result = json.loads(file.read_text())["match"]["result"]
+    assert tuple(result["final"].values()) == final
 
 
 def test_kloppy_reads_the_sportscode_timeline(table, tmp_path):
@@ -257,7 +296,7 @@ def test_kloppy_reads_the_sportscode_timeline(table, tmp_path):
         assert round(25 * code.labels["Seconds"]) == row.frame
         assert round(25 * (code.end_timestamp.total_seconds() - 3)) == row.frame
         assert code.labels["Player"] == row.player
-        assert (code.labels["X"], code.labels["Y"]) == pytest.approx((row.x, row.y), abs=0.051)
+        assert (code.labels["X"], code.labels["Y"]) == pytest.approx((row.x, row.y), abs=0.0051)
 
 
 def test_subtitles_follow_each_other_and_start_on_their_frame(tmp_path):
@@ -321,6 +360,9 @@ def test_the_command_says_what_it_left_out(season, events, tmp_path, capsys):
         ("csv", ("--data", "tests"), "tests: no train_tactical_data.h5 or"),
         ("cdf", ("--score", "2:1"), "'2:1' is not a score such as 2-1"),
         ("cdf", ("--start", "yesterday"), "'yesterday' is not a time such as"),
+        ("cdf", ("--start", "2026-05-01T18:00"), "'2026-05-01T18:00' has no zone"),
+        ("cdf", ("--start", "9999-12-31T23:59Z"), "no sensible year"),
+        ("csv", ("--threshold", "nan"), "threshold nan is outside 0..1"),
         ("csv", ("--predictions", "nowhere.json"), "nowhere.json: cannot be read"),
         ("csv", ("--out", "no/such/folder/x.csv"), "no/such/folder/x.csv: cannot be written"),
     ],
