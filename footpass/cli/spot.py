@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from footpass.data.cache import Footage
     from footpass.detectors.spotting import LogitAdjustment
+    from footpass.importers.match import ImportedMatch
 
 _SPLIT = "challenge"  # nobody knows the truth
 
@@ -40,27 +41,45 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _spot(args: argparse.Namespace) -> None:
     from footpass.zoo import adjustment, resolve
 
+    if not 0 < args.seconds < 1e6:
+        raise DataError(f"--seconds {args.seconds}: not a length")
+    _free(args.out)
     adjusted = adjustment(args.checkpoint)
     args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
     model = _detector(args)
+    with _timed("tactical data"):
+        match = _match(args, model)
     with locked(args.out, waits=False):
-        _spot_with(args, model, adjusted)
+        _free(args.out)
+        _spot_in(args, match, adjusted)
 
 
-def _spot_with(args: argparse.Namespace, model: str, adjusted: "LogitAdjustment") -> None:
-    """Spot events with a detector of this kind."""
+def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
+    """The match in the official form, which a detector of this kind can work on; nothing is written."""
+    from footpass.importers.match import ImportConfig, prepared, read_tracks
+
+    match = prepared([read_tracks(file) for file in args.tracks], ImportConfig(_SPLIT), video=args.video)
+    if not match.placed and (args.dst or model != "TAAD"):
+        needs = "GNN and DST need them (a homography per frame, or game state)"
+        reason = f"no pitch positions in the tracks: TAAD alone can do without; {needs}"
+        raise DataError(reason, args.tracks[0])
+    return match
+
+
+def _free(out: Path) -> None:
+    """Refuse a folder that holds another result."""
+    if (out / "data").exists():
+        raise DataError("there already: choose another --out, or delete it", out / "data")
+
+
+def _spot_in(args: argparse.Namespace, match: "ImportedMatch", adjusted: "LogitAdjustment") -> None:
+    """Write the match, spot its events and show them."""
     from footpass.data.cache import open_footage
-    from footpass.importers.match import ImportConfig, import_match, read_tracks
 
     data = args.out / "data"
-    if data.exists():
-        raise DataError("there already: choose another --out, or delete it", data)
-    with _timed("tactical data"):
-        parts = [read_tracks(file) for file in args.tracks]
-        for name, notes in import_match(data, parts, ImportConfig(_SPLIT), video=args.video).items():
-            print(f"{name}: {len(notes)} decisions and doubts, in {data / 'import' / name}.txt")
+    for name, notes in match.write(data).items():
+        print(f"{name}: {len(notes)} decisions and doubts, in {data / 'import' / name}.txt")
     footage = open_footage(data, _SPLIT)
-    _suit(args, model, footage)
     with _timed("logits and events"):
         events = _events(args, footage, adjusted)
     with _timed("pages, pictures, table"):
@@ -93,17 +112,6 @@ def _detector(args: argparse.Namespace) -> str:
         print("They were trained on simulated matches only and have never seen a real player:")
         print("in real video they are wrong often, until they are fine-tuned on corrected events.")
     return kind
-
-
-def _suit(args: argparse.Namespace, kind: str, footage: "dict[str, Footage]") -> None:
-    """Refuse models that read positions where there are none."""
-    import numpy as np
-
-    placed = any(np.isfinite(entry.half.state[0]).any() for entry in footage.values())
-    if not placed and (args.dst or kind != "TAAD"):
-        needs = "GNN and DST need them (a homography per frame, or game state)"
-        reason = f"no pitch positions in the tracks: TAAD alone can do without; {needs}"
-        raise DataError(reason, args.tracks[0])
 
 
 def _events(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from footpass.data.halves import SLACK
 from footpass.data.paths import play_by_play_path, tactical_path
 from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
@@ -59,6 +60,34 @@ def read_tracks(path: str | Path) -> TrackedHalf:
     return read_table(path) if path.suffix in (".csv", ".parquet") else read_gsr(path)
 
 
+@dataclass(frozen=True, eq=False)
+class ImportedMatch:
+    """Halves in the official form, which are not written yet."""
+
+    config: ImportConfig
+    # By name: rows, events where there are some, and what was decided, in words.
+    halves: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]]
+    origin: Provenance
+    video: str | Path | None = None
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is known where anybody was on the pitch."""
+        return any(np.isfinite(half.rows[:, Tactical.X]).any() for half, _, _ in self.halves.values())
+
+    def write(self, out: str | Path) -> dict[str, tuple[str, ...]]:
+        """Write the official files below ``out``, beside other halves; what was decided, by half."""
+        out, config = Path(out), self.config
+        with locked(out):  # two at once would each write what is there and its own
+            there = _others(out, config, self.halves)
+            if self.origin.simulated:
+                mark_season(out, config.split, self.origin)
+            moved = add_video(out, f"game_{config.game}", self.video) if self.video else None
+            _write(out, config, there, self.halves)
+        more = [moved] if moved else []
+        return {name: (*notes, *more) for name, (_, _, notes) in self.halves.items()}
+
+
 def import_match(
     out: str | Path,
     parts: Sequence[TrackedHalf],
@@ -68,16 +97,28 @@ def import_match(
 ) -> dict[str, tuple[str, ...]]:
     """Write parts of a match (halves, or clips of them) as the official files below ``out``.
 
-    Events are by half, columns as in `footpass.importers.events.COLUMNS`, with the file's teams. Where
-    something in a part cannot be used, or such a half is there already, nothing is written. Returned is,
-    by the name of each half, what was decided, in words.
+    Arguments are those of `prepared`; where something cannot be used, or such a half is there already,
+    nothing is written. Returned is, by the name of each half, what was decided, in words.
     """
-    out = Path(out)
+    return prepared(parts, config, events, video, out).write(out)
+
+
+def prepared(
+    parts: Sequence[TrackedHalf],
+    config: ImportConfig,
+    events: Mapping[int, pd.DataFrame] | None = None,
+    video: str | Path | None = None,
+    out: str | Path | None = None,
+) -> ImportedMatch:
+    """Parts of a match (halves, or clips of them) in the official form; nothing is written.
+
+    Events are by half, columns as in `footpass.importers.events.COLUMNS`, with the file's teams.
+    """
     halves = _halves(parts, config)
     names = {number: f"game_{config.game}_H{number}" for number in halves}
-    _others(out, config, names.values())  # what cannot be is found before minutes of work
-    if video:
-        probe(video)
+    if out is not None:
+        _others(Path(out), config, names.values())  # what cannot be is found before minutes of work
+    length = probe(video).n_frames if video else None
     done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
     for number, (half, start) in halves.items():
         name, left = names[number], config.left
@@ -86,6 +127,14 @@ def import_match(
         given = sided(half, left)
         turned = bool((given.table["team"].to_numpy() != half.table["team"].to_numpy()).any())
         imported = tactical(given, identified(given.table, given.trusted), number, start)
+        frames = imported.rows[:, Tactical.FRAME].astype(np.int64)
+        first, last = int(frames.min()), int(frames.max())
+        if length is not None and (first >= length or last >= length + SLACK):
+            reason = f"its last frame is {last} and the video has {length} frames"
+            fault = (
+                "it is cut off or another match's, or the tracks begin elsewhere in it (import --start)"
+            )
+            raise DataError(f"{reason}: {fault}", video, name)
         notes, table = (*given.notes, *imported.notes), None
         if events and number in events:
             own = events[number]
@@ -94,14 +143,7 @@ def import_match(
             imported = replace(imported, rows=rows)
             notes = (*notes, *more)
         done[name] = imported, table, notes
-    origin = _origin(parts)
-    with locked(out):  # two at once would each write what is there and its own
-        there = _others(out, config, names.values())
-        if origin.simulated:
-            mark_season(out, config.split, origin)
-        moved = add_video(out, f"game_{config.game}", video) if video else None
-        _write(out, config, there, done)
-    return {name: (*notes, *([moved] if moved else [])) for name, (_, _, notes) in done.items()}
+    return ImportedMatch(config, done, _origin(parts), video)
 
 
 def _others(out: Path, config: ImportConfig, names: Iterable[str]) -> list[str]:

@@ -67,6 +67,16 @@ def test_a_second_import_adds_a_half_and_never_replaces_one(tmp_path):
         import_match(tmp_path, [clip(range(60))], ImportConfig())
 
 
+@pytest.mark.parametrize(("frames", "start"), [(200, 0), (20, 30)])
+def test_a_video_that_ends_before_the_tracks_is_refused_and_nothing_is_written(tmp_path, frames, start):
+    write_video(tmp_path / "short.mp4", np.zeros((30, 352, 640, 3), np.uint8))
+    given = [clip(range(frames))], ImportConfig(starts=(start,))
+    reason = f"its last frame is {start + frames - 1} and the video has 30 frames"
+    with pytest.raises(DataError, match=reason):
+        import_match(tmp_path / "out", *given, video=tmp_path / "short.mp4")
+    assert not (tmp_path / "out").exists()
+
+
 def test_challenge_halves_have_no_labels(tmp_path):
     import_match(tmp_path, [clip(range(60))], ImportConfig(split="challenge"))
     with h5py.File(tmp_path / "challenge_tactical_data.h5") as file:

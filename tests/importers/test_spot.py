@@ -113,3 +113,23 @@ def test_an_event_of_a_player_without_a_jersey_names_his_track(tmp_path):
     event = {"frame": 60, "team": 0, "jersey": -1, "cls": int(Action.PASS), "score": 0.5, "slot": 4}
     row = named(pd.DataFrame([event]), path).iloc[0]
     assert (row["time"], row["action"], row["track"]) == ("00:02.40", "pass", 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (("--seconds", "nan"), "--seconds nan: not a length"),
+        (("--checkpoint", "TAADGNN.pt"), "no pitch positions in the tracks: TAAD alone can do without"),
+        (("--tracks", "nowhere.json"), "nowhere.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_nothing_is_written(
+    weights, video, tmp_path, capsys, given, reason
+):
+    words = [str(video), "--tracks", str(tracks(tmp_path, placed=False)), "--out", str(tmp_path / "out")]
+    words += ["--checkpoint", str(weights / "TAAD.pt")]
+    given = [str(weights / word) if word.endswith(".pt") else word for word in given]
+    assert main(["spot", *words, *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and reason in line
+    assert not (tmp_path / "out").exists()
