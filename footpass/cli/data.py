@@ -3,11 +3,15 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from footpass.cli.options import add_command, add_strict
 from footpass.files import DataError, atomic_write
 from footpass.schema import FPS, SPLITS, counted
 from footpass.simulate import FORMS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHOWN = 50  # problems of a data check
 
@@ -35,7 +39,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     label = add_command(commands, "label", _label, text, example)
     add_strict(label)
     option = label.add_argument
-    option("--events", required=True, metavar="E.json", help="ground truth, as downloaded")
+    events = "ground truth, as downloaded: of a half each, or of several"
+    option("--events", nargs="+", required=True, metavar="E.json", help=events)
     option("--data", required=True, metavar="DATA_DIR", help="with the tactical data")
     option("--split", choices=SPLITS, default="val", help="of the data (%(default)s)")
     option("--out", required=True, metavar="DIR", help="another data folder")
@@ -153,10 +158,18 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _label(args: argparse.Namespace) -> None:
-    from footpass.events import read_ground_truth
+    from footpass.events import concat, halves_of, read_ground_truth
     from footpass.importers.labels import write_labelled
 
-    events = read_ground_truth(args.events)
+    tables: list[pd.DataFrame] = []
+    for file in args.events:
+        table = read_ground_truth(file)
+        if not halves_of(table):
+            raise DataError("no half in it", file)
+        if twice := {half for one in tables for half in halves_of(one)} & set(halves_of(table)):
+            raise DataError("in another of these files too", file, min(twice))
+        tables.append(table)
+    events = concat(tables)
     left = write_labelled(args.data, args.split, events, args.out, args.to)
     for event in left.itertuples():
         who = f"no row of player {event.jersey} of team {event.team}"

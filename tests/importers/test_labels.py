@@ -137,3 +137,24 @@ def test_a_half_that_the_data_do_not_have_is_named(folder, capsys):
     assert not (folder / "new").exists()
     write_events(select_halves(both, [HALF]), folder / "corrected.json")
     assert label(folder) == 0
+
+
+def test_the_halves_of_a_match_come_from_a_page_each(folder, capsys):
+    second = "game_1_H2"
+    write_events(truth((seasons.FIRST[second] + 5, 0, 32, 2), halves=(second,)), folder / "second.json")
+    both = [str(folder / "corrected.json"), str(folder / "second.json")]
+    given = ["--data", str(folder / "data"), "--out", str(folder / "new")]
+    assert main(["label", "--events", *both, *given]) == 0
+    assert len(read_rows(folder / "new" / tactical_path("train"), second))
+    assert "4 of 4 events" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_files_of_no_half_or_of_the_same_are_refused(folder, capsys, again):
+    write_events(truth(halves=(HALF,) if again else ()), folder / "other.json")
+    given = ["--events", str(folder / "corrected.json"), str(folder / "other.json")]
+    given += ["--data", str(folder / "data"), "--out", str(folder / "new")]
+    assert main(["label", *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ("in another of these files too" if again else "no half in it") in line
+    assert not (folder / "new").exists()
