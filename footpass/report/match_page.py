@@ -40,7 +40,7 @@ from footpass.schema import (
 )
 
 STEP = FPS // 2  # frames between the positions that the page holds
-NOBODY = -(2**15)  # where a slot has no position
+NOBODY = -(2**15)  # where a slot has no position, or nobody in it
 _LEAST, _PEAKS = 0.05, 20_000  # evidence: the weakest peak, and the most of them
 
 
@@ -233,12 +233,17 @@ def _by_class(result: Evaluation, judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sample(half: HalfMatch) -> pd.DataFrame:
-    """Who is where, every `STEP` frames: ``slot, sample, frame, team, jersey, role, x, y, visible``."""
+    """Who is where, every `STEP` frames: ``slot, sample, frame, team, jersey, role, x, y, visible``.
+
+    Of tracks without positions it is known who is in the picture; their slots are no roles.
+    """
     state = half.state[:, :, ::STEP]  # (5, 26, S)
-    slot, sample = np.nonzero(np.isfinite(state[[State.X, State.Y]]).all(axis=0))
+    placed = np.isfinite(state[[State.X, State.Y]]).all(axis=0)
+    slot, sample = np.nonzero(placed | (state[State.VISIBLE] > 0))
     frame = half.first_frame + STEP * sample
     x, y, visible = state[[State.X, State.Y, State.VISIBLE]][:, slot, sample]
-    player = {"team": slot // N_ROLES, "role": slot % N_ROLES + 1, "jersey": half.jersey_at(slot, frame)}
+    role = np.where(placed[slot, sample], slot % N_ROLES + 1, np.nan)
+    player = {"team": slot // N_ROLES, "role": role, "jersey": half.jersey_at(slot, frame)}
     place = {"x": x * PITCH[0], "y": y * PITCH[1], "visible": visible > 0}
     return pd.DataFrame({"slot": slot, "sample": sample, "frame": frame, **player, **place})
 
@@ -275,7 +280,9 @@ def _pack(sampled: pd.DataFrame, rows: pd.DataFrame, first: int) -> dict:
     packed = np.full((3, N_SLOTS, n), NOBODY, "<i2")
     limit = 2**15 - 1
     for place, values in enumerate((100 * sampled["x"], 100 * sampled["y"])):
-        packed[place, sampled["slot"], sampled["sample"]] = values.round().clip(-limit, limit)
+        packed[place, sampled["slot"], sampled["sample"]] = (
+            values.round().clip(-limit, limit).fillna(NOBODY)
+        )
     packed[2, sampled["slot"], sampled["sample"]] = 2 * _row_of(sampled, rows) + sampled["visible"]
     data = base64.b64encode(packed.tobytes()).decode()
     return {"first": first, "step": STEP, "slots": N_SLOTS, "data": data}

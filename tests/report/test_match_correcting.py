@@ -221,6 +221,14 @@ def test_the_bar_changes_the_chosen_event(desk):
     assert desk.events() == changed((1, (291, 0, 9, 8)))
 
 
+def test_the_bar_shows_the_event_that_is_chosen(desk):
+    desk.click(260, 3)
+    bar = [desk.page.input_value(f"#{name}") for name in ("to-class", "to-row", "to-frame")]
+    assert bar == ["2", "3", "260"] and desk.page.is_enabled("#to-frame")
+    desk.page.select_option("#to-class", "1")  # what stood there at first
+    assert desk.events() == changed((1, (260, 1, 9, 1)))
+
+
 def test_a_player_who_has_no_row_can_be_named(desk):
     desk.click(260, 3)
     desk.page.on("dialog", lambda dialog: dialog.accept("left 23"))
@@ -266,6 +274,19 @@ def test_work_is_kept_over_a_reload_until_one_starts_over(desk):
     assert desk.events() == changed((0, (200, 0, 9, 5)))
 
 
+def test_work_on_other_events_or_players_is_not_taken_for_this_page_s(page, desk, half, tmp_path):
+    desk.press("n", "5")
+    other = [(frame + 1, *rest) for frame, *rest in GUESSES]  # as many, and of the same names
+    write_match_page(MatchData(HALF, None, {"mine": predictions(*other)}, half), tmp_path / "other.html")
+    assert [row[0] for row in Desk(page, tmp_path / "other.html").events()] == [201, 261, 321, 381]
+    write_match_page(MatchData(HALF, None, {"mine": predictions(*GUESSES[1:])}), tmp_path / "fewer.html")
+    Desk(page, tmp_path / "fewer.html").press("n", "5")  # rows without the keeper and positions
+    write_match_page(
+        MatchData(HALF, None, {"mine": predictions(*GUESSES[1:])}, half), tmp_path / "all.html"
+    )
+    assert Desk(page, tmp_path / "all.html").events() == BEFORE[1:]
+
+
 def test_where_nothing_can_be_kept_leaving_without_the_download_asks(desk):
     desk.page.evaluate("void (Storage.prototype.setItem = () => { throw new Error('full') })")
     asked = "(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })))()"
@@ -289,6 +310,54 @@ def test_true_events_can_be_corrected_where_nothing_is_predicted(page, tmp_path)
     desk = Desk(page, path)
     desk.press("n", "1")
     assert desk.events() == [(150, 0, 7, 2), (190, 1, 4, 1)]
+
+
+def test_true_events_that_nobody_moves_keep_their_flags(page, half, tmp_path):
+    true = truth((150, 0, 9, 2, False, True), (190, 1, 1, 5, False, False))
+    write_match_page(MatchData(HALF, true, {}, half), tmp_path / "page.html")
+    desk = Desk(page, tmp_path / "page.html")
+    desk.press("n", "1", "n", ".")  # of the first the class, of the second the frame
+    with page.expect_download() as download:
+        page.click("[data-key=s]")
+    rows = json.loads(download.value.path().read_text())["events"][HALF]
+    assert rows == [[150, 0, 9, 1, 0, 1], [191, 1, 1, 5, 1, 0]]
+
+
+def test_players_who_are_only_in_the_picture_are_offered_too(page, half, tmp_path):
+    half.state[[State.X, State.Y]] = np.nan
+    write_match_page(MatchData(HALF, None, {"mine": predictions()}, half), tmp_path / "page.html")
+    desk = Desk(page, tmp_path / "page.html")
+    desk.press("i")
+    assert desk.events() == [(FIRST, 0, 1, 1)]
+    assert page.evaluate("pictured(750, 3)") == [0, 0] and page.evaluate("playersAt(750)") == []
+
+
+def test_the_keys_work_after_a_box_was_ticked_and_an_empty_frame_moves_nothing(desk):
+    desk.press("n")
+    desk.page.fill("#to-frame", "")
+    desk.page.press("#to-frame", "Enter")
+    desk.page.check("#only-accepted")
+    desk.press("a")
+    assert desk.events() == BEFORE[:1]
+
+
+def test_a_player_without_a_number_can_be_named(desk):
+    desk.click(260, 3)
+    desk.page.on("dialog", lambda dialog: dialog.accept("right ?"))
+    desk.page.select_option("#to-row", "new")
+    assert desk.events() == changed((1, (260, 1, -1, 2)))
+
+
+def test_leaving_correcting_names_the_predictions_that_are_shown(page, half, tmp_path):
+    both = {"mine": predictions(*GUESSES), "other": predictions(*GUESSES[:2])}
+    write_match_page(MatchData(HALF, None, both, half), tmp_path / "page.html")
+    desk = Desk(page, tmp_path / "page.html")
+    desk.press("e")
+    page.select_option("#source", "1")
+    page.focus("#timeline")
+    desk.press("e", "e")
+    desk.told("mine: 4 unjudged", "#summary")
+    assert page.input_value("#source") == "0"
 
 
 def test_the_download_is_ground_truth_that_predictions_are_scored_against(desk, tmp_path):

@@ -30,7 +30,8 @@ function load() {
   items.sort((a, b) => a.frame - b.frame);
 }
 
-// Positions: (3, slots, samples) of int16: x and y in centimetres, and 2 * row + visible.
+// Positions: (3, slots, samples) of int16: x and y in centimetres (or NOBODY), and 2 * row + visible.
+const NOBODY = -(2 ** 15);
 const where = D.positions && (() => {
   const bytes = Uint8Array.from(atob(D.positions.data), letter => letter.charCodeAt(0));
   const values = new Int16Array(bytes.buffer), { slots, step } = D.positions;
@@ -44,8 +45,8 @@ function playersAt(frame) {
   const k = Math.floor(place), next = Math.min(k + 1, where.samples - 1), players = [];
   for (let slot = 0; slot < where.slots; slot++) {
     const who = where.get(2, slot, k);
-    if (who < 0) continue;
-    const follows = where.get(2, slot, next) >> 1 === who >> 1 ? place - k : 0;
+    if (who < 0 || where.get(0, slot, k) === NOBODY) continue;
+    const stays = where.get(2, slot, next) >> 1 === who >> 1 && where.get(0, slot, next) !== NOBODY, follows = stays ? place - k : 0;
     const [x, y] = [0, 1].map(part => {
       const a = where.get(part, slot, k);
       return (a + follows * (where.get(part, slot, next) - a)) / 100;

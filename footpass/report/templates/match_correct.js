@@ -7,14 +7,22 @@ const chosen = () => (corrected() && view.item ? work.events.find(one => `c${one
 
 function began() {
   const from = D.sources[work.from] || D.truth;
-  const one = (frame, i) => ({ id: i, frame, row: from.row[i], cls: from.cls[i], score: from.score?.[i] ?? null, accepted: false });
+  const flags = i => (from.replay ? { flags: [from.box_visible[i], from.replay[i]] } : {});  // a true event has its own
+  const one = (frame, i) => ({ id: i, frame, row: from.row[i], cls: from.cls[i], score: from.score?.[i] ?? null, accepted: false, ...flags(i) });
   return { events: from?.frame.map(one) || [], rows: [] };
+}
+
+// Pages of many files share what a browser keeps: work goes on only where events and players are the same.
+function digest(text) {
+  let sum = 0;
+  for (let i = 0; i < text.length; i++) sum = (31 * sum + text.charCodeAt(i)) | 0;
+  return sum;
 }
 
 function correct(on, id = null) {
   stop();
   if (on && !work.source) {
-    work.key = `footpass ${D.half} ${source()?.name ?? ""} ${(source() || D.truth)?.frame.length}`;
+    work.key = `footpass ${D.half} ${digest(JSON.stringify([D.rows, source() || D.truth]))}`;
     work.from = view.source;
     const { events, rows } = kept() || began();
     rows.forEach(row => D.rows.push(row));
@@ -26,7 +34,7 @@ function correct(on, id = null) {
   view.source = on ? D.sources.indexOf(work.source) : work.from;
   $("correct").setAttribute("aria-pressed", on);
   $("work").hidden = $("work-help").hidden = !on;
-  if ($("source")) $("source").disabled = on;
+  if ($("source")) { $("source").disabled = on; $("source").value = work.from; }
   view.item = null;
   if (on) { offerRows(); show(id === null ? null : Number(id.slice(1))); } else { offerKinds(); load(); changed(); }
 }
@@ -63,11 +71,12 @@ function change(to) {
   if (!old) return;
   const changed = { ...old, accepted: true, ...to };
   changed.frame = Math.max(D.first, Math.min(Math.round(changed.frame), D.last));
+  if (changed.frame !== old.frame || changed.row !== old.row) delete changed.flags;
   if (changed.row < 0 || changed.row >= D.rows.length || Object.keys(changed).every(key => changed[key] === old[key])) return;
   step(work.events.map(one => (one === old ? changed : one)), old.id);
 }
 function add(frame, row, cls) {
-  if (row < 0) return;
+  if (!(row >= 0)) return;
   const one = { id: work.next++, frame: Math.max(D.first, Math.min(Math.round(frame), D.last)), row, cls, score: null, accepted: true };
   step([...work.events, one], one.id);
 }
@@ -113,7 +122,7 @@ function hold(e) {
 function drag(e) {
   if (!work.held) return false;
   if (travelled <= 4) return true;
-  const { one, before, dx, dy } = work.held, row = rowAt(e.offsetY - dy);
+  const { one: { flags, ...one }, before, dx, dy } = work.held, row = rowAt(e.offsetY - dy);
   const frame = Math.max(D.first, Math.min(Math.round(frameAt(e.offsetX - dx)), D.last));
   work.held.now = { ...one, accepted: true, frame, row: row < 0 ? one.row : row };
   work.events = before.map(event => (event.id === one.id ? work.held.now : event));
@@ -151,11 +160,11 @@ function showWork() {
   $("progress").textContent = `${work.events.length - open} of ${work.events.length} accepted`;
 }
 $("to-class").addEventListener("change", () => change({ cls: Number($("to-class").value) }));
-$("to-frame").addEventListener("change", () => change({ frame: Number($("to-frame").value) }));
+$("to-frame").addEventListener("change", () => { if ($("to-frame").value) change({ frame: Number($("to-frame").value) }); else showWork(); });
 $("to-row").addEventListener("change", () => {
   if ($("to-row").value === "new") {
-    const [, side, jersey] = /^\s*(left|right)\s+(\d{1,3})\s*$/i.exec(prompt("Side and shirt number, such as: left 7") || "") || [];
-    const key = side && [SIDES.indexOf(side.toLowerCase()), Number(jersey)];
+    const [, side, jersey] = /^\s*(left|right)\s+(\d{1,3}|\?)\s*$/i.exec(prompt("Side and shirt number, such as: left 7, or left ?") || "") || [];
+    const key = side && [SIDES.indexOf(side.toLowerCase()), jersey === "?" ? -1 : Number(jersey)];
     let row = key ? D.rows.findIndex(one => one[0] === key[0] && one[1] === key[1]) : (chosen()?.row ?? 0);
     if (row < 0) { row = D.rows.length; D.rows.push([...key, ""]); }
     offerRows();
@@ -166,8 +175,8 @@ $("to-row").addEventListener("change", () => {
 });
 $("correct").disabled = !D.sources.length && !D.truth && !D.rows.length;
 document.addEventListener("keydown", e => {
-  if (!corrected() || e.target === timeline || e.target.closest("input, select")) return;
-  if (e.ctrlKey || e.metaKey || e.altKey || (e.key === " " && e.target.closest("button, summary"))) return;
+  if (!corrected() || e.target === timeline || e.target.closest("input:not([type=checkbox]), select")) return;
+  if (e.ctrlKey || e.metaKey || e.altKey || (e.key === " " && e.target.closest("button, summary, input"))) return;
   if (press(e.key, e.shiftKey)) e.preventDefault();
 });
 document.addEventListener("keydown", e => {
@@ -199,7 +208,7 @@ function pictured(frame, row) {
 }
 function playByPlay() {
   const events = $("only-accepted").checked ? work.events.filter(one => one.accepted) : work.events;
-  const rows = events.map(one => [one.frame, D.rows[one.row][0], D.rows[one.row][1], one.cls, ...pictured(one.frame, one.row)]);
+  const rows = events.map(one => [one.frame, D.rows[one.row][0], D.rows[one.row][1], one.cls, ...(one.flags || pictured(one.frame, one.row))]);
   return JSON.stringify({ keys: [D.half], events: { [D.half]: rows } });
 }
 function download() {

@@ -45,6 +45,7 @@ function goTo(frame, item = null) {
   view.at = frame; view.item = item;
   const [from, to] = [frameAt(GUTTER), frameAt(timeline.clientWidth)], edge = (to - from) * .05;
   if (frame < from + edge || frame > to - edge) view.left = frame - (to - from) / 2;
+  if (corrected()) showWork();
   redraw();
 }
 function select(item) { stop(); goTo(item.frame, item); }
