@@ -137,7 +137,8 @@ def _unusable(rows: np.ndarray) -> Iterator[tuple]:
 
     place, speed = slice(Tactical.X, Tactical.Y + 1), slice(Tactical.VX, Tactical.VY + 1)
     lost = ~(np.abs(rows[:, place]) < _ANYWHERE).all(axis=1)
-    yield lost, place, np.nan, "the position ({}, {}) is none", "taken for unknown"
+    if not np.isnan(rows[:, place]).all():  # tracks may have boxes alone
+        yield lost, place, np.nan, "the position ({}, {}) is none", "taken for unknown"
     rows[lost, speed] = np.nan
     wrong = ~lost & ~(np.abs(rows[:, speed]) < _ANYWHERE).all(axis=1)
     yield wrong, speed, np.nan, "the speed ({}, {}) is none", "estimated from positions"

@@ -1,5 +1,7 @@
 """A match of several files, its video and its events."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -75,6 +77,13 @@ def test_a_video_that_ends_before_the_tracks_is_refused_and_nothing_is_written(t
     with pytest.raises(DataError, match=reason):
         import_match(tmp_path / "out", *given, video=tmp_path / "short.mp4")
     assert not (tmp_path / "out").exists()
+
+
+def test_tracks_without_positions_pass_the_check(tmp_path):
+    part = clip(range(60))
+    part = replace(part, table=part.table.assign(x=np.float32(np.nan), y=np.float32(np.nan)))
+    import_match(tmp_path, [part], ImportConfig())
+    assert check(tmp_path).fine
 
 
 def test_challenge_halves_have_no_labels(tmp_path):
