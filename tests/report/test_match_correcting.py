@@ -262,6 +262,12 @@ def test_flags_say_who_was_in_the_picture(desk):
     assert table["replay"].to_dict()[1050] and not table["replay"].to_dict()[660]
 
 
+def test_who_is_cut_away_within_half_a_second_was_in_the_picture(desk):
+    # Samples at 988 and 1000, where the replay begins: 995 is nearer to it.
+    assert desk.page.evaluate("pictured(995, 2)") == [1, 0]
+    assert desk.page.evaluate("pictured(1001, 2)") == [0, 1]
+
+
 def test_work_is_kept_over_a_reload_until_one_starts_over(desk):
     desk.press("n", "5", "a")
     desk.open("again")

@@ -199,11 +199,12 @@ $("restart").addEventListener("click", () => {
   step(began().events, null);
   try { localStorage.removeItem(work.key); } catch { /* nothing was kept */ }
 });
-// Whether a player, and whether anybody, is in the picture: at the nearest of the positions that the page holds.
+// Whether a player is in the picture, and whether nobody is: at either of the two positions around that the page holds,
+// for at a cut the nearest may be beyond it, and what was found was in the picture.
 function pictured(frame, row) {
   if (!where?.samples) return [1, 0];
-  const k = Math.max(0, Math.min(Math.round((frame - D.positions.first) / where.step), where.samples - 1));
-  const inPicture = [...Array(where.slots).keys()].map(slot => where.get(2, slot, k)).filter(who => who >= 0 && who & 1);
+  const place = Math.max(0, Math.min((frame - D.positions.first) / where.step, where.samples - 1)), slots = [...Array(where.slots).keys()];
+  const inPicture = [Math.floor(place), Math.ceil(place)].flatMap(k => slots.map(slot => where.get(2, slot, k))).filter(who => who >= 0 && who & 1);
   return [Number(inPicture.some(who => who >> 1 === row)), Number(!inPicture.length)];
 }
 function playByPlay() {
