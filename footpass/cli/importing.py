@@ -23,6 +23,8 @@ _EXAMPLES = {
     "footovision": "import footovision --game game.json --tracking H1.json H2.json --out data",
 }
 
+_RATE = "frames a second of the tracks (as the file says, else the video's, else 25)"
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
@@ -32,17 +34,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     option = _form(forms, "gsr", _gsr, "game state of SoccerNet, TrackLab or SoccerTrack v2")
     option("files", nargs="+", metavar="FILE", help="in the order of the match")
+    option("--fps", type=float, help=_RATE)
 
     option = _form(forms, "mot", _mot, "folders of the MOT challenge (SoccerNet-Tracking, SportsMOT)")
     option("files", nargs="+", metavar="DIR", help="with gt/gt.txt and seqinfo.ini")
     text = "frame, h11..h33 (picture to metres off the centre spot), one file a DIR"
     option("--homography", nargs="+", default=[], metavar="H.csv", help=text)
+    option("--fps", type=float, help=_RATE)
 
     option = _form(forms, "table", _table, "any table: CSV or Parquet, a row a box")
     option("files", nargs="+", metavar="FILE")
     text = "where names differ: frame track x y w h (or x2 y2) team jersey role px py"
     option("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help=text)
-    option("--fps", type=float, default=25.0, help="frames a second (%(default)s)")
+    option("--fps", type=float, help=_RATE)
 
     option = _form(forms, "kloppy", _kloppy, "tracking of any provider that kloppy loads")
     option("--provider", required=True, help="such as skillcorner, tracab, sportec")
@@ -63,14 +67,14 @@ def _form(
 ) -> Callable[..., argparse.Action]:
     """Add a form with the options of all; gives what adds its own."""
     form = add_command(forms, name, _import, text, _EXAMPLES[name])
-    form.set_defaults(read=read)
+    form.set_defaults(read=read, fps=None)
     form.description = text
     option = form.add_argument
     option("--out", required=True, metavar="DIR")
     option("--split", choices=SPLITS, default="val", help="%(default)s")
     option(number, dest="number", type=int, default=1, help="of the match (%(default)s)")
     option("--half", nargs="+", default=[], metavar="H1", help="half of each file")
-    text = "frame of the video at which each file, or each half's kick-off, is"
+    text = "frame of the video, 25 a second, at which each file, or each half's kick-off, is"
     option("--start", nargs="+", type=int, default=[], metavar="FRAME", help=text)
     option("--left", metavar="TEAM", help="who attacks from the left in the first half")
     option("--picture", metavar="WxH", help="picture that boxes refer to, such as 1280x720")
@@ -84,21 +88,15 @@ def _import(args: argparse.Namespace) -> None:
     picture = None
     if args.picture:
         width, _, height = args.picture.partition("x")
-        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             raise DataError(f"--picture {args.picture}: not a size such as 1280x720")
         picture = int(height), int(width)
     halves = [half.upper().removeprefix("H") for half in args.half]
-    if not all(half.isdigit() and int(half) for half in halves):
+    if not all(half.isdecimal() and int(half) for half in halves):
         raise DataError(f"--half {' '.join(args.half)}: not H1, H2, ...")
     parts, events = args.read(args)
-    left = None
-    if args.left is not None:
-        names = parts[0].teams
-        if args.left not in names:
-            raise DataError(f"--left {args.left}: the teams are {' and '.join(names)}")
-        left = names.index(args.left)
     config = ImportConfig(
-        args.split, args.number, tuple(map(int, halves)), tuple(args.start), left, picture
+        args.split, args.number, tuple(map(int, halves)), tuple(args.start), args.left, picture, args.fps
     )
     for name, notes in import_match(args.out, parts, config, events, args.video).items():
         print(f"{args.out}: {name}", *notes, sep="\n  ")
@@ -127,7 +125,7 @@ def _table(args: argparse.Namespace) -> "Read":
     if not all("=" in pair for pair in args.columns):
         raise DataError(f"--columns {' '.join(args.columns)}: not OURS=THEIRS")
     columns = dict(pair.split("=", 1) for pair in args.columns)
-    return [read_table(file, columns, args.fps) for file in args.files], None
+    return [read_table(file, columns) for file in args.files], None
 
 
 def _kloppy(args: argparse.Namespace) -> "Read":
@@ -136,7 +134,7 @@ def _kloppy(args: argparse.Namespace) -> "Read":
     parts = read_tracking(args.provider, args.meta, args.raw)
     if not args.events:
         return parts, None
-    return parts, read_events(args.events[0], args.events[1:], parts)
+    return parts, read_events(args.events[0], args.events[1:])
 
 
 def _footovision(args: argparse.Namespace) -> "Read":

@@ -14,7 +14,7 @@ from footpass.importers.labels import labelled
 from footpass.importers.tactical import Imported
 from footpass.schema import FPS, PITCH, Tactical
 
-# Events of a provider: seconds since the kick-off; x and y in 0..1, as the tracks have them.
+# Events of a provider: seconds since the kick-off; x and y in 0..1, team 0 attacking from the left.
 COLUMNS = ("seconds", "team", "jersey", "cls", "x", "y")
 _SEARCH = 10 * FPS  # frames to either side
 _LEAST = 10  # events that a search needs

@@ -13,14 +13,23 @@ from footpass.files import DataError, make_folder
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE
 
 
+def needs_video(out: str | Path, match: str, video: str | Path) -> bool:
+    """Whether a match below ``out`` has this video still to get; one that has another is refused."""
+    video, target = Path(video), Path(out, video_path(match))
+    if not target.exists():
+        return True
+    if target.resolve() == video.resolve():
+        return False
+    mend = "leave out --video, which keeps it; delete it; or choose another --game"
+    raise DataError(f"{target}: the match has a video already: {mend}")
+
+
 def add_video(out: str | Path, match: str, video: str | Path) -> str:
     """Give a match its video below ``out``; returns what was done in words."""
     video, target = Path(video), Path(out, video_path(match))
+    if not needs_video(out, match, video):
+        return f"{target}: linked to {video} already"
     info = probe(video)
-    if target.exists():
-        if target.resolve() == video.resolve():
-            return f"{target}: linked to {video} already"
-        raise DataError(f"{target}: the match has a video already; delete it, or choose another --game")
     make_folder(target.parent)
     size = (info.height, info.width)
     if info.at_fps and size in (MODEL_SIZE, FULL_HD):

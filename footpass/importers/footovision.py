@@ -11,7 +11,14 @@ import pandas as pd
 
 from footpass.files import DataError
 from footpass.importers.events import COLUMNS as EVENT_COLUMNS
-from footpass.importers.tracks import COLUMNS, GOALKEEPER, PLAYER, UNKNOWN, TrackedHalf
+from footpass.importers.tracks import (
+    COLUMNS,
+    GOALKEEPER,
+    PLAYER,
+    UNKNOWN,
+    TrackedHalf,
+    jersey_number,
+)
 from footpass.schema import FPS, Action
 
 _CARRY, _PASS, _CROSS, _THROW_IN, _SHOT, _HEADER = 2, 11, 7, 17, 14, 10
@@ -41,7 +48,8 @@ def read_match(
         squads = [_lineup(match, side) for side in ("home", "away")]
         left = int(match["isAttackingLeftToRightTeamId"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: not a match of this form: no {error}") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise DataError(f"{where}: not a match of this form: {reason}") from error
     if left not in (squads[0][0], squads[1][0]):
         raise DataError(f"{where}: isAttackingLeftToRightTeamId {left} is neither team's")
     if left == squads[1][0]:
@@ -71,7 +79,7 @@ def _lineup(match: dict, side: str) -> tuple[int, dict[int, tuple[int, str | Non
     players = {}
     for one in match[f"{side}TeamLineups"]:
         position = one.get("position") if one.get("isStarter") else None
-        players[int(one["playerId"]["footovision"])] = int(one["shirtNumber"]), position
+        players[int(one["playerId"]["footovision"])] = jersey_number(one["shirtNumber"]), position
     return int(match[f"{side}TeamId"]["footovision"]), players
 
 
@@ -79,14 +87,18 @@ def _halves(path: str | Path, team_of: dict, lineup: dict) -> list[TrackedHalf]:
     given = _read(path)
     try:
         rows = pd.DataFrame(given["players"])
-        rows = rows[["playerId", "teamId", "halftime", "time", "x", "y"]]
-        observed = [bool(one.get("isObs")) for one in given["players"]]
+        rows = rows[["playerId", "teamId", "halftime", "time", "x", "y"]].astype(float)
+        observed = np.array([bool(one.get("isObs")) for one in given["players"]])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not tracking of this form: {error}") from error
+    rows = rows.dropna(subset=["halftime", "time"])
+    if not len(rows):
+        raise DataError(f"{path}: no row of it says its half and time")
+    observed = observed[rows.index]
     stranger = ~rows["playerId"].isin(list(lineup)) | ~rows["teamId"].isin(list(team_of))
     if stranger.all():
         raise DataError(f"{path}: none of its players is in the line-ups: another match's?")
-    rows, observed = rows[~stranger], np.array(observed)[~stranger]
+    rows, observed = rows[~stranger], observed[~stranger]
     halves = []
     for number, part in rows.groupby("halftime"):
         who = part["playerId"].map(lineup)
@@ -122,8 +134,10 @@ def _events(path: str | Path, team_of: dict, lineup: dict) -> pd.DataFrame:
             half = int(event["halftime"])
             team = team_of[event["teamId"]]
             team = team if half % 2 else 1 - team
-            seconds = event["startTime"] / 1000
-            rows.append((half, seconds, team, jersey, int(action), event["startX"], event["startY"]))
-    except (KeyError, TypeError) as error:
+            x, y = event["startX"], event["startY"]
+            rows.append((half, event["startTime"], team, jersey, int(action), x, y))
+        table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
+        table = table.astype({"seconds": float, "x": float, "y": float}).dropna(subset="seconds")
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not events of this form: {error}") from error
-    return pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
+    return table.assign(seconds=table["seconds"] / 1000)

@@ -3,28 +3,59 @@
 Positions have their origin at the centre spot, x to the right and y towards the camera, in metres.
 """
 
-import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 import numpy as np
 import pandas as pd
 
 from footpass.files import DataError, atomic_write
-from footpass.importers.tracks import GOALKEEPER, OTHER, PLAYER, UNKNOWN, Rows, TrackedHalf
+from footpass.importers.tracks import (
+    GOALKEEPER,
+    NOBODY,
+    OTHER,
+    PLAYER,
+    UNKNOWN,
+    Rows,
+    TrackedHalf,
+    jersey_number,
+    numbered_teams,
+)
 from footpass.schema import FPS, FULL_HD, PITCH
 
 _ROLES: dict[object, int] = {"player": PLAYER, "goalkeeper": GOALKEEPER}  # all else is OTHER
 _CATEGORIES = {"player": 1, "goalkeeper": 2, "ball": 4}  # ids of SoccerNet
 _ROLE_OF = {number: _ROLES.get(role, OTHER) for role, number in _CATEGORIES.items()}
-_TEAMS = {"left": 0, "right": 1}
+_SIDES = {"left": 0, "right": 1}
 _METRES = np.array(PITCH)
 _HEAD = 1 << 20  # bytes: what precedes the annotations starts here
+_TAIL = 1 << 14  # bytes at the end, where the information is if keys are sorted
 _NUMBERED = 10**6  # a larger image id ends in six digits: the frame, from 1
+_NO_NUMBER = re.compile(rb'(?<![\w".])(?:NaN|-?Infinity)(?=\s*[,}\]])')
 NAN = float("nan")
+
+
+class _WithNulls:
+    """The start of a file, with null for the NaN that Python writes, and JSON does not have."""
+
+    def __init__(self, stream: BinaryIO, length: int = 2**62) -> None:
+        self._stream, self._left, self._rest = stream, length, b""
+
+    def read(self, size: int) -> bytes:
+        while True:
+            more = self._stream.read(min(size, self._left))
+            self._left -= len(more)
+            text = self._rest + more
+            end = text.rfind(b",") + 1 if more else len(text)
+            self._rest = text[end:]
+            if end or not more:
+                text = text[:end]
+                odd = b"NaN" in text or b"Infinity" in text
+                return _NO_NUMBER.sub(b"null", text) if odd else text
 
 
 def read_gsr(path: str | Path) -> TrackedHalf:
@@ -35,33 +66,57 @@ def read_gsr(path: str | Path) -> TrackedHalf:
             f"{path}: a pickled tracker state: reading it would run code; import the JSON that TrackLab "
             "writes below eval/pred (docs/tools.md says how)"
         )
-    info, image = _head(path, "info") or {}, _head(path, "images.item") or {}
-    rows = Rows()
+    info, image = _head(path, "info") or _last_info(path), _head(path, "images.item") or {}
+    rows, teams = Rows(), dict(_SIDES)
     for key in ("annotations.item", "predictions.item"):
         for number, entry in enumerate(_items(path, key)):
-            _add(rows, entry, f"{path}: {key.removesuffix('.item')} {number}")
+            _add(rows, teams, entry, f"{path}: {key.removesuffix('.item')} {number}")
         if len(rows):
             break
     else:
         raise DataError(f"{path}: no annotations or predictions of players in it")
     table = rows.table()
-    keepers = (table["keeper"] == GOALKEEPER) & (table["team"] == UNKNOWN) & table["x"].notna()
+    names = ("left", "right")
+    if len(teams) > 2:  # names of clubs, not of sides
+        shown = [name for name, number in teams.items() if (table["team"] == number).any()]
+        codes, names = numbered_teams(pd.Series(shown), str(path))
+        again = {teams[name]: code for name, code in zip(shown, codes, strict=True)}
+        table["team"] = table["team"].map(again).fillna(UNKNOWN).astype("int8")
+    known = names == tuple(_SIDES)
+    keepers = (table["keeper"] == GOALKEEPER) & (table["team"] == UNKNOWN) & table["x"].notna() & known
     table.loc[keepers, "team"] = (table["x"][keepers] > 0.5).astype("int8")
-    picture = (int(image["height"]), int(image["width"])) if {"height", "width"} <= set(image) else None
     start = str(info.get("game_time_start") or "").partition(" - ")[0]
     half = int(start) if start.isdigit() else None
     try:
-        fps = float(info.get("frame_rate") or FPS)
+        picture = int(image["height"]), int(image["width"])
+    except (KeyError, TypeError, ValueError):
+        picture = None
+    try:
+        fps = None if info.get("frame_rate") in (None, "") else float(info["frame_rate"])
     except (TypeError, ValueError):
         raise DataError(f"{path}: info: frame_rate {info['frame_rate']!r} is not a number") from None
-    return TrackedHalf(str(path), table, fps, picture, half, sides_known=True)
+    return TrackedHalf(str(path), table, fps, picture, half, sides_known=known, teams=names)
+
+
+def _last_info(path: Path) -> dict:
+    """The information at the end of a file whose keys are sorted."""
+    with open(path, "rb") as stream:
+        stream.seek(max(path.stat().st_size - _TAIL, 0))
+        _, found, end = stream.read().rpartition(b'"info":')
+    if not found:
+        return {}
+    try:
+        info, _ = json.JSONDecoder().raw_decode(end.decode(errors="replace").lstrip())
+    except ValueError:
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def _items(path: Path, key: str) -> Iterator[dict]:
     number = 0
     try:
         with open(path, "rb") as stream:
-            for entry in ijson.items(stream, key, use_float=True):
+            for entry in ijson.items(_WithNulls(stream), key, use_float=True):
                 yield entry
                 number += 1
     except OSError as error:
@@ -75,18 +130,16 @@ def _head(path: Path, key: str) -> dict | None:
     """The first such object, if it is near the start of the file."""
     try:
         with open(path, "rb") as stream:
-            start = io.BytesIO(stream.read(_HEAD))
+            found = next(iter(ijson.items(_WithNulls(stream, _HEAD), key, use_float=True)), None)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        found = next(iter(ijson.items(start, key, use_float=True)), None)
     except (ijson.JSONError, UnicodeDecodeError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _add(rows: Rows, entry: Any, where: str) -> None:
-    """Add an annotation to the rows, unless it is of a pitch, a camera or the ball."""
+def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> None:
+    """Add an annotation to the rows, unless it is of a pitch, a camera or the ball; number its team."""
     try:
         attributes = entry.get("attributes") or {}
         role = attributes.get("role")
@@ -97,20 +150,21 @@ def _add(rows: Rows, entry: Any, where: str) -> None:
         image = int(entry["image_id"])
         track = entry.get("track_id")
         track = attributes.get("player_id") if track is None else track
-        if track is None:
+        if track is None or (track := int(float(track) if isinstance(track, str) else track)) < 0:
             return  # a detection that no track took up
         box, pitch = entry.get("bbox_image") or {}, entry.get("bbox_pitch") or {}
         x, y = pitch.get("x_bottom_middle"), pitch.get("y_bottom_middle")
-        jersey = attributes.get("jersey")
+        team = str(attributes.get("team")).strip()
+        known = team.lower() not in NOBODY
         rows.add(
             image % _NUMBERED - 1 if image >= _NUMBERED else image,
-            int(float(track)),
-            _TEAMS.get(str(attributes.get("team")), UNKNOWN),
-            UNKNOWN if jersey in (None, "") else int(float(jersey)),
+            track,
+            teams.setdefault(team, len(teams)) if known else UNKNOWN,
+            jersey_number(attributes.get("jersey")),
             keeper,
             NAN if x is None else x / PITCH[0] + 0.5,
             NAN if y is None else y / PITCH[1] + 0.5,
-            *(box.get(side, NAN) for side in "xywh"),
+            *(NAN if (value := box.get(side)) is None else value for side in "xywh"),
         )
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error

@@ -11,20 +11,29 @@ from footpass.data.halves import SLACK
 from footpass.data.paths import play_by_play_path, tactical_path
 from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
-from footpass.data.video import probe
+from footpass.data.video import VideoInfo, probe
 from footpass.events import concat, halves_of, read_ground_truth, write_events
 from footpass.files import DataError, locked, make_folder
+from footpass.importers.actions import LAST_PERIOD
 from footpass.importers.decisions import write_decisions
 from footpass.importers.events import with_events
-from footpass.importers.footage import add_video
+from footpass.importers.footage import add_video, needs_video
 from footpass.importers.gsr import read_gsr
 from footpass.importers.identity import identified
 from footpass.importers.mot import read_mot
 from footpass.importers.sides import sided
-from footpass.importers.table import read_table
+from footpass.importers.table import PARQUET, read_table
 from footpass.importers.tactical import Imported, tactical
-from footpass.importers.tracks import TrackedHalf, at_25_fps, cleaned, oriented, with_picture
-from footpass.schema import GROUND_TRUTH_COLUMNS, SPLITS, Tactical
+from footpass.importers.tracks import (
+    TrackedHalf,
+    at_25_fps,
+    check_span,
+    cleaned,
+    of_one_match,
+    oriented,
+    with_picture,
+)
+from footpass.schema import FPS, GROUND_TRUTH_COLUMNS, SPLITS, Tactical
 
 _REPORT = "import"  # folder of the decisions, below the data folder
 
@@ -37,15 +46,17 @@ class ImportConfig:
     game: int = 1  # number of the match
     halves: tuple[int, ...] = ()  # half of each part, in order; one number is for all of them
     starts: tuple[int, ...] = ()  # frame of the video at which each part's frame 0 is
-    # 0 or 1: the team that attacks from the left in the first half, as the file has it.
-    left: int | None = None
+    left: str | None = None  # the team that attacks from the left in the first half
     picture: tuple[int, int] | None = None  # height and width of the picture that boxes refer to
+    fps: float | None = None  # frames a second of the tracks
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise DataError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
         if self.game < 0:
             raise DataError(f"game {self.game} is negative")
+        if min(self.starts, default=0) < 0:
+            raise DataError(f"start {min(self.starts)} is negative")
 
 
 def read_tracks(path: str | Path) -> TrackedHalf:
@@ -55,9 +66,9 @@ def read_tracks(path: str | Path) -> TrackedHalf:
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".txt":
-        homography = path / "homography.csv"
+        homography = (path if path.is_dir() else path.parent) / "homography.csv"
         return read_mot(path, homography if homography.is_file() else None)
-    return read_table(path) if path.suffix in (".csv", ".parquet") else read_gsr(path)
+    return read_table(path) if path.suffix.lower() in (".csv", *PARQUET) else read_gsr(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,36 +125,77 @@ def prepared(
 
     Events are by half, columns as in `footpass.importers.events.COLUMNS`, with the file's teams.
     """
+    match = f"game_{config.game}"
+    if not parts:
+        raise DataError("no tracks in the files")
+    if video and out is not None:
+        needs_video(out, match, video)
+    info = probe(video) if video else None
+    parts = [_as_filmed(part, config, info) for part in of_one_match(parts)]
+    left_in_first = _team(config.left, parts[0].teams)
     halves = _halves(parts, config)
-    names = {number: f"game_{config.game}_H{number}" for number in halves}
+    trackless = sorted(set(events or ()) - set(halves))
+    if trackless and len(trackless) == len(events or ()):
+        raise DataError(f"the events are of {_said(trackless)}, the tracks of {_said(halves)}")
+    names = {number: f"{match}_H{number}" for number in halves}
     if out is not None:
         _others(Path(out), config, names.values())  # what cannot be is found before minutes of work
-    length = probe(video).n_frames if video else None
     done: dict[str, tuple[Imported, pd.DataFrame | None, tuple[str, ...]]] = {}
     for number, (half, start) in halves.items():
-        name, left = names[number], config.left
+        name, left = names[number], left_in_first
         if left is not None and number % 2 == 0:
             left = 1 - left  # they change sides
+        if trackless:
+            half = half.noting(f"events of {_said(trackless)} left out: there are no tracks")
         given = sided(half, left)
         turned = bool((given.table["team"].to_numpy() != half.table["team"].to_numpy()).any())
         imported = tactical(given, identified(given.table, given.trusted), number, start)
-        frames = imported.rows[:, Tactical.FRAME].astype(np.int64)
-        first, last = int(frames.min()), int(frames.max())
-        if length is not None and (first >= length or last >= length + SLACK):
-            reason = f"its last frame is {last} and the video has {length} frames"
-            fault = (
-                "it is cut off or another match's, or the tracks begin elsewhere in it (import --start)"
-            )
-            raise DataError(f"{reason}: {fault}", video, name)
+        if info:
+            _within(imported.rows, info.n_frames, str(video), name)
         notes, table = (*given.notes, *imported.notes), None
         if events and number in events:
             own = events[number]
-            own = own.assign(team=1 - own["team"]) if turned else own
+            if turned:
+                own = own.assign(team=1 - own["team"])
+            if turned and not half.sides_known:  # they are as if team 0 attacked from the left
+                own = own.assign(x=1 - own["x"], y=1 - own["y"])
             rows, table, more = with_events(imported, own, name, start)
             imported = replace(imported, rows=rows)
             notes = (*notes, *more)
         done[name] = imported, table, notes
     return ImportedMatch(config, done, _origin(parts), video)
+
+
+def _within(rows: np.ndarray, length: int, video: str, name: str) -> None:
+    """Refuse a video that ends before the tracks do."""
+    first, last = rows[:, Tactical.FRAME].min(), rows[:, Tactical.FRAME].max()
+    if first >= length or last >= length + SLACK:
+        reason = f"its last frame is {last:.0f} and the video has {length} frames"
+        fault = "it is cut off or another match's, or the tracks begin elsewhere in it (import --start)"
+        raise DataError(f"{reason}: {fault}", video, name)
+
+
+def _said(halves: Iterable[int]) -> str:
+    return " and ".join(f"half {number}" for number in halves)
+
+
+def _team(name: str | None, teams: tuple[str, str]) -> int | None:
+    """Number of the team of this name."""
+    if name is not None and name not in teams:
+        raise DataError(f"--left {name}: the teams are {' and '.join(filter(None, teams))}")
+    return None if name is None else teams.index(name)
+
+
+def _as_filmed(part: TrackedHalf, config: ImportConfig, video: VideoInfo | None) -> TrackedHalf:
+    """A part with its rate and the size of its picture: as told, as its file says, as its video is."""
+    fps, picture, notes = part.fps if config.fps is None else config.fps, part.picture, []
+    if fps is None and video and not video.at_fps:
+        fps = video.fps
+        notes.append(f"rate not said: taken as the video's {fps:.4g} frames a second")
+    if picture is None and config.picture is None and video and part.table["box_x"].notna().any():
+        picture = video.height, video.width
+        notes.append(f"picture size not said: taken as the video's {video.width}x{video.height}")
+    return part.noting(*notes, fps=fps, picture=picture)
 
 
 def _others(out: Path, config: ImportConfig, names: Iterable[str]) -> list[str]:
@@ -168,40 +220,55 @@ def _halves(parts: Sequence[TrackedHalf], config: ImportConfig) -> dict[int, tup
     for told, what in ((config.halves, "--half"), (config.starts, "--start")):
         if len(told) not in (0, 1, len(parts)) or (what == "--start" and len(told) == 1 < len(parts)):
             raise DataError(f"{what} is given {len(told)} times for {len(parts)} parts")
+    if len(config.halves) == 1 and len({part.half for part in parts} - {None}) > 1:
+        raise DataError(f"--half is given once, but {parts[0].source} has {len(parts)} halves")
     grouped: dict[int, list[tuple[TrackedHalf, int]]] = {}
     end = 0
     for index, part in enumerate(parts):
         number = part.half or 1
         if config.halves:
             number = config.halves[index if len(config.halves) > 1 else 0]
+        if not 1 <= number <= LAST_PERIOD:
+            raise DataError(f"{part.source}: half {number} is not within 1..{LAST_PERIOD}")
         half = at_25_fps(oriented(with_picture(cleaned(part), config.picture)))
         first, last = int(half.table["frame"].min()), int(half.table["frame"].max())
         if config.starts:
             start = config.starts[index]
         else:  # one video: its frames go on, or count anew in every part
-            start = 0 if first >= end else end
+            shared = FPS if number in grouped and end > 2 * FPS else 0  # the frames of a cut
+            start = 0 if first >= end - shared else end
             if start:
                 half = half.noting(f"{part.source} starts at frame {start} of the video (tell: --start)")
         end = max(end, start + last + 1)
         grouped.setdefault(number, []).append((half, start))
-    return {number: _joined(group) for number, group in grouped.items()}
+    halves = {number: _joined(group) for number, group in grouped.items()}
+    for half, start in halves.values():
+        check_span(half.source, *(start + half.table["frame"].agg(["min", "max"])))
+    return halves
 
 
 def _joined(group: list[tuple[TrackedHalf, int]]) -> tuple[TrackedHalf, int]:
     """One half of its clips; tracks of different clips are different tracks."""
     if len(group) == 1:
         return group[0]
-    tables, offset = [], 0
+    tables: list[pd.DataFrame] = []
+    notes: list[str] = []
     positions: dict[int, str] = {}
+    (first, base), offset = group[0], 0
     for half, start in group:
-        table = half.table
-        tables.append(table.assign(frame=table["frame"] + start, track=table["track"] + offset))
+        table = half.table.assign(frame=half.table["frame"] + start - base)
+        table["track"] += offset
+        again = table["frame"].isin(np.unique(np.concatenate([[-1], *(t["frame"] for t in tables)])))
+        if again.all():
+            raise DataError(f"{half.source}: all its frames are in files before it: say --start")
+        notes += [f"{half.source}: {note}" for note in half.notes]
+        if again.any():
+            notes.append(f"{half.source}: {again.sum():,} rows at frames of files before it left out")
+        tables.append(table[~again])
         positions |= {track + offset: name for track, name in half.positions.items()}
-        offset += int(table["track"].max()) + 1
-    first = group[0][0]
+        offset = int(table["track"].max()) + 1
     joined = pd.concat(tables, ignore_index=True)
-    notes = tuple(f"{half.source}: {note}" for half, _ in group for note in half.notes)
-    return replace(first, table=joined, trusted=False, positions=positions, notes=notes), 0
+    return replace(first, table=joined, trusted=False, positions=positions, notes=tuple(notes)), base
 
 
 def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> None:

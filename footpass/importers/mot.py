@@ -18,6 +18,7 @@ from footpass.importers.tracks import (
     PLAYER,
     UNKNOWN,
     TrackedHalf,
+    jersey_number,
     pitch_fractions,
 )
 from footpass.schema import FPS, FULL_HD
@@ -37,13 +38,16 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DataError(f"{folder}: no gt/gt.txt or gt.txt in it")
-    folder = folder if folder.is_dir() else folder.parent
+    folder = path.parents[path.parent.name in ("gt", "det")]  # what describes it is beside or above
     try:
         table = pd.read_csv(path, header=None, usecols=range(6), names=_BOXES, dtype=float)
-    except (ValueError, pd.errors.ParserError) as error:
+    except (OSError, ValueError, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: not rows of frame,id,x,y,w,h,...: {reason}") from error
-    if not len(table) or table["frame"].isna().any() or (table["track"] < 0).all():
+    wrong = ~np.isfinite(table[["frame", "track"]]).all(axis=1)
+    if wrong.any():
+        raise DataError(f"{path}: row {int(wrong.argmax()) + 1}: frame or id is no number")
+    if not len(table) or (table["track"] < 0).all():
         raise DataError(f"{path}: no tracks in it (an id of -1 is a detection: run a tracker first)")
     if (table["frame"] < 1).any():
         raise DataError(f"{path}: frame {table['frame'].min():g}: MOT counts frames from 1")
@@ -64,8 +68,8 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     table["frame"] -= 1
     picture = None
     try:
-        fps = float(sequence.get("framerate", FPS))
-        if "imwidth" in sequence:
+        fps = float(sequence["framerate"]) if "framerate" in sequence else None
+        if {"imwidth", "imheight"} <= set(sequence):
             picture = int(sequence["imheight"]), int(sequence["imwidth"])
     except ValueError as error:
         raise DataError(f"{folder / 'seqinfo.ini'}: {error}") from error
@@ -76,12 +80,13 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
 def _sequence(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path)
         return dict(parser["Sequence"])
     except (configparser.Error, KeyError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not an ini file with a part [Sequence]: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not an ini file with a part [Sequence]: {reason}") from error
 
 
 def _game(path: Path) -> dict[int, tuple[int, int, int]]:
@@ -97,7 +102,10 @@ def _game(path: Path) -> dict[int, tuple[int, int, int]]:
             continue
         role, side, jersey = player.groups()
         keeper = GOALKEEPER if role.lower().startswith("goal") else PLAYER
-        number = int(jersey) if jersey.isdigit() else UNKNOWN
+        try:
+            number = jersey_number(jersey) if jersey.isdecimal() else UNKNOWN
+        except ValueError as error:
+            raise DataError(f"{path}: trackletID_{track}: {error}") from error
         who[int(track)] = int(side.lower() == "right"), number, keeper
     if not who:
         raise DataError(f"{path}: no line such as 'trackletID_1= player team left;10'")
@@ -114,11 +122,14 @@ def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
     if missing:
         raise DataError(f"{path}: no column {', '.join(missing)}")
     given = given.drop_duplicates("frame").set_index("frame")
-    matrices = given.reindex(table["frame"])[_MATRIX].to_numpy(float).reshape(-1, 3, 3)
+    try:
+        matrices = given.reindex(table["frame"])[_MATRIX].to_numpy(float).reshape(-1, 3, 3)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     x, y = table["box_x"] + table["box_w"] / 2, table["box_y"] + table["box_h"]
     feet = np.column_stack([x, y, np.ones(len(table))])
     points = np.einsum("nij,nj->ni", matrices, feet)
-    if np.isnan(points).all():
+    if not np.isfinite(points).any():
         raise DataError(f"{path}: a homography for none of the tracks' frames")
     with np.errstate(divide="ignore", invalid="ignore"):
         return points[:, :2] / points[:, 2:]

@@ -127,10 +127,8 @@ def _code(player: Any) -> str | None:
     return getattr(position, "code", None)
 
 
-def read_events(
-    provider: str, files: Sequence[str], parts: Sequence[TrackedHalf]
-) -> dict[int, pd.DataFrame]:
-    """Events of our classes by half, teams as in the halves of the tracking: home is 0 in both.
+def read_events(provider: str, files: Sequence[str]) -> dict[int, pd.DataFrame]:
+    """Events of our classes by half, teams as in the tracking: home is 0, and attacks from the left.
 
     Files are in the order of kloppy's function for the provider.
     """
@@ -158,7 +156,7 @@ def read_events(
         )
     table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
     return {
-        int(half): _as_tracked(part.drop(columns="half").reset_index(drop=True), int(half), parts)
+        int(half): part.drop(columns="half").reset_index(drop=True)
         for half, part in table.groupby("half")
     }
 
@@ -170,18 +168,6 @@ def _ours(dataset: Any) -> Any:
     # Before they are turned: which way one of no team runs cannot be said.
     ours = dataset.filter(lambda event: event.team is not None and action_of(event) is not None)
     return ours.transform(to_orientation=Orientation.STATIC_HOME_AWAY)
-
-
-def _as_tracked(events: pd.DataFrame, half: int, parts: Sequence[TrackedHalf]) -> pd.DataFrame:
-    """Events turned as the tracking is: there home may attack from the right."""
-    from footpass.importers.sides import sided
-
-    part = next((part for part in parts if part.half == half), None)
-    if part is not None:
-        turned = sided(part).table["team"].to_numpy() != part.table["team"].to_numpy()
-        if turned.any():  # home attacks from the right
-            events[["x", "y"]] = 1 - events[["x", "y"]]
-    return events
 
 
 def action_of(event: Any) -> Action | None:

@@ -15,6 +15,7 @@ from footpass.importers.tracks import (
     PLAYER,
     UNKNOWN,
     TrackedHalf,
+    named,
     numbered_teams,
     pitch_fractions,
 )
@@ -35,56 +36,62 @@ _NAMES = {
     "px": ("px", "x_pitch", "pitch_x"),
     "py": ("py", "y_pitch", "pitch_y"),
 }
+PARQUET = (".parquet", ".pq")
 _KEEPERS = ("goalkeeper", "keeper", "gk")
 _PLAYERS = ("player", "", "nan", "none", "person")
+_OTHERS = "ref|ball|other|official|linesm|coach|staff|bench"
 
 
-def read_table(
-    path: str | Path, columns: Mapping[str, str] | None = None, fps: float = 25.0
-) -> TrackedHalf:
+def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> TrackedHalf:
     """Tracks of a table.
 
     Columns are our name -> the table's, where it is none of the usual ones. Boxes are in pixels, ``px,
-    py`` in metres; frames, ``fps`` a second, count from 0.
+    py`` in metres; frames count from 0.
     """
     path = Path(path)
     table = _named(_read(path), dict(columns or {}), path)
-    if not 0 < fps < 1000:
-        raise DataError(f"--fps {fps:g}: not a number of frames a second")
     found, notes = pd.DataFrame(index=table.index), []
     found["frame"], found["track"] = _numbers(table, "frame", path), _numbers(table, "track", path)
     tracked = found["track"].ge(0) & found["frame"].notna()
     if not tracked.any():
         raise DataError(f"{path}: no row has a track: run a tracker first")
     box = pd.DataFrame(np.nan, table.index, BOX)
-    if "x" in table and ("w" in table or "x2" in table):
+    if _has_box(table):
         box["box_x"], box["box_y"] = _numbers(table, "x", path), _numbers(table, "y", path)
         for size, far, near in (("w", "x2", "box_x"), ("h", "y2", "box_y")):
             given_size = size in table
             value = _numbers(table, size if given_size else far, path)
             box[f"box_{size}"] = value if given_size else value - box[near]
     found[["x", "y"]] = np.nan
-    if "px" in table:
+    if {"px", "py"} <= set(table):
         metres = np.column_stack([_numbers(table, "px", path), _numbers(table, "py", path)])
         found[["x", "y"]], origin = pitch_fractions(metres)
         notes.append(origin)
     keeper, own = np.full(len(table), PLAYER), pd.Series(True, table.index)
     if "role" in table:
         said = table["role"].astype("string").fillna("").str.strip().str.lower()
-        keeper = np.select([said.isin(_KEEPERS), said.isin(_PLAYERS)], [GOALKEEPER, PLAYER], OTHER)
+        ours = [said.isin(_KEEPERS), said.isin(_PLAYERS), said.str.contains(_OTHERS)]
+        if not np.any(ours, axis=0).all():
+            word = said[~np.any(ours, axis=0)].iloc[0]
+            raise DataError(f"{path}: role {word!r} is none of player, goalkeeper, referee, ball, other")
+        keeper = np.select(ours, [GOALKEEPER, PLAYER, OTHER])
         own = pd.Series(keeper != OTHER, table.index)
     teams, found["keeper"] = ("left", "right"), keeper
     found["team"] = UNKNOWN
     if "team" in table:
         found["team"], teams = numbered_teams(table["team"].where(own), str(path))
-    jersey = _numbers(table, "jersey", path) if "jersey" in table else pd.Series(np.nan, table.index)
-    found["jersey"] = jersey.fillna(UNKNOWN)
-    if not found["jersey"].between(UNKNOWN, 999).all():
-        raise DataError(f"{path}: jersey {found['jersey'].max():g} is not within 0..99")
+    found["jersey"] = UNKNOWN
+    if "jersey" in table:
+        jersey = _numbers(table.assign(jersey=named(table["jersey"].where(own))), "jersey", path)
+        wrong = jersey.notna() & ~(jersey.between(0, 99) & (jersey % 1 == 0))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(f"{path}: row {row}: jersey {jersey.iloc[row]:g} is not within 0..99")
+        found["jersey"] = jersey.fillna(UNKNOWN)
     found = pd.concat([found, box], axis=1)[tracked]
     found = found[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
     known = teams == ("left", "right")
-    return TrackedHalf(str(path), found, fps, sides_known=known, teams=teams, notes=tuple(notes))
+    return TrackedHalf(str(path), found, None, sides_known=known, teams=teams, notes=tuple(notes))
 
 
 def _named(given: pd.DataFrame, columns: dict[str, str], path: Path) -> pd.DataFrame:
@@ -98,9 +105,9 @@ def _named(given: pd.DataFrame, columns: dict[str, str], path: Path) -> pd.DataF
         ours: columns.get(ours) or next((name for name in usual if name in given), None)
         for ours, usual in _NAMES.items()
     }
-    table = given.rename(columns={theirs: ours for ours, theirs in names.items() if theirs})
-    sides = any({"x", "y", *sizes} <= set(table) for sizes in (("w", "h"), ("x2", "y2")))
-    if not {"frame", "track"} <= set(table) or not (sides or {"px", "py"} <= set(table)):
+    table = pd.DataFrame({ours: given[theirs] for ours, theirs in names.items() if theirs})
+    placed = len({"px", "py"} & set(table))
+    if not {"frame", "track"} <= set(table) or placed == 1 or not (_has_box(table) or placed):
         raise DataError(
             f"{path}: needs frame, track and a box (x, y, w, h or x2, y2) or a position (px, py); has "
             f"{', '.join(map(str, given.columns))}: say which is which with --columns"
@@ -108,11 +115,16 @@ def _named(given: pd.DataFrame, columns: dict[str, str], path: Path) -> pd.DataF
     return table
 
 
+def _has_box(table: pd.DataFrame) -> bool:
+    return any({"x", "y", *sizes} <= set(table) for sizes in (("w", "h"), ("x2", "y2")))
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path)
+        if path.suffix.lower() in PARQUET:
+            table = pd.read_parquet(path)
+            return table.reset_index() if any(table.index.names) else table
+        return pd.read_csv(path, skipinitialspace=True)
     except ImportError as error:
         raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors, too
@@ -121,9 +133,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(table[name], errors="coerce")
-    wrong = numbers.isna() & table[name].notna()
+    given = table[name]
+    timed = pd.api.types.is_datetime64_any_dtype(given) or pd.api.types.is_timedelta64_dtype(given)
+    numbers = pd.to_numeric(given.astype(str) if timed else given, errors="coerce").astype("Float64")
+    numbers = numbers.astype(np.float64)
+    wrong = numbers.isna() & given.notna()
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"{path}: row {row}: {name} {table[name].iloc[row]!r} is not a number")
-    return numbers
+        raise DataError(f"{path}: row {row}: {name} {given.iloc[row]!r} is not a number")
+    return numbers.where(np.isfinite)

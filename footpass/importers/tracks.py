@@ -1,7 +1,7 @@
 """Tracks: what every reader gives, one row per track and moment; what is checked and mended there."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,6 +32,8 @@ BOX = ["box_x", "box_y", "box_w", "box_h"]
 _BESIDE = 5.0  # metres off the pitch beyond which a position is a calibration that failed
 _SIZES = ((352, 640), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 _HELD = 0.6  # seconds without a sample that are bridged when the rate is changed
+_LONGEST = 4 * 3600  # seconds of a recording: a number beyond is no frame's, and would fill the memory
+NOBODY = ("", "nan", "none", "null", "unknown", "<na>", "-1")  # words for no team and no number
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class TrackedHalf:
 
     source: str  # named in errors and in the report
     table: pd.DataFrame  # columns as in `COLUMNS`
-    fps: float = float(FPS)  # frames a second of table["frame"]
+    fps: float | None = float(FPS)  # frames a second of table["frame"]; None where it is not said
     # Height and width of the picture the boxes refer to; None where there are no boxes.
     picture: tuple[int, int] | None = None
     half: int | None = None  # number of the half, where the source says it
@@ -49,7 +51,7 @@ class TrackedHalf:
     trusted: bool = False
     # Where a line-up was given: track -> the position's name there.
     positions: Mapping[int, str] = field(default_factory=dict)
-    teams: tuple[str, str] = ("left", "right")  # what the file calls them
+    teams: tuple[str, str] = ("left", "right")  # what the file calls them; "" for one it never shows
     notes: tuple[str, ...] = ()  # doubts and decisions so far, for the report
 
     def noting(self, *notes: str, **changes: object) -> "TrackedHalf":
@@ -92,16 +94,64 @@ def pitch_fractions(xy: np.ndarray) -> tuple[np.ndarray, str]:
     return xy / np.array(PITCH) + shift, f"positions are taken to be in metres from {origin}"
 
 
+def named(values: pd.Series) -> pd.Series:
+    """A column as text, nothing where it is a word for no team and no number."""
+    text = values.astype("string").str.strip().str.removesuffix(".0")  # whole numbers beside empty cells
+    return text.mask(text.str.lower().isin(NOBODY))
+
+
+def jersey_number(value: object) -> int:
+    """The number that a file has for a shirt, or `UNKNOWN`; a `ValueError` if it is none."""
+    if str(value).strip().lower() in NOBODY:
+        return UNKNOWN
+    number = float(value)  # type: ignore[arg-type]
+    if not 0 <= number <= 99 or number % 1:
+        raise ValueError(f"jersey {value} is not within 0..99")
+    return int(number)
+
+
 def numbered_teams(names: pd.Series, where: str) -> tuple[np.ndarray, tuple[str, str]]:
     """0, 1 or `UNKNOWN` for the teams of a column of names, and the two names in order."""
-    text = names.astype("string").str.strip()
-    text = text.mask(text.str.lower().isin(["", "nan", "none", "-1", "unknown", "null"]))
-    found = sorted(text.dropna().unique().tolist())
+    text = named(names)
+    lower = text.str.lower()
+    sides = ["left", "right"]
+    if lower.dropna().isin(sides).all():
+        text, found = lower, sides
+    else:
+        found = sorted(text.dropna().unique().tolist())
     if len(found) > 2:
         raise DataError(f"{where}: {len(found)} teams instead of two: {', '.join(found[:5])}")
-    both = (*found, *("left", "right")[len(found) :])
     codes = text.map({name: code for code, name in enumerate(found)})
-    return codes.fillna(UNKNOWN).to_numpy(np.int8), (str(both[0]), str(both[1]))
+    return codes.fillna(UNKNOWN).to_numpy(np.int8), (found[0], found[1] if len(found) > 1 else "")
+
+
+def of_one_match(parts: Sequence[TrackedHalf]) -> list[TrackedHalf]:
+    """Parts whose teams have the same numbers: a clip may show one team alone."""
+    if len({part.teams for part in parts}) == 1:
+        return list(parts)
+    named_in = [part for part in parts if (part.table["team"] != UNKNOWN).any()]
+    names = list(dict.fromkeys(name for part in named_in for name in part.teams if name))
+    if len(names) > 2:
+        where = " ".join(part.source for part in named_in)
+        raise DataError(f"{where}: {len(names)} teams instead of two: {', '.join(names[:5])}")
+    first, second = (*names, "", "")[:2]
+    same = []
+    for part in parts:
+        table = part.table
+        if part in named_in and names.index(part.teams[0]) == 1:
+            team = table["team"]
+            table = table.assign(team=team.where(team < 0, 1 - team).astype(np.int8))
+        same.append(part.noting(table=table, teams=(first, second)))
+    return same
+
+
+def check_span(source: str, first: float, last: float) -> None:
+    """Refuse frames, 25 a second, that no recording has."""
+    if not 0 <= first <= last < 2**24:  # float32 counts no further
+        raise DataError(f"{source}: frames {first:.10g} to {last:.10g} are not within 0..{2**24 - 1}")
+    if last - first > _LONGEST * FPS:
+        hours = (last - first) / FPS / 3600
+        raise DataError(f"{source}: frames {first:.10g} to {last:.10g} are {hours:.3g} hours, too long")
 
 
 def cleaned(half: TrackedHalf) -> TrackedHalf:
@@ -135,11 +185,22 @@ def cleaned(half: TrackedHalf) -> TrackedHalf:
         raise DataError(f"{half.source}: no player with a box or a position in it{off}")
     if table["frame"].min() < 0:
         raise DataError(f"{half.source}: frame {table['frame'].min():g} is negative")
+    if table["frame"].isna().any():
+        raise DataError(f"{half.source}: {table['frame'].isna().sum():,} rows without a frame")
+    check_span(half.source, *(table["frame"].agg(["min", "max"]) * (FPS / rate_of(half))))
     jerseys = table["jersey"]
     if ((jerseys < UNKNOWN) | (jerseys > 99)).any():
         wrong = int(jerseys[(jerseys < UNKNOWN) | (jerseys > 99)].iloc[0])
         raise DataError(f"{half.source}: jersey {wrong} is not within 0..99")
     return half.noting(*notes, table=table)
+
+
+def rate_of(half: TrackedHalf) -> float:
+    """Frames a second of a half's tracks: 25 where nobody says."""
+    fps = float(FPS) if half.fps is None else half.fps
+    if not 0 < fps < 1000:
+        raise DataError(f"{half.source}: {fps:g} is not a number of frames a second")
+    return fps
 
 
 def with_picture(half: TrackedHalf, told: tuple[int, int] | None) -> TrackedHalf:
@@ -199,11 +260,11 @@ def oriented(half: TrackedHalf) -> TrackedHalf:
 
 def at_25_fps(half: TrackedHalf) -> TrackedHalf:
     """A half with one row per track and 25th of a second, between samples on a straight line."""
-    table = half.table
-    if half.fps == FPS and (table["frame"] == np.floor(table["frame"])).all():
+    table, fps = half.table, rate_of(half)
+    if fps == FPS and (table["frame"] == np.floor(table["frame"])).all():
         return half
-    time = table["frame"].to_numpy() * FPS / half.fps
-    reach = max(_HELD * FPS, 1.5 * FPS / half.fps)
+    time = table["frame"].to_numpy() * FPS / fps
+    reach = max(_HELD * FPS, 1.5 * FPS / fps)
     track = table["track"].to_numpy()
     joined = (np.diff(track) == 0) & (np.diff(time) <= reach)
     stretch = np.concatenate([[0], np.cumsum(~joined)])
@@ -225,5 +286,5 @@ def at_25_fps(half: TrackedHalf) -> TrackedHalf:
     mixed = values[before] * (1 - share) + values[after] * share
     made[POSITION + BOX] = np.where(share == 0, values[before], mixed)
     made["frame"] = frames
-    note = f"{half.fps:g} frames a second resampled to {FPS}"
+    note = f"{fps:g} frames a second resampled to {FPS}"
     return half.noting(note, table=made, fps=float(FPS))

@@ -49,6 +49,23 @@ def with_video(folder: Path) -> list[str]:
     return [str(path), "--video", str(video)]
 
 
+def twice(*options: str):
+    """The same clip of one player twice."""
+    return lambda folder: [*gsr(annotation(0), annotation(1))(folder) * 2, *options]
+
+
+def footovision(*players: dict):
+    def make(folder: Path) -> list[str]:
+        one = {"playerId": {"footovision": 5}, "shirtNumber": 9}
+        match = {f"{side}TeamLineups": [one] for side in ("home", "away")}
+        match |= {"homeTeamId": {"footovision": 1}, "awayTeamId": {"footovision": 2}}
+        game = text("g.json", json.dumps({**match, "isAttackingLeftToRightTeamId": 1}))(folder)
+        return ["--game", *game, "--tracking", *text("t.json", json.dumps({"players": players}))(folder)]
+
+    return make
+
+
+SEEN = {"playerId": 5, "teamId": 1, "halftime": 1, "time": 0, "x": 0.5, "y": 0.5}
 MATCH = {"homeTeamLineups": [], "awayTeamLineups": [], "isAttackingLeftToRightTeamId": 1}
 TABLE = "frame,track,x,y,w,h\n"
 
@@ -72,11 +89,59 @@ BROKEN = {
         gsr(annotation(0), info={"frame_rate": "fast"}),
         "frame_rate 'fast'",
     ),
+    "no frames a second": ("gsr", gsr(annotation(0), info={"frame_rate": "0"}), "0 is not a number of"),
+    "an endless rate": ("gsr", gsr(annotation(0), info={"frame_rate": "inf"}), "inf is not a number of"),
+    "a huge jersey": ("gsr", gsr(annotation(0, jersey="99999")), "annotations 0: jersey 99999"),
+    "three clubs": (
+        "gsr",
+        gsr(*(annotation(0, n, team=team) for n, team in enumerate(("A", "B", "left")))),
+        "3 teams instead of two: A, B, left",
+    ),
+    "frames of eleven hours": ("gsr", gsr(annotation(0), annotation(999_999)), "are 11.1 hours"),
+    "a ninth half": ("gsr", twice("--half", "H9"), "half 9 is not within 1..5"),
+    "a half in odd digits": ("gsr", twice("--half", "\u00b2"), "not H1, H2"),
+    "a picture in odd digits": ("gsr", twice("--picture", "\u00b2x\u00b2"), "not a size"),
+    "a start before the video": ("gsr", twice("--start", "0", "-5"), "start -5 is negative"),
+    "a start past what can be counted": (
+        "gsr",
+        twice("--start", "0", "16777216"),
+        "not within 0..16777215",
+    ),
+    "the same frames twice": (
+        "gsr",
+        twice("--start", "0", "0"),
+        "all its frames are in",
+    ),
+    "no such team": ("gsr", twice("--left", "Ajax"), "the teams are left and right"),
     "a video that is cut off": ("gsr", with_video, "cut off"),
     "an empty folder": ("mot", lambda folder: [str(folder)], "no gt/gt.txt"),
     "detections, not tracks": ("mot", mot(gt_txt="1,-1,1,1,9,9,1,-1,-1,-1\n"), "run a tracker first"),
     "MOT from frame 0": ("mot", mot(gt_txt="0,1,1,1,9,9,1,-1,-1,-1\n"), "counts frames from 1"),
     "MOT in words": ("mot", mot(gt_txt="frame,id,x,y,w,h\n1,1,1,1,1,1\n"), "not rows of frame,id"),
+    "MOT frames that are none": (
+        "mot",
+        mot(gt_txt="inf,1,1,1,9,9,1\n"),
+        "row 1: frame or id",
+    ),
+    "no MOT frames a second": (
+        "mot",
+        mot(seqinfo_ini="[Sequence]\nframeRate=0\n"),
+        "0 is not a number of",
+    ),
+    "a huge MOT jersey": (
+        "mot",
+        mot(gameinfo_ini="trackletID_1= player team left;99999\n"),
+        "jersey 99999 is not within",
+    ),
+    "a homography in words": (
+        "mot",
+        lambda folder: [
+            *mot()(folder),
+            "--homography",
+            *text("h.csv", "frame,h11,h12,h13,h21,h22,h23,h31,h32,h33\n1,a,0,0,0,1,0,0,0,1\n")(folder),
+        ],
+        "could not convert string to float: 'a'",
+    ),
     "a gameinfo without players": ("mot", mot(gameinfo_ini="[Sequence]\nname=x\n"), "trackletID_1="),
     "a table without tracks": (
         "table",
@@ -84,6 +149,18 @@ BROKEN = {
         "say which is which",
     ),
     "a word where a number is": ("table", text("t.csv", TABLE + "1,1,left,1,9,9\n"), "row 0: x 'left'"),
+    "one of two coordinates": ("table", text("t.csv", "frame,track,px,x,w\n1,1,1,1,1\n"), "needs frame"),
+    "time stamps for frames": (
+        "table",
+        text("t.csv", "frame,track,px,py\n0,1,1,1\n1000000000000,1,1,1\n"),
+        "not within 0..16777215",
+    ),
+    "positions for roles": (
+        "table",
+        text("t.csv", "frame,track,px,py,role\n0,1,1,1,GK\n0,2,1,1,CF\n"),
+        "role 'cf' is none of player",
+    ),
+    "half a jersey": ("table", text("t.csv", TABLE[:-1] + ",jersey\n0,1,1,1,9,9,10.5\n"), "jersey 10.5"),
     "three teams": (
         "table",
         text("t.csv", "frame,track,px,py,team\n1,1,1,1,A\n1,2,1,1,B\n1,3,1,1,C\n"),
@@ -109,6 +186,17 @@ BROKEN = {
         "footovision",
         lambda folder: ["--game", *text("g.json", json.dumps(MATCH))(folder), "--tracking", "t.json"],
         "not a match of this form",
+    ),
+    "tracking in words": (
+        "footovision",
+        footovision({**SEEN, "x": "left"}),
+        "not tracking of this form",
+    ),
+    "tracking without halves": ("footovision", footovision({**SEEN, "halftime": None}), "says its half"),
+    "two halves told as one": (
+        "footovision",
+        lambda folder: [*footovision(SEEN, {**SEEN, "halftime": 2})(folder), "--half", "H2"],
+        "--half is given once",
     ),
 }
 

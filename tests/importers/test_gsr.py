@@ -59,6 +59,37 @@ def test_a_goalkeeper_without_a_team_belongs_to_the_goal_he_stands_in(tmp_path):
     assert table["team"].tolist() == [0, 1] and (table["keeper"] == GOALKEEPER).all()
 
 
+def test_what_python_writes_for_no_number_is_none(tmp_path):
+    """A calibration that failed is NaN there: the file was refused as no JSON."""
+    entries = [annotation(0, x=float("nan"), jersey=float("nan")), annotation(1, x=-float("inf"))]
+    entries += [annotation(2, jersey="None", bbox_image={"x": None, "y": 1, "w": 2, "h": 3}, n="NaN.")]
+    table = read_gsr(game_state(tmp_path / "n.json", entries)).table
+    assert table["x"].isna().tolist() == [True, True, False]
+    assert table["jersey"].tolist() == [UNKNOWN, 10, UNKNOWN] and np.isnan(table["box_x"][2])
+
+
+def test_the_rate_of_a_file_with_sorted_keys_is_found_behind_its_annotations(tmp_path):
+    entry = {**annotation(0), "pad": "x" * (2 << 20)}
+    info = {"frame_rate": "50", "game_time_start": "2 - 00:00"}
+    half = read_gsr(game_state(tmp_path / "s.json", [entry], info=info))
+    assert (half.fps, half.half) == (50, 2)
+
+
+def test_clubs_instead_of_sides_are_two_teams_whose_sides_are_found(tmp_path):
+    """They were dropped, and everybody given to either team in turn."""
+    entries = [annotation(0, 1, team="home"), annotation(0, 2, team="away"), annotation(0, 3, team=None)]
+    half = read_gsr(game_state(tmp_path / "c.json", entries))
+    assert half.teams == ("away", "home") and not half.sides_known
+    assert half.table["team"].tolist() == [1, 0, UNKNOWN]
+
+
+def test_a_picture_without_a_size_and_a_track_of_minus_one_say_nothing(tmp_path):
+    images = [{"image_id": "1", "height": None, "width": None}]
+    path = game_state(tmp_path / "p.json", [annotation(0), annotation(0, track=-1)], images=images)
+    half = read_gsr(path)
+    assert half.picture is None and half.fps is None and half.table["track"].tolist() == [1]
+
+
 def crowd(flip_y=False, size=1.0) -> list[dict]:
     """Two hundred players: who stands nearer to the camera stands lower in the picture."""
     rng = np.random.default_rng(0)

@@ -143,3 +143,76 @@ def test_a_video_the_models_can_read_is_linked_and_any_other_transcoded(tmp_path
     np.testing.assert_allclose(levels, [0, 80, 160], atol=6)  # every other picture of the 50
     with pytest.raises(DataError, match="has a video already"):
         add_video(tmp_path, "game_1", odd)
+
+
+def named(frames, side, name, **fields):
+    """A clip that shows one team alone, as the first that its file names."""
+    return tracked(*(t.assign(team=0) for t in team(frames, side)), teams=(name, ""), **fields)
+
+
+def test_a_clip_of_one_team_is_that_teams_clip(tmp_path):
+    """Its only team was number 0 whatever its name, so the other team's."""
+    whole = tracked(*team(range(60)), *team(range(60), 1, 50), teams=("A", "B"))
+    import_match(tmp_path, [whole, named(range(60), 1, "B")], ImportConfig())
+    rows = read_rows(tmp_path / "val_tactical_data.h5", "game_1_H1")
+    seen = rows[(rows[:, Tactical.FRAME] >= 60) & np.isfinite(rows[:, Tactical.BOX_X])]
+    assert len(seen) == 60 * 11 and (seen[:, Tactical.TEAM] == 1).all()
+    with pytest.raises(DataError, match="3 teams instead of two: A, B, C"):
+        import_match(tmp_path / "b", [whole, named(range(60), 1, "C")], ImportConfig())
+
+
+def test_files_of_one_clock_may_share_the_frames_of_a_cut(tmp_path):
+    """The second was taken to count anew, and put behind the first."""
+    parts = [clip(range(60)), clip(range(59, 100))]
+    (notes,) = import_match(tmp_path, parts, ImportConfig()).values()
+    rows = read_rows(tmp_path / "val_tactical_data.h5", "game_1_H1")
+    assert (np.bincount(rows[:, Tactical.FRAME].astype(int)) == 22).all() and rows[-1, 0] == 99
+    assert any("22 rows at frames of files before it left out" in note for note in notes)
+
+
+def test_events_of_a_half_in_two_files_are_counted_from_its_kick_off(tmp_path):
+    """They were counted from the video's first frame, and all left out."""
+    what = {"seconds": [1.0], "team": [0], "jersey": [5], "cls": [Action.PASS], "x": np.nan, "y": np.nan}
+    config = ImportConfig(starts=(20_000, 20_000))
+    import_match(tmp_path, [clip(range(50)), clip(range(50, 80))], config, {1: pd.DataFrame(what)})
+    truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
+    assert truth["frame"].tolist() == [20_025]
+
+
+def test_events_of_other_halves_than_the_tracks_are_refused(tmp_path):
+    with pytest.raises(DataError, match="the events are of half 2, the tracks of half 1"):
+        import_match(tmp_path, [clip(range(60))], ImportConfig(), {2: pd.DataFrame({"team": [0]})})
+
+
+def test_events_are_turned_with_the_teams_also_where_sides_are_told(tmp_path):
+    """What nothing but --left could tell was asked for again by the events."""
+    both = [t.assign(team=1 - t["team"]) for t in (*team(range(560), 1, 50), *team(range(560)))]
+    given = tracked(*both, teams=("B", "A"))  # B attacks from the right
+    place = np.array(list(ELEVEN.values())[5]) / (105, 68)  # as if B attacked from the left
+    what = {"seconds": np.arange(12) / 25 + 11, "team": 0, "jersey": 7, "cls": Action.PASS}
+    events = pd.DataFrame({**what, "x": place[0], "y": place[1]})
+    (notes,) = import_match(tmp_path, [given], ImportConfig(left="A"), {1: events}).values()
+    truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
+    assert (truth["team"] == 1).all() and len(truth) == 12
+    assert "players are then 0.0 m" in next(note for note in notes if note.startswith("events"))
+
+
+def test_rate_and_picture_that_no_file_says_are_the_videos(tmp_path):
+    """A tracker's table of a video of 50 pictures a second was taken to be of 25, and half as long."""
+    video = tmp_path / "v.mp4"
+    write_video(video, (np.full((720, 1280, 3), k, np.uint8) for k in range(30)), fps=50)
+    part = tracked(track(1, range(30), (50, 30), box=(100, 90, 30, 60)), fps=None)
+    (notes,) = import_match(tmp_path / "a", [part], ImportConfig(), video=video).values()
+    rows = read_rows(tmp_path / "a" / "val_tactical_data.h5", "game_1_H1")
+    seen = rows[np.isfinite(rows[:, Tactical.BOX_X])]
+    assert seen[:, Tactical.FRAME].tolist() == list(range(15))
+    assert seen[0, Tactical.BOX_X : Tactical.BOX_HEIGHT + 1].tolist() == [150, 135, 45, 90]
+    assert [note for note in notes if "not said" in note] == [
+        "rate not said: taken as the video's 50 frames a second",
+        "picture size not said: taken as the video's 1280x720",
+    ]
+    with pytest.raises(DataError, match="leave out --video"):
+        import_match(tmp_path / "a", [part], ImportConfig(halves=(2,)), video=video)
+    import_match(tmp_path / "a", [part], ImportConfig(halves=(2,), fps=30))
+    rows = read_rows(tmp_path / "a" / "val_tactical_data.h5", "game_1_H2")
+    assert rows[:, Tactical.FRAME].max() == 24

@@ -52,6 +52,17 @@ def test_mot_without_gameinfo_knows_no_teams(tmp_path):
     assert "teams and jerseys are not known" in half.notes[0]
 
 
+def test_what_describes_a_mot_file_is_found_from_the_file_itself(tmp_path):
+    """Given gt/gt.txt, its rate, picture and players were passed over."""
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "gt.txt").write_text("1,3,10,20,30,40,1,-1,-1,-1\n")
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nname=50%cut\nframeRate=50\nimWidth=1280\n")
+    (tmp_path / "gameinfo.ini").write_text("[Sequence]\ntrackletID_3= player team right;0\n")
+    half = read_mot(tmp_path / "gt" / "gt.txt")
+    assert half.fps == 50 and half.picture is None  # a width alone is no size
+    assert half.table[["team", "jersey"]].to_numpy().tolist() == [[1, 0]]
+
+
 # ---------------------------------------------------------------------------------------------------
 # Tables
 
@@ -84,6 +95,44 @@ def test_teams_roles_and_metres_of_a_table(tmp_path, suffix):
         1,
     ]
     assert half.table["x"].iloc[0] == pytest.approx(2.5 / 105)
+
+
+def csv(path, content):
+    path.write_text(content)
+    return path
+
+
+def test_teams_that_are_numbers_are_the_same_beside_empty_cells(tmp_path):
+    """-1 beside a referee's empty cell was -1.0, and a third team."""
+    rows = "0,1,1,1,0,player\n0,2,1,1,1,player\n0,3,1,1,-1,player\n0,4,1,1,,referee\n"
+    half = read_table(csv(tmp_path / "t.csv", "frame,track,px,py,team,role\n" + rows))
+    assert half.teams == ("0", "1") and half.table["team"].tolist() == [0, 1, UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.parametrize(("word", "number"), [("right", 1), ("Left", 0)])
+def test_a_table_that_shows_one_side_alone_says_which(tmp_path, word, number):
+    half = read_table(csv(tmp_path / "t.csv", f"frame,track,px,py,team\n0,1,1,1,{word}\n"))
+    assert half.table["team"].tolist() == [number] and half.sides_known
+
+
+def test_a_column_that_is_named_takes_the_place_of_one_of_ours(tmp_path):
+    path = csv(tmp_path / "t.csv", "frame, n, track, x, y, left, w, h\n0, 7, 1, 1, 2, 30, 4, 5\n")
+    row = read_table(path, {"frame": "n", "x": "left"}).table.iloc[0]
+    assert row[["frame", "box_x", "box_y", "box_w", "box_h"]].tolist() == [7, 30, 2, 4, 5]
+
+
+def test_parquets_own_types_and_index_are_read(tmp_path):
+    given = pd.DataFrame(
+        {
+            "frame": [3, 4], "track": pd.array([1, None], "Int64"),
+            "px": pd.array([1.5, None], "Float64"),
+            "py": ["2.5", "3"], "jersey": ["7", "None"], "team": pd.Categorical(["A", None]),
+        }
+    ).set_index("frame")  # fmt: skip
+    given.to_parquet(tmp_path / "t.parquet")
+    (row,) = read_table(tmp_path / "t.parquet").table.itertuples()
+    assert (row.frame, row.track, row.jersey, row.team) == (3, 1, 7, 0)
+    assert (row.x, row.y) == pytest.approx((1.5 / 105, 2.5 / 68))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -187,7 +236,7 @@ def test_kloppys_events_are_sorted_into_our_classes(kloppy_files):
     from kloppy import statsbomb
 
     files = paths(kloppy_files, "statsbomb_event.json statsbomb_lineup.json")
-    events = read_events("statsbomb", files, [])
+    events = read_events("statsbomb", files)
     table = pd.concat(events.values())
     counts = table["cls"].value_counts()
     raw = statsbomb.load(*files).events
@@ -202,7 +251,7 @@ def test_kloppys_events_are_sorted_into_our_classes(kloppy_files):
 @pytest.mark.filterwarnings("ignore")
 def test_events_of_no_team_are_not_ours(kloppy_files):
     """Whistles of Impect's: which way they should be turned was kloppy's traceback."""
-    events = read_events("impect", paths(kloppy_files, "impect_events.json impect_lineups.json"), [])
+    events = read_events("impect", paths(kloppy_files, "impect_events.json impect_lineups.json"))
     assert sum(len(table) for table in events.values()) > 1500
 
 
@@ -217,7 +266,7 @@ def test_events_of_no_team_are_not_ours(kloppy_files):
 def test_events_of_nobody_are_refused(kloppy_files, provider, files):
     """They were brought as a match without any events."""
     with pytest.raises(DataError, match="none of its .* names a player with a shirt number"):
-        read_events(provider, paths(kloppy_files, files), [])
+        read_events(provider, paths(kloppy_files, files))
 
 
 # ---------------------------------------------------------------------------------------------------
