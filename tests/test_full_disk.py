@@ -123,7 +123,7 @@ class Bench:
             ["train", "dst", *data[:2], *SMOKE, "--logits", self.taad, "--out", self.dst],
             ["postprocess", "fit", *self.events, *self.known, "--out", self.steps],
             ["rescore", "fit", *self.both, *self.known, "--out", self.rescorer],
-            ["view", self.season, _HALF, "--view", "radar", "--seconds", 4, "--out", self.video],
+            ["view", self.season, _HALF, "--view", "radar", "--seconds", 24, "--out", self.video],
             ["report", "notebooks/x.ipynb", *SMOKE, "--name", "done"],
         ):
             assert self.run(command)[0] == 0, self.stderr.read_text()

@@ -267,7 +267,9 @@ class Study:
         pretraining = self.pretraining(fusion) if recipe.pretraining else None
         if start:
             depends.append(start)
-        start = pretraining.checkpoint if pretraining else start
+        if pretraining:
+            depends.append(pretraining.dir.name)
+            start = pretraining.checkpoint
         of = "-".join([fusion, *told, weighting, f"seed{seed}", *["alone"] * (not pretrained)])
         with self.stage("dst", recipe, *depends, of=of) as run:
             halves = self.recorded("train", fusion, reads)

@@ -14,7 +14,7 @@ _CERTAIN = 3.0  # cost beyond which tracks are not joined
 _MARGIN = 1.5  # how much dearer the next best partner must be
 _DISAGREE = 1.0  # what different numbers add to the cost
 _END = FPS // 2  # frames of a track that say where it ends
-_CLEARLY = 10 * FPS  # two tracks as long as this with different numbers are of two players
+_CLEARLY = 20 * FPS  # two tracks as long as this with different numbers are of two players
 
 
 def _ends(table: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, np.ndarray]:

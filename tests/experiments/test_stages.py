@@ -45,8 +45,8 @@ def test_what_is_trained_keeps_its_folder(untrained):
     assert [stage.dir.name for stage in made] == [
         "taad-seed1-feb0af09",
         "gnn-seed0-7a1a6bab",
-        "dst-concat-sqrt-seed1-5e0f3545",
-        "dst-none-none-seed0-865c6eda",
+        "dst-concat-sqrt-seed1-c0d637d4",
+        "dst-none-none-seed0-ba94e979",
         "dst-none-none-seed0-alone-0eb618e0",
         "pretraining-concat-2c8d147a",
     ]
