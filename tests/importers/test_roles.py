@@ -46,7 +46,7 @@ def test_players_get_the_roles_they_play_in_whatever_their_order(team):
 def test_of_ten_players_far_from_their_goal_none_keeps_it():
     """A minute of play that never shows the goalkeeper: a centre-back was taken for one."""
     order = [name for name in ELEVEN if name != "GK"]
-    xy = eleven(order, MINUTE) + [15, 0]
+    xy = eleven(order, MINUTE) + np.array([15, 0])
     role = assigned(xy, np.ones(xy.shape[:2], bool), 0, None)[1]
     assert [Role(one).name for one in role[:, 0]] == order
 
