@@ -16,10 +16,10 @@ import pandas as pd
 from footpass.files import DataError, atomic_write
 from footpass.importers.tracks import (
     GOALKEEPER,
-    NOBODY,
     OTHER,
     PLAYER,
     UNKNOWN,
+    UNNAMED,
     Rows,
     TrackedHalf,
     jersey_number,
@@ -155,7 +155,7 @@ def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> None:
         box, pitch = entry.get("bbox_image") or {}, entry.get("bbox_pitch") or {}
         x, y = pitch.get("x_bottom_middle"), pitch.get("y_bottom_middle")
         team = str(attributes.get("team")).strip()
-        known = team.lower() not in NOBODY
+        known = team.lower() not in UNNAMED
         rows.add(
             image % _NUMBERED - 1 if image >= _NUMBERED else image,
             track,

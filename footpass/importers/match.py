@@ -255,16 +255,18 @@ def _joined(group: list[tuple[TrackedHalf, int]]) -> tuple[TrackedHalf, int]:
     notes: list[str] = []
     positions: dict[int, str] = {}
     (first, base), offset = group[0], 0
+    taken = np.zeros(0)  # frames so far
     for half, start in group:
         table = half.table.assign(frame=half.table["frame"] + start - base)
         table["track"] += offset
-        again = table["frame"].isin(np.unique(np.concatenate([[-1], *(t["frame"] for t in tables)])))
+        again = table["frame"].isin(taken)
         if again.all():
             raise DataError(f"{half.source}: all its frames are in files before it: say --start")
         notes += [f"{half.source}: {note}" for note in half.notes]
         if again.any():
             notes.append(f"{half.source}: {again.sum():,} rows at frames of files before it left out")
         tables.append(table[~again])
+        taken = np.union1d(taken, table["frame"])
         positions |= {track + offset: name for track, name in half.positions.items()}
         offset = int(table["track"].max()) + 1
     joined = pd.concat(tables, ignore_index=True)

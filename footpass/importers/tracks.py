@@ -33,7 +33,7 @@ _BESIDE = 5.0  # metres off the pitch beyond which a position is a calibration t
 _SIZES = ((352, 640), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 _HELD = 0.6  # seconds without a sample that are bridged when the rate is changed
 _LONGEST = 4 * 3600  # seconds of a recording: a number beyond is no frame's, and would fill the memory
-NOBODY = ("", "nan", "none", "null", "unknown", "<na>", "-1")  # words for no team and no number
+UNNAMED = ("", "nan", "none", "null", "unknown", "<na>", "-1")  # words for no team and no number
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +97,12 @@ def pitch_fractions(xy: np.ndarray) -> tuple[np.ndarray, str]:
 def named(values: pd.Series) -> pd.Series:
     """A column as text, nothing where it is a word for no team and no number."""
     text = values.astype("string").str.strip().str.removesuffix(".0")  # whole numbers beside empty cells
-    return text.mask(text.str.lower().isin(NOBODY))
+    return text.mask(text.str.lower().isin(UNNAMED))
 
 
 def jersey_number(value: object) -> int:
     """The number that a file has for a shirt, or `UNKNOWN`; a `ValueError` if it is none."""
-    if str(value).strip().lower() in NOBODY:
+    if str(value).strip().lower() in UNNAMED:
         return UNKNOWN
     number = float(value)  # type: ignore[arg-type]
     if not 0 <= number <= 99 or number % 1:
