@@ -23,9 +23,11 @@ _OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may not know all letters of a name
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            # A terminal may not know all letters of a name. And lines are written whole: unbuffered,
+            # `print` writes a line and its end one after the other, and a signal may come between.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True, write_through=False)
     try:
         with interruptible():
             try:

@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -116,6 +117,24 @@ def test_any_error_is_one_line_and_exit_code_2(files, monkeypatch, capsys, comma
 def test_a_line_break_in_a_file_name_does_not_break_the_line(tmp_path, capsys):
     assert main(["submit", "--predictions", "a\nb", "--out", str(tmp_path / "o.zip")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_lines_are_written_whole_where_nothing_is_buffered(monkeypatch):
+    """A signal that came between a line and its end had "interrupted" follow on the same line."""
+
+    class Terminal(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, text) -> int:
+            written.append(bytes(text))
+            return len(text)
+
+    written: list[bytes] = []
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(Terminal(), write_through=True))
+    assert main(["models", "taad"]) == 0
+    assert len(written) > 5
+    assert all(line.endswith(b"\n") for line in written)
 
 
 def test_help_works_from_the_shell_without_loading_torch(tmp_path):
