@@ -107,17 +107,24 @@ def weighed(table: pd.DataFrame, p: np.ndarray, recall: np.ndarray) -> tuple[pd.
 
 
 def chain_lomo(
-    predictions: Mapping[str, pd.DataFrame], truth: pd.DataFrame, train_truth: pd.DataFrame
+    predictions: Mapping[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    train_truth: pd.DataFrame,
+    strength: float = STRENGTH,
+    folds: int | None = None,
 ) -> CrossFit:
-    """Events of every match, re-scored with what was fitted on the other matches."""
+    """Events of every match, re-scored with what was fitted on the other matches.
+
+    ``strength`` is that of `fit`, ``folds`` as of `cross_fit`.
+    """
 
     def fit_known(inputs: Inputs, known: pd.DataFrame) -> Chain:
-        return fit(list(inputs.values()), known, train_truth)  # type: ignore[arg-type]
+        return fit(list(inputs.values()), known, train_truth, strength)  # type: ignore[arg-type]
 
     def apply_to(chain: Chain, inputs: Inputs) -> pd.DataFrame:
         return apply(chain, list(inputs.values()))  # type: ignore[arg-type]
 
-    return cross_fit(fit_known, apply_to, predictions, truth)
+    return cross_fit(fit_known, apply_to, predictions, truth, folds)
 
 
 def save(chain: Chain, path: str | Path) -> None:

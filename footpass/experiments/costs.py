@@ -90,7 +90,8 @@ def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
     recipe = stage.recipe
     if stage.name == "dst":
         model, windows = load_dst(stage.checkpoint)
-        data = WindowDataset(study.recorded("val", model.config.fusion, stage.reads), windows)
+        # Windows are as long on train as on val, of which there may be far more.
+        data = WindowDataset(study.recorded("train", model.config.fusion, stage.reads), windows)
         batch = next(iter(DataLoader(data, recipe.train.batch, collate_fn=collate)))
         return model.to(study.device), sequence_loss, batch, recipe.train.precision
     detector, config = load_detector(stage.checkpoint)

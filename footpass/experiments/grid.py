@@ -14,7 +14,7 @@ import pandas as pd
 from footpass.crossfit import cross_fit
 from footpass.data.logits import logits_path, read_logits
 from footpass.data.provenance import read_provenance, write_marked
-from footpass.ensemble import rescore
+from footpass.ensemble import chain, rescore
 from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.engine import Graph, Task, compute
@@ -154,12 +154,14 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
         made_of += sources("sequence/decode.py", "models/player_dst.py")
     if row.rescore:
         made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
+    if row.chain:
+        made_of += sources("ensemble", "postprocess/grammar.py")
     if row.thresholds or row.steps or row.ensemble or row.members:
         made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
     recipe = replace(row, name="", group="", against=())  # another name is no other row
     parts = [
         part
-        for part in ("divide_weights", "thresholds", "steps", "ensemble", "members", "rescore")
+        for part in ("divide_weights", "thresholds", "steps", "ensemble", "members", "rescore", "chain")
         if getattr(row, part)
     ]
     of = [row.variant or "", row.model, row.fusion, row.weighting, *parts, f"seed{seed}"]
@@ -178,10 +180,13 @@ def _row_events(study: Study, row: Row, models: Mapping[str, Model], seed: int) 
     others = [part for part in models if part == "partner" or part.startswith("member")]
     inputs |= {part: _events_of(study, models[part]) for part in others}
     detector = models.get("gnn") or models["taad"]
-    if row.rescore:
+    if row.rescore or row.chain:
         inputs["detector"] = _events_of(study, detector)
-        config = study.profile.ablations.rescore
         train = study.truth["train"]
+        if row.chain:
+            strength = chain.STRENGTH if row.chain == "grammar" else 0.0
+            return chain.chain_lomo(inputs, truth, train, strength, FOLDS).table
+        config = study.profile.ablations.rescore
         return rescore.rescore_lomo(inputs, truth, train, config, seed, folds=FOLDS).table
     if row.steps:
         store = logits_path(_made(study, detector).dir, "val")

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from footpass.crossfit import CrossFit
 from footpass.data.provenance import Provenance
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment
+from footpass.ensemble import chain
 from footpass.events import halves_of
 from footpass.experiments import stages
 from footpass.experiments.costs import _a_step
@@ -159,3 +161,17 @@ def test_members_are_processed_and_fused_on_other_matches(folder, data, monkeypa
     assert set(fused.stages) == {"taad", "dst", "member B"}
     assert halves_of(fused.events) == list(study.footage["val"])
     assert len({stage.dir for stage in fused.stages.values()}) == 3
+
+
+def test_a_row_is_rescored_by_its_scores_or_with_the_grammar_too(folder, data, monkeypatch):
+    study, asked = study_of(folder, data, 2, monkeypatch), []
+
+    def lomo(inputs, truth, train_truth, strength, folds):
+        asked.append((list(inputs), len(train_truth), strength))
+        return CrossFit(inputs["events"], {})
+
+    monkeypatch.setattr(chain, "chain_lomo", lomo)
+    for how in ("scores", "grammar"):
+        run_row(study, Row(how, variant="A", chain=how), 0)
+    known = ["events", "detector"], len(study.truth["train"])
+    assert asked == [(*known, 0.0), (*known, chain.STRENGTH)]
