@@ -184,8 +184,9 @@ def write_together(
 
     Each half is decoded once for all stores, and its logits are written as they come. Finished halves
     wait beside a store in a folder of parts until all are there. Under `torchrun`, each process takes
-    every n-th half, and the first puts the parts together. Parts and stores that are not ``made_by`` the
-    checkpoint of this kind and fingerprint, or of another video or other boxes, are made anew.
+    every n-th half, and the first puts the parts together. Halves, of parts or of the store as it was,
+    that are not ``made_by`` the checkpoint of this kind and fingerprint, or of another video or other
+    boxes, are made anew.
 
     Parameters
     ----------
@@ -213,8 +214,8 @@ def write_together(
     wait_for_all()
     if rank == 0:
         data = together(entry.half.provenance for entry in footage.values())
-        for store, _ in due:
-            _put_together(store, list(footage), data.by(store.made_by))
+        for store, made_of in due:
+            _put_together(store, footage, made_of, data.by(store.made_by))
     wait_for_all()
 
 
@@ -242,13 +243,13 @@ _Due = Sequence[tuple[Store, Mapping[str, str]]]  # stores, and what each half i
 
 
 def _missing(due: _Due, footage: Footage) -> list[tuple[Store, str, Path]]:
-    """Stores that have no part of a half yet, what it is made of, and its path."""
+    """Stores that do not have a half yet, what it is made of, and the path of its part."""
     name = footage.half.name
     each = [(store, made_of, store.parts / f"{name}.h5") for store, made_of in due]
     return [
         (store, made_of[name], part)
         for store, made_of, part in each
-        if not _is_complete(part, {name: footage}, made_of)
+        if not any(_is_complete(file, {name: footage}, made_of) for file in (part, store.path))
     ]
 
 
@@ -280,17 +281,24 @@ def _write_half(
             dataset.attrs["seconds"] = time.monotonic() - began
 
 
-def _put_together(store: Store, names: list[str], provenance: Provenance) -> None:
-    """One file of the halves' parts, which are removed."""
+def _put_together(
+    store: Store,
+    footage: Mapping[str, Footage],
+    made_of: Mapping[str, str],
+    provenance: Provenance,
+) -> None:
+    """One file of the halves' parts, which are removed, and of those that it has had before."""
     parts = store.parts
     with atomic_write(store.path, "w+b") as stream, h5py.File(stream, "w") as whole:
         mark_file(whole, provenance)
-        for name in names:
-            with h5py.File(parts / f"{name}.h5") as file:
+        for name, entry in footage.items():
+            part = parts / f"{name}.h5"
+            source = part if _is_complete(part, {name: entry}, made_of) else store.path
+            with h5py.File(source) as file:
                 file.copy(name, whole)
             stream.raise_error()
-    for name in names:
-        for part in (*parts.glob(f".{name}.h5.*"), parts / f"{name}.h5"):  # and what was killed
+    for name in footage:
+        for part in parts.glob(f"*{name}.h5*"):  # what was killed, too
             part.unlink()
     with suppress(OSError):  # other halves' parts may be in it
         parts.rmdir()

@@ -507,6 +507,20 @@ def test_halves_are_shared_by_several_processes(footage, tmp_path, monkeypatch):
     )
 
 
+def test_further_halves_join_a_store_that_keeps_what_it_has(footage, tmp_path, decoded):
+    """Thirty matches more of a split once had those before them predicted again."""
+    write_logits(Probe(), {H1: footage[H1]}, path := tmp_path / "logits.h5", CONFIG, "one")
+    del decoded[:]
+    write_logits(Probe(), footage, path, CONFIG, "one")
+    assert decoded == list(range(300, 420))
+    for name, entry in footage.items():
+        expected = whole(Probe(), entry)[0].astype(np.float16)
+        np.testing.assert_array_equal(read_logits(path, footage[name].half), expected)
+    del decoded[:]
+    write_logits(Probe(), footage, path, CONFIG, "another")
+    assert decoded == [*range(3, 183), *range(300, 420)]
+
+
 # --- adjustment
 
 
