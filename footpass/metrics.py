@@ -397,7 +397,8 @@ def _resampled(
     tallies = tallies[:, :, tallies.any(axis=(0, 1, 3))]
     n_blocks = tallies.shape[2]
     weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples)
-    tp, fp, gt = np.moveaxis(weights @ tallies, 1, 0)  # each (E, samples, 8)
+    # As floats, which hold such counts exactly: NumPy multiplies matrices of integers one by one.
+    tp, fp, gt = np.moveaxis(weights.astype(float) @ tallies, 1, 0)  # each (E, samples, 8)
     return f1_score(tp, fp, gt)
 
 
