@@ -182,9 +182,9 @@ class LogitEvidence(Evidence):
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]
-        for half, rows in self._by_half(events):
-            near = self._near_in(half, events.iloc[rows], window, own)
-            parts.append(near._replace(event=rows[near.event]))
+        for half, asked in self._by_half(events):
+            near = self._near_in(half, asked, window, own)
+            parts.append(near._replace(event=asked.row[near.event]))
         near = Near(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(near.event, kind="stable")
         return Near(*(values[order] for values in near))
@@ -193,25 +193,27 @@ class LogitEvidence(Evidence):
         known = super().known(events, window)
         if self.unseen:
             return known
-        for half, rows in self._by_half(events):
-            around = self._around(half, events.iloc[rows], window)
-            own = around.jersey == events["jersey"].to_numpy()[rows, None, None]
-            own &= around.present
-            known[rows] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
+        for half, asked in self._by_half(events):
+            around = self._around(half, asked, window)
+            own = around.present & (around.jersey == asked.jersey[:, None, None])
+            known[asked.row] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
         return known
 
-    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-        """Covered halves with events, and the rows of these."""
+    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, "_Asked"]]:
+        """Covered halves with events, and these: columns are taken once, as searches ask often."""
+        columns = [events[name].to_numpy() for name in ("frame", "team", "jersey", "cls")]
+        codes = events["half"].cat.codes.to_numpy()
+        code_of = {half: code for code, half in enumerate(halves_of(events))}
         for half in self.halves:
-            rows = np.flatnonzero(events["half"] == half)
+            rows = np.flatnonzero(codes == code_of.get(half, len(code_of)))
             if len(rows):
-                yield half, rows
+                yield half, _Asked(rows, *(column[rows] for column in columns))
 
-    def _near_in(self, half: str, events: pd.DataFrame, window: int, own: bool) -> Near:
-        frames, slots, jersey, present, visible = self._around(half, events, window)
+    def _near_in(self, half: str, asked: "_Asked", window: int, own: bool) -> Near:
+        frames, slots, jersey, present, visible = self._around(half, asked, window)
         known = present & visible
         if own:
-            known &= jersey == events["jersey"].to_numpy()[:, None, None]
+            known &= jersey == asked.jersey[:, None, None]
         event, step, role = np.nonzero(known)
         frame, slot = frames[event, step], slots[event, role]
         if not len(event):
@@ -219,16 +221,16 @@ class LogitEvidence(Evidence):
         at = frame - self.lineups[half].first_frame
         x = self.logits[half][:, slot, at].astype(np.float32)  # (9, K)
         x = np.exp(x - x.max(axis=0))
-        strength = x[events["cls"].to_numpy()[event], np.arange(len(event))] / x.sum(axis=0)
+        strength = x[asked.cls[event], np.arange(len(event))] / x.sum(axis=0)
         return Near(event, jersey[event, step, role], frame, strength)
 
-    def _around(self, half: str, events: pd.DataFrame, window: int) -> "_Around":
+    def _around(self, half: str, asked: "_Asked", window: int) -> "_Around":
         """The slots of the events' teams at the frames around them."""
         lineup = self.lineups[half]
-        frames = events["frame"].to_numpy()[:, None] + np.arange(-window, window + 1)  # (N, W)
+        frames = asked.frame[:, None] + np.arange(-window, window + 1)  # (N, W)
         inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
         index = np.where(inside, frames - lineup.first_frame, 0)
-        slots = N_ROLES * events["team"].to_numpy()[:, None] + np.arange(N_ROLES)  # (N, 13)
+        slots = N_ROLES * asked.team[:, None] + np.arange(N_ROLES)  # (N, 13)
         place = slots[:, None], index[..., None]
         jersey = lineup.jersey[place]  # (N, W, 13)
         present = (jersey >= 0) & inside[..., None]
@@ -261,6 +263,16 @@ class Remembered(Evidence):
         if key not in self._answers:
             self._answers[key] = events, self.source._strongest(events, window, own)
         return self._answers[key][1]
+
+
+class _Asked(NamedTuple):
+    """Events of one half, ``(N,)`` each, and the rows of the query that they are."""
+
+    row: np.ndarray
+    frame: np.ndarray
+    team: np.ndarray
+    jersey: np.ndarray
+    cls: np.ndarray
 
 
 class _Around(NamedTuple):
