@@ -30,6 +30,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from footpass.experiments.season import find_season
     from footpass.experiments.stages import Study
     from footpass.files import PROJECT, inside
+    from footpass.metrics import compare
     from footpass.schema import counted
     from footpass.training.distributed import join_processes
     from footpass.workers import open_workers
@@ -41,7 +42,8 @@ def _ablate(args: argparse.Namespace) -> None:
     study = Study(folder, profile, season, join_processes(), args.kinetics)
     with open_workers(args.workers, args.dask) as executor:
         results = evaluations(run_grid(study, grid, executor), study.truth["val"])
-    for name, row in scores(results).iterrows():
+    compared = compare(results, block_minutes=season.block_minutes)
+    for name, row in scores(results, compared).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"
         seeds = counted(int(row["seeds"]), "seed")
         print(f"{name:32} macro F1 {row['macro F1']:.4f}, {interval}, {seeds}")

@@ -19,14 +19,11 @@ def evaluations(outcomes: Mapping[str, Sequence[Outcome]], truth: pd.DataFrame) 
     return {name: [evaluate(o.events, truth) for o in runs] for name, runs in outcomes.items()}
 
 
-def scores(results: Evaluations, **options: Any) -> pd.DataFrame:
-    """Macro F1 by row, the mean over its seeds with the 90 % interval, and recall by visibility.
-
-    The options are those of `metrics.compare`.
-    """
-    intervals, rows = compare(results, **options).scores, []
+def scores(results: Evaluations, compared: Comparison) -> pd.DataFrame:
+    """Macro F1 by row, the mean over its seeds with its interval, and recall by visibility."""
+    rows = []
     for name, runs in results.items():
-        interval = intervals[name]
+        interval = compared.scores[name]
         single = [run.macro_f1 for run in runs]
         row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
         row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
