@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_settings(parser, "taad.train.batch=4")
     add_strict(parser)
     parser.add_argument("--name", help="folder below runs/, as of report (the profile's name)")
-    parser.add_argument("--data", metavar="DATA_DIR", help="as in notebook 02; simulated by default")
+    parser.add_argument("--data", metavar="DATA_DIR", help="$FOOTPASS_DATA, else data/, else simulated")
     add_workers(parser)
     parser.add_argument("--grid", type=Path, help="notebooks/ablations.toml by default")
     weights = "weights for the backbone, or their https:// address (random)"

@@ -18,7 +18,7 @@ _SHOWN = 50  # problems of a data check
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the parser."""
-    text = "is the data complete, and does it agree?"
+    text = "are the data complete, and do they agree?"
     option = add_command(commands, "check", _check, text, "check data").add_argument
     option("data_dir", metavar="DATA_DIR")
     option("--json", metavar="OUT.json", help="write everything that was found here")

@@ -14,15 +14,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     example = "report notebooks/01_class_imbalance.ipynb --profile smoke"
     option = add_command(commands, "report", _report, text, example).add_argument
     option("notebooks", nargs="*", type=Path, help="notebooks (all)")
-    option("--profile", help="smoke, demo, study or paper (demo)")
+    option("--profile", help="smoke, demo, study, paper or a TOML file of one's own (demo)")
     option("--name", help="folder below runs/ (the profile's name)")
 
     text = "copy a report to reports/, its figures into README"
     option = add_command(commands, "publish", _publish, text, "publish study").add_argument
-    option("name", metavar="NAME", help="folder below runs/")
-    models = (
-        "instead, put the models of this profile into the zoo; what is not trained yet is trained now"
-    )
+    option("name", metavar="NAME", help="folder below runs/; with --models, a profile")
+    models = "instead, put these models (all) into the zoo; what is not trained yet is trained now"
     option("--models", nargs="*", metavar="MODEL", help=models)
 
     text = "a half as an interactive page: timeline and radar"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from footpass.sequence.recipes import DSTRecipe
 
 log = logging.getLogger(__name__)
-_FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the rates: zoo:NAME"
+_FINE_TUNED = "to fine-tune, whose sizes are taken, at a tenth of the learning rates: zoo:NAME"
 
 
 def add(commands: argparse._SubParsersAction) -> None:

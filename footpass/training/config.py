@@ -13,7 +13,7 @@ from footpass.files import DataError
 
 @config_dataclass
 class TrainConfig:
-    """How a model is trained; the defaults are plain, the published values are those of the notebooks.
+    """How a model is trained; the defaults are plain, the published values are in the profile ``paper``.
 
     Attributes
     ----------
