@@ -30,10 +30,10 @@ def test_every_profile_has_its_file_and_begins_with_what_it_is():
         assert (FOLDER / f"{name}.toml").read_text(encoding="utf-8").startswith(f"# {name}: ")
 
 
-def test_the_published_study_is_the_study():
-    """Its values are those that reports/study is made with."""
+def test_the_study_keeps_its_values():
+    """Hours of training and watching are made with them."""
     study = load_profile("study")
-    assert study.season == SeasonSize(train=6, val=2, minutes=15.0, held_out=3, highlights=48)
+    assert study.season == SeasonSize(train=6, val=44, minutes=15.0, held_out=3, highlights=48)
     assert study.taad.model.x3d == study.gnn.model.x3d == X3DConfig(8, (8, 32, 48, 64), (1, 3, 3, 1))
     assert study.taad.clips == ClipConfig(16, (176, 320), 1, 14, others=8, per_class=150)
     assert study.gnn.clips == replace(study.taad.clips, others=25)
