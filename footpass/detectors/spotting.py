@@ -71,9 +71,8 @@ def spot(
     """
     if not np.isfinite(logits).all(axis=0)[asked].all():
         raise DataError("logits that are not finite: the model has diverged")
-    best = np.empty(logits.shape[1:], np.int8)  # (M, T)
-    for own, one in zip(best, logits.swapaxes(0, 1), strict=True):
-        own[:] = one.argmax(axis=0)  # one by one: along its first axis, NumPy would copy the whole
+    # One by one: along its first axis, NumPy would copy the whole.
+    best = np.stack([one.argmax(axis=0).astype(np.int8) for one in logits.swapaxes(0, 1)])  # (M, T)
     frame, tracklet = np.nonzero(((best != Action.BACKGROUND) & asked).T)
     x = logits[:, tracklet, frame].astype(np.float64)  # (9, N)
     cls = best[tracklet, frame].astype(np.int64)

@@ -153,15 +153,14 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     if row.divide_weights:
         made_of += sources("sequence/decode.py", "models/player_dst.py")
     if row.rescore:
-        made_of += [study.profile.ablations.rescore, *sources("ensemble", "simulate/copy_paste.py")]
-    if row.chain:
-        made_of += sources("ensemble", "postprocess/grammar.py")
+        code = sources("ensemble", "postprocess/grammar.py", "simulate/copy_paste.py")
+        made_of += [study.profile.ablations.rescore, *code]
     if row.thresholds or row.steps or row.ensemble or row.members:
         made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
     recipe = replace(row, name="", group="", against=())  # another name is no other row
     parts = [
         part
-        for part in ("divide_weights", "thresholds", "steps", "ensemble", "members", "rescore", "chain")
+        for part in ("divide_weights", "thresholds", "steps", "ensemble", "members", "rescore")
         if getattr(row, part)
     ]
     of = [row.variant or "", row.model, row.fusion, row.weighting, *parts, f"seed{seed}"]
@@ -180,14 +179,14 @@ def _row_events(study: Study, row: Row, models: Mapping[str, Model], seed: int) 
     others = [part for part in models if part == "partner" or part.startswith("member")]
     inputs |= {part: _events_of(study, models[part]) for part in others}
     detector = models.get("gnn") or models["taad"]
-    if row.rescore or row.chain:
+    if row.rescore:
         inputs["detector"] = _events_of(study, detector)
         train = study.truth["train"]
-        if row.chain:
-            strength = chain.STRENGTH if row.chain == "grammar" else 0.0
-            return chain.chain_lomo(inputs, truth, train, strength, FOLDS).table
-        config = study.profile.ablations.rescore
-        return rescore.rescore_lomo(inputs, truth, train, config, seed, folds=FOLDS).table
+        if row.rescore is True:
+            config = study.profile.ablations.rescore
+            return rescore.rescore_lomo(inputs, truth, train, config, seed, folds=FOLDS).table
+        strength = chain.STRENGTH if row.rescore == "grammar" else 0.0
+        return chain.chain_lomo(inputs, truth, train, strength, FOLDS).table
     if row.steps:
         store = logits_path(_made(study, detector).dir, "val")
         lineups = {name: entry.half for name, entry in study.footage["val"].items()}

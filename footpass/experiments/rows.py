@@ -39,16 +39,16 @@ class Row:
     judge_unseen: bool = False  # whether these take it for evidence that a player is not in the picture
     ensemble: bool = False  # fusion by rule with the events of the plain DST
     members: tuple[str, ...] = ()  # and with those of these variants' DSTs
-    rescore: bool = False  # learned re-scoring of its events, the members' and the detector's
-    # Of the same, re-scoring by calibrated scores alone, or with the grammar of train matches beside.
-    chain: Literal["scores", "grammar"] | None = None
+    # Re-scoring of its events, the members' and the detector's: learned (true), by calibrated scores
+    # alone, or by these and the grammar of train matches.
+    rescore: Literal[False, True, "scores", "grammar"] = False
     against: tuple[str, ...] = ()  # names of rows that it is compared with
 
     @property
     def fitted(self) -> bool:
         """Whether something is fitted on the truth of val."""
         by_rule = self.thresholds or self.steps or self.ensemble or self.members
-        return bool(by_rule or self.rescore or self.chain)
+        return bool(by_rule or self.rescore)
 
 
 @config_dataclass
@@ -79,9 +79,8 @@ def read_grid(path: str | Path) -> Grid:
     for row in grid.rows:
         if names.count(row.name) > 1:
             raise DataError(f"two rows are called {row.name!r}", path)
-        if bool(row.rescore) + bool(row.chain) + bool(row.thresholds or row.steps) > 1:
-            reason = "learned re-scoring, that by a chain, and thresholds or steps are one or the other"
-            raise DataError(f"row {row.name!r}: {reason}", path)
+        if row.rescore and (row.thresholds or row.steps):
+            raise DataError(f"row {row.name!r}: re-scoring has neither thresholds nor steps", path)
         for other in row.against:
             if other not in names:
                 raise DataError(f"row {row.name!r} is compared with {other!r}, which is no row", path)

@@ -172,6 +172,6 @@ def test_a_row_is_rescored_by_its_scores_or_with_the_grammar_too(folder, data, m
 
     monkeypatch.setattr(chain, "chain_lomo", lomo)
     for how in ("scores", "grammar"):
-        run_row(study, Row(how, variant="A", chain=how), 0)
+        run_row(study, Row(how, variant="A", rescore=how), 0)
     known = ["events", "detector"], len(study.truth["train"])
     assert asked == [(*known, 0.0), (*known, chain.STRENGTH)]
