@@ -67,13 +67,15 @@ def predict(
     precision: str = "fp32",
     public: bool | str = False,
     adjustment: LogitAdjustment = UNADJUSTED,
+    stride: int | None = None,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
 
-    The logits are written as they are; their adjustment is as in `spotting.events_from_logits`.
+    The logits are written as they are; their adjustment is as in `spotting.events_from_logits`, the
+    stride as in `windows.half_logits`.
     """
     one = Run(checkpoint, run_dir, adjustment)
-    (events,) = predict_together([one], footage, split, device, precision, public)
+    (events,) = predict_together([one], footage, split, device, precision, public, stride)
     return events
 
 

@@ -1,7 +1,7 @@
 """Profiles: every setting of every notebook, a TOML file each; the project's lie in ``profiles/``."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from footpass import zoo
@@ -11,6 +11,8 @@ from footpass.ensemble.config import RescoreConfig
 from footpass.experiments.settings import NotebookSettings, merged, profile_content
 from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
+
+_ZOO = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}  # recipes of the zoo's models
 
 
 @config_dataclass
@@ -54,15 +56,19 @@ class Profile:
     # The DST of train play-by-play; None: there is none in this profile.
     play_by_play: DSTRecipe | None = None
     find_data: bool = True  # whether real data are looked for where none are named
-    # What training goes on from: the models of the zoo; or random weights (of the backbone, Kinetics' if
-    # they are given), and the DST's pre-training.
-    start: Literal["zoo", "random"] = "random"
+    # What training goes on from: the models of the zoo, those named; or random weights (of the backbone,
+    # Kinetics' if they are given), and the DST's pre-training.
+    start: Literal["zoo", "random"] | tuple[str, ...] = "random"
+    # Frames from clip to clip when detectors watch whole halves; None: half a clip, so that each frame
+    # is seen twice.
+    stride: Positive | None = None
     # By a name of one's own, what is different: tables laid out like the profile's (`varied`).
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def from_zoo(self, name: str) -> str | None:
         """The zoo's model to go on from, if training goes on from these and there is one."""
-        return f"{zoo.PREFIX}{name}" if self.start == "zoo" and name in zoo.cards() else None
+        there = name in self.start if isinstance(self.start, tuple) else self.start == "zoo"
+        return f"{zoo.PREFIX}{name}" if there and name in zoo.cards() else None
 
 
 def load_profile(profile: str | None = None) -> Profile:
@@ -85,8 +91,8 @@ def varied(profile: Profile, name: str | None) -> Profile:
 
     A profile's file has a variant's tables below its name, such as ``[variants.B.dst.model]`` with
     ``width = 768``. They are checked as the profile's own are. A DST of another ``kind`` has nothing of
-    the profile's: neither windows nor training. A variant may say ``base = "A"`` and only what differs
-    from that other one, which has no base itself.
+    the profile's: neither windows nor training. What has another model does not go on from the zoo's. A
+    variant may say ``base = "A"`` and only what differs from that other one, which has no base itself.
     """
     if name is None:
         return profile
@@ -106,6 +112,11 @@ def varied(profile: Profile, name: str | None) -> Profile:
             model = getattr(profile, part).model
             values[part]["model"]["kind"] = type(model).__name__.removesuffix("Config")
     try:
-        return build(Profile, merged(values, changes))
+        made = build(Profile, merged(values, changes))
     except DataError as error:
         raise DataError(f"variant {name}: {error}") from error
+    same = {of for of in _ZOO.values() if getattr(made, of).model == getattr(profile, of).model}
+    if made.start == "random" or same == set(_ZOO.values()):
+        return made
+    left = [model for model, of in _ZOO.items() if of in same and profile.from_zoo(model)]
+    return replace(made, start=tuple(left))

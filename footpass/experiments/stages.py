@@ -107,7 +107,12 @@ class Stage:
 
     @property
     def revisions(self) -> tuple[str | None, ...]:
-        """Of the code that its epochs were trained with, in order; those from earlier do not say."""
+        """Of the code that its epochs were trained with, in order; those from earlier do not say.
+
+        Without an epoch, what the card of the zoo's model says.
+        """
+        if self.zoo and not self.rows:
+            return (zoo.card(self.zoo.removeprefix(zoo.PREFIX)).revision,)
         return tuple(dict.fromkeys(row.get("revision") for row in self.rows))
 
 
@@ -177,9 +182,12 @@ class Study:
 
     @cached_property
     def _season_fingerprint(self) -> str:
-        """Of what stages learn from and are chosen on: more matches of val train nothing anew."""
+        """Of what stages learn from and are chosen on, and how it is watched: more matches of val train
+        nothing anew.
+        """
         learned = self.training_footage, self.footage["train"], self._chosen_on
-        return fingerprint(*(part for footage in learned for part in _content(footage)))
+        watched = [self.profile.stride] if self.profile.stride else []
+        return fingerprint(*(part for footage in learned for part in _content(footage)), *watched)
 
     @_once
     def fingerprint_of(self, split: str) -> str:
@@ -202,8 +210,6 @@ class Study:
         """The study of a variant of the profile, itself without one; what both train is trained once."""
         if name is None:
             return self
-        if self.profile.start == "zoo":
-            raise DataError(f"variant {name!r}: the zoo has none of it, set start = random")
         return replace(self, profile=varied(self.profile, name), known={})
 
     @_once
@@ -254,6 +260,8 @@ class Study:
         start = zoo.resolve(known) if known else None
         if start:
             recipe = replace(dst_fine_tuning(recipe, start), pretraining=None)
+            if weighting != "none" and not recipe.train.epochs:
+                raise DataError(f"weights {weighting!r} of a model that learns nothing: 0 epochs")
         if recipe.pretraining and not pretrained:
             epochs = _ALONE * recipe.train.epochs
             alone = replace(recipe.pretraining.train, epochs=epochs, milestones=(2 * epochs // 3,))
@@ -330,7 +338,8 @@ class Study:
             halves, device = self.watched(split), torch.device(self.device)
             recipe = getattr(self.profile, stage.name)
             to = stage.dir, split, device, resolve_precision(recipe.train.precision, device)
-            return predict(stage.checkpoint, halves, *to, adjustment=adjustment)
+            stride = self.profile.stride
+            return predict(stage.checkpoint, halves, *to, adjustment=adjustment, stride=stride)
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
         """Of a detector, fitted on the train matches that it never learned; none if it learned all.

@@ -90,7 +90,7 @@ def simulate_season(matches: int, minutes: float = 90.0, seed: int = 0) -> pd.Da
 
 def _starting_line(rng: np.random.Generator) -> dict[int, int]:
     """Jersey -> role of eleven players; the goalkeeper wears 1."""
-    roles = [Role[name] for name in FORMATIONS[rng.choice(list(FORMATIONS))].split()]
+    roles = [Role[name] for name in FORMATIONS[str(rng.choice(list(FORMATIONS)))].split()]
     jerseys = rng.choice(np.arange(2, 40), size=len(roles) - 1, replace=False)
     return dict(zip([1, *jerseys.tolist()], map(int, roles), strict=True))
 

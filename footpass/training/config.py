@@ -18,7 +18,7 @@ class TrainConfig:
     Attributes
     ----------
     epochs
-        Times that the data are gone through.
+        Times that the data are gone through; with 0 the weights stay as they are.
     batch, accumulate
         Samples in a micro-batch, and micro-batches in an optimizer step over all processes together, so
         that a run takes the same steps on any number of GPUs; a multiple of this number. The sizes of an
@@ -58,7 +58,7 @@ class TrainConfig:
         Optimizer steps between checkpoints; None saves after each epoch.
     """
 
-    epochs: Positive = 10
+    epochs: Count = 10
     batch: Positive = 8
     accumulate: Positive = 1
     lr: Annotated[

@@ -111,6 +111,9 @@ def train(
                     run.go_back(run_dir / LAST, error)
                     continue
                 _close_epoch(run, _row(run, epoch, began, validate), run_dir, settings, track)
+            if rank == 0 and not config.epochs:
+                save_checkpoint(run_dir / BEST, settings, {"model": model.state_dict(), "row": {}})
+                save_checkpoint(run_dir / LAST, settings, run.state_dict())
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
 

@@ -64,7 +64,8 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
     demo, study = (open_grid(None, load_profile(name)) for name in ("demo", "study"))
     whole = read_grid(PROJECTS)
     assert study == whole and demo.seeds == whole.seeds[:1] and demo.detector_seeds == (0,)
-    assert {row.group for row in demo.rows} == {"detectors", "player-wise DST"} and len(demo.rows) <= 13
+    groups = {"detectors", "player-wise DST", "player-wise, full system"}
+    assert {row.group for row in demo.rows} == groups and len(demo.rows) <= 13
 
 
 def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):

@@ -60,8 +60,25 @@ def test_variants_share_what_they_do_not_change(untrained):
     assert other.taad().dir == untrained.taad().dir
     assert other.dst().dir != untrained.dst().dir
     assert other.dst().dir.name in {stage["stage"] for stage in untrained.trained}
-    with pytest.raises(DataError, match="set start = random"):
-        replace(untrained, profile=replace(SMOKE, start="zoo"), known={}).of_variant("A")
+
+
+def test_variants_have_the_models_of_the_zoo_that_they_do_not_change(untrained):
+    boxed = replace(untrained, profile=replace(SMOKE, start="zoo"), known={})
+    other = boxed.of_variant("A")
+    assert other.taad().zoo == boxed.taad().zoo == "zoo:taad"
+    assert boxed.dst().zoo == "zoo:dst" and boxed.dst().start is None
+    assert other.dst().zoo is None
+    named = replace(SMOKE, start=("taad",))
+    assert [named.from_zoo(name) for name in ("taad", "gnn")] == ["zoo:taad", None]
+
+
+def test_models_of_the_zoo_can_be_used_as_they_are(untrained):
+    """No epochs: nothing is learned, so weights of classes would change nothing."""
+    dst = replace(SMOKE.dst, train=replace(SMOKE.dst.train, epochs=0))
+    boxed = replace(untrained, profile=replace(SMOKE, start="zoo", dst=dst), known={})
+    assert boxed.dst().dir != untrained.dst().dir
+    with pytest.raises(DataError, match="0 epochs"):
+        boxed.dst(weighting="sqrt")
 
 
 def test_what_a_dst_reads_is_part_of_its_folder(untrained):

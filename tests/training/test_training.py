@@ -91,6 +91,14 @@ def assert_same_run(one: Path, two: Path) -> None:
 # -- Learning rates and parameter groups
 
 
+def test_without_epochs_the_weights_are_kept_as_they_are(tmp_path):
+    model = perceptron()
+    assert train(model, TrainConfig(epochs=0), points, squares, tmp_path) == []
+    for name in ("last.pt", "best.pt"):
+        assert same(load_checkpoint(tmp_path / name)["model"], perceptron().state_dict())
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
 def test_learning_rate_against_values_by_hand():
     # 4 steps of warm-up, then a tenth from step 6 and again from step 8 on.
     rates = [learning_rate(step, 0.8, 4, (6, 8), 0.1) for step in range(10)]
