@@ -202,6 +202,7 @@ def effect_plot(table: pd.DataFrame) -> Figure:
     labels = [f"{row}\nagainst {base}" for row, base in table["against"].items()]
     axes.set_yticks(range(len(table)), labels, fontsize=8)
     if "group" in table:
+        axes.margins(x=0.2)  # their names stand at the right
         beside: Any = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "top"}
         for first in np.flatnonzero(table["group"] != table["group"].shift()):
             axes.axhline(first - 0.55, color="#CCCCCC", lw=0.8)
