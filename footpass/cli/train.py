@@ -92,7 +92,9 @@ def _play_by_play(models: argparse._SubParsersAction) -> argparse.ArgumentParser
 
 
 def _say_how(device: "torch.device", config: TrainConfig, what: str = "") -> None:
-    """The first line of a training: where, how exactly, and how much goes into a step."""
+    """The first line of a training, if it is one: where, how exactly, and how much goes into a step."""
+    if not config.epochs:  # of use to a study, whose models may be the zoo's
+        raise DataError("epochs = 0: nothing would be trained")
     import torch
 
     from footpass.training.distributed import rank_and_world
