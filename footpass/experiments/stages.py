@@ -182,9 +182,7 @@ class Study:
 
     @cached_property
     def _season_fingerprint(self) -> str:
-        """Of what stages learn from and are chosen on, and how it is watched: more matches of val train
-        nothing anew.
-        """
+        """Of what stages learn from and are chosen on: more matches of val train nothing anew."""
         learned = self.training_footage, self.footage["train"], self._chosen_on
         watched = [self.profile.stride] if self.profile.stride else []
         return fingerprint(*(part for footage in learned for part in _content(footage)), *watched)

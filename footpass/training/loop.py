@@ -111,9 +111,6 @@ def train(
                     run.go_back(run_dir / LAST, error)
                     continue
                 _close_epoch(run, _row(run, epoch, began, validate), run_dir, settings, track)
-            if rank == 0 and not config.epochs:
-                save_checkpoint(run_dir / BEST, settings, {"model": model.state_dict(), "row": {}})
-                save_checkpoint(run_dir / LAST, settings, run.state_dict())
         wait_for_all()  # nobody reads what the first process has yet to write
     return run.rows
 
@@ -158,7 +155,11 @@ def _go_on(run: Updates, run_dir: Path, expected: Mapping[str, Any], settings: d
         for leftover in run_dir.glob(".*.pt.*"):
             leftover.unlink()
         _write_log(run_dir / LOG, run.rows)
-        if run.scaler.is_enabled() and not (run_dir / LAST).exists():
+        untrained, begins = not run.config.epochs, not (run_dir / LAST).exists()
+        if begins and untrained:  # there will be no epoch that does
+            content = {"model": run.averaged.state_dict(), "row": {}}
+            save_checkpoint(run_dir / BEST, settings, content)
+        if begins and (untrained or run.scaler.is_enabled()):
             save_checkpoint(run_dir / LAST, settings, run.state_dict())  # to go back to
 
 
