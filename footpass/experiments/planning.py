@@ -29,6 +29,7 @@ from footpass.data.statistics import load_statistics
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
 from footpass.experiments.costs import LiveBytes
 from footpass.experiments.measuring import detector_seconds, step_seconds
+from footpass.experiments.pretraining import pretraining_recipe
 from footpass.experiments.profile import Profile, SeasonSize
 from footpass.models.gnn import TAADGNN
 from footpass.models.taad import TAAD
@@ -82,7 +83,7 @@ class Planner:
             yield from self._detector("taad", self.profile.taad, size, halves)
             yield from self._detector("gnn", self.profile.gnn, size, halves)
             if dst.pretraining and not self.profile.from_zoo("dst"):
-                before = replace(dst, train=dst.pretraining.train)
+                before = pretraining_recipe(dst)
                 yield self._dst("pretraining", before, 2 * dst.pretraining.matches, halves)
             yield self._dst("dst", dst, 2 * (size.held_out or size.train), halves)
 
@@ -140,16 +141,17 @@ class Planner:
         # Of one window, on real tensors: a DST asks whether there is padding.
         forward, memory, weights = _count(made, config, nullcontext())
         memory += (config.batch - 1) * max(0, memory - 4 * weights)
-        samples = windows.per_half * count
-        flops, share = config.epochs * samples * 3 * forward, self._share(config)
+        samples, short = windows.per_half * count, min(windows.short_epochs, config.epochs)
+        whole = config.epochs - short * (1 - windows.short_length / windows.window_length)
+        flops, share = whole * samples * 3 * forward, self._share(config)
         seconds = self._seconds(flops, share)
         if halves:
             rng = np.random.default_rng(0)
             seen = [Recorded(one.half, *simulate_logits(one.half, rng, volumes)) for one in halves]
-            data = WindowDataset({half.name: half for half in seen}, windows)
+            data = WindowDataset({half.name: half for half in seen}, windows, epoch=short)
             model = kind(recipe.model).to(self.device)
             each = step_seconds(model, data, sequence_loss, config, config.batch * 3 * forward, collate)
-            seconds = config.epochs * samples * each / share
+            seconds = whole * samples * each / share
         work = f"{samples:,} windows x {config.epochs} epochs"
         return StagePlan(name, work, flops, memory, 4 * weights, seconds)
 

@@ -48,6 +48,7 @@ from footpass.schema import (
 )
 
 SLOT_HEADS = 4  # of the attention across and along slots
+SILENT = -2.0  # logit of a class less that of the background, from which on it is evidence
 SlotWidth = Annotated[Width, Field(multiple_of=2 * SLOT_HEADS)]
 
 
@@ -66,6 +67,9 @@ class DSTConfig:
     feedforward: Width = 2048
     dropout: Share = 0.1
     mask_memory: bool = True  # whether the decoder is kept from padded frames; the published one is not
+    # What is read of a detector: its "logits", or the "evidence" in them, how far a class is above
+    # `SILENT` below the background. A small DST otherwise takes long to hear events in the sum of noise.
+    reads: Literal["logits", "evidence"] = "logits"
     # A `SlotEncoder` of the players' game state beside the frames, "serial" or "parallel", and its size:
     # with the logits it is added to what the encoder reads (PAVE, arXiv 2606.28389).
     branch: Literal["none", "serial", "parallel"] = "none"
@@ -126,10 +130,20 @@ class DST(nn.Module):
         tables = self.read_frame, self.write_action, self.write_slot, self.write_frame
         for table, loud in zip(tables, (0.1, 0.5, 0.5, 0.1), strict=True):
             nn.init.normal_(table.weight, std=loud)
-        # A frame is first recognised by its code, so that neighbours are alike from the start.
+        state = N_SLOTS * len(State)
         with torch.no_grad():
+            # A frame is first recognised by its code, so that neighbours are alike from the start.
             code = frame_code(torch.arange(config.window_length + 2), width)
             self.heads.weight[-len(code) :] = 0.8 * (width / 2) ** -0.5 * code
+            # What the decoder looks at comes through whole from the start, so that a frame is copied as
+            # soon as it is found: without, the two are learned only together, and many times as late.
+            for name, weight in self.decoder.named_parameters():
+                if name.endswith(("cross.key_value.weight", "cross.out.weight")):
+                    weight[-width:] = torch.eye(width)  # of keys and values, the values
+            # What the game state adds must not drown a peak that comes and goes.
+            self.read.weight[:, :state] *= 0.1
+            if config.reads == "evidence":
+                self.read.weight[:, state:] *= 5
         logits = FUSIONS[config.fusion] * N_CLASSES
         shape = SLOT_HEADS, config.dropout
         if config.branch != "none":
@@ -163,6 +177,8 @@ class DST(nn.Module):
 
     def encode(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """``(B, T, width)`` of what was read, and the mask of `Memory`."""
+        if self.config.reads == "evidence":
+            features = _evidence(features)
         real = frames != PAD_FRAME
         mask = None if real.all() else real[:, None, None, :]
         x = self.read(features) + self.read_frame(frames.where(real, self.config.window_length + 1))
@@ -302,6 +318,14 @@ class DST(nn.Module):
                 name = name.replace(theirs, our)
             ours[name] = tensor
         return ours
+
+
+def _evidence(features: Tensor) -> Tensor:
+    """Features with evidence (`DSTConfig.reads`) for logits; the background has none."""
+    state, logits = features.tensor_split([N_SLOTS * len(State)], dim=-1)
+    volumes = logits.unflatten(-1, (-1, N_CLASSES, N_SLOTS))
+    evidence = (volumes[..., 1:, :] - volumes[..., :1, :] - SILENT).clamp(min=0)
+    return torch.cat((state, F.pad(evidence, (0, 0, 1, 0)).flatten(-3)), dim=-1)
 
 
 _PUBLIC_NAMES = {

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from footpass.configs import Positive, Share, build, config_dataclass
+from footpass.configs import Count, Positive, Share, build, config_dataclass
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.player_dst import PlayerDST, PlayerDSTConfig
@@ -25,6 +25,10 @@ class Pretraining:
     matches: Positive
     minutes: Annotated[float, Field(gt=0, le=200)]
     train: TrainConfig
+    windows: WindowConfig | None = None  # other ones than those of the training; None: the same
+    # First epochs in which the detectors are never wrong: where to look is learned from them, and how
+    # far to trust from the others.
+    clear_epochs: Count = 0
 
 
 def _of_kind(value: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from footpass.configs import Positive, config_dataclass
+from footpass.configs import Count, Positive, config_dataclass
 from footpass.files import DataError
 from footpass.models.transformer import WindowLength
 from footpass.schema import MIRRORS, N_ROLES, N_TEAMS, PAD_FRAME, State, slot
@@ -77,6 +77,15 @@ class WindowConfig:
     augment: Literal["none", "mirrors", "players"] = "mirrors"
     # Leave out frames in which no logit differs from 0, but the last: for `Detected` halves, most.
     sparse: bool = False
+    # In the first so many epochs, windows have fewer frames, which lie anywhere in a whole one: what a
+    # decoder has to look for, the next event after the last, is found sooner among few frames.
+    short_epochs: Count = 0
+    short_length: Positive = 75
+
+    def __post_init__(self) -> None:
+        if self.short_epochs and self.short_length > self.window_length:
+            reason = f"short_length {self.short_length} is over window_length {self.window_length}"
+            raise DataError(f"WindowConfig: {reason}")
 
 
 class Sample(NamedTuple):
@@ -95,6 +104,8 @@ class WindowDataset(Dataset):
         self, halves: Mapping[str, Source], config: WindowConfig, seed: int = 0, epoch: int = 0
     ) -> None:
         self.halves, self.config, self.seed, self.epoch = list(halves.values()), config, seed, epoch
+        short = epoch < config.short_epochs
+        self.length = config.short_length if short else config.window_length
         for half in self.halves:
             frames = half.end_frame - half.first_frame
             if frames < config.window_length:
@@ -109,12 +120,13 @@ class WindowDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         half = self.halves[self.order[index]]
-        length = self.config.window_length
-        start = int(rng.integers(half.first_frame, half.end_frame - length, endpoint=True))
-        excerpt = half.cut(start, start + length)
+        start = int(rng.integers(half.first_frame, half.end_frame - self.length, endpoint=True))
+        excerpt = half.cut(start, start + self.length)
         if excerpt.labels is None:
             raise DataError("no labels to learn from", half=half.name)
-        return sample(_augmented(excerpt, self.config.augment, rng), self.config)
+        excerpt = _augmented(excerpt, self.config.augment, rng)
+        before = int(rng.integers(self.config.window_length - self.length, endpoint=True))
+        return sample(excerpt, self.config, before)
 
 
 class FixedWindows(Dataset):
@@ -138,13 +150,13 @@ class FixedWindows(Dataset):
         return sample(half.cut(window.start, window.stop), self.config)
 
 
-def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
-    """What the model reads and writes of an excerpt that begins where its window does.
+def sample(excerpt: Excerpt, config: WindowConfig, before: int = 0) -> Sample:
+    """What the model reads and writes of an excerpt that begins ``before`` frames after its window.
 
     Without labels there are no tokens but SOS and EOS.
     """
     state, logits, labels = excerpt
-    frames = np.arange(1, state.shape[-1] + 1)
+    frames = np.arange(1, state.shape[-1] + 1) + before
     events = np.zeros((0, 3), np.int64)
     if labels is not None:
         frame, slots = np.nonzero(labels.T)
@@ -158,7 +170,7 @@ def sample(excerpt: Excerpt, config: WindowConfig) -> Sample:
         kept = np.flatnonzero(said)
         state, frames = state[..., kept], frames[kept]
         logits = tuple(volume[..., kept] for volume in logits)
-    return Sample(window_features(state, *logits), frames, encode(events, 0, config.window_length))
+    return Sample(window_features(state, *logits), frames, encode(events, -before, config.window_length))
 
 
 def grouped(

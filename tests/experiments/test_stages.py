@@ -47,10 +47,10 @@ def test_what_is_trained_keeps_its_folder(untrained):
     assert [stage.dir.name for stage in made] == [
         "taad-seed1-feb0af09",
         "gnn-seed0-7a1a6bab",
-        "dst-concat-sqrt-seed1-c0d637d4",
-        "dst-none-none-seed0-ba94e979",
-        "dst-none-none-seed0-alone-0eb618e0",
-        "pretraining-concat-2c8d147a",
+        "dst-concat-sqrt-seed1-859dac9c",
+        "dst-none-none-seed0-ae466f44",
+        "dst-none-none-seed0-alone-a789cf6d",
+        "pretraining-concat-24ca0ff2",
     ]
 
 

@@ -271,6 +271,37 @@ def test_eight_windows_are_learnt_by_heart():
         assert min(w.scores.min() for w in written[1:]) > 0.5
 
 
+def test_a_new_decoder_hears_whole_what_it_looks_at():
+    """So that a frame is copied as soon as it is found; of one frame alone, whatever asks."""
+    model = DST(TINY)
+    for layer in model.decoder:
+        frame = torch.randn(1, 1, TINY.width)
+        with torch.no_grad():
+            heard = layer.cross(torch.randn(1, 3, TINY.width), layer.cross.keys_values(frame))
+            nothing = layer.cross(torch.randn(1, 3, TINY.width), layer.cross.keys_values(0 * frame))
+        torch.testing.assert_close(heard - nothing, frame.expand(1, 3, -1))
+
+
+def test_evidence_is_how_far_a_class_is_over_the_background():
+    """Noise far below it is not heard, and it does not matter where a detector has its zero."""
+    config = dataclasses.replace(TINY, reads="evidence")
+    model, (features, frames) = DST(config).eval(), windows()
+    state, logits = features.split((26 * 5, 26 * 9), dim=-1)
+    logits = logits.unflatten(-1, (9, 26)).clone()
+    logits[..., 0, :] = logits.amax(dim=-2) + 2  # the background is so far above all else
+    louder = logits + torch.randn(*logits.shape[:2], 1, 26)
+    silent, event = logits.clone(), logits.clone()
+    silent[..., 1:, :] -= 100
+    event[0, 7, 3, 5] += 1
+    as_logits = [torch.cat((state, one.flatten(2)), dim=-1) for one in (logits, louder, silent, event)]
+    with torch.no_grad():
+        first, *others, last = (model.encode(one, frames)[0] for one in as_logits)
+    for other in others:
+        torch.testing.assert_close(other, first, rtol=0, atol=1e-5)
+    assert (last[0] - first[0]).abs().max() > 1e-3
+    torch.testing.assert_close(last[1:], first[1:])
+
+
 def test_configs_that_cannot_be_are_errors():
     with pytest.raises(DataError, match=r"fusion = 'sum': .*\(none\|concat\|"):
         DSTConfig(fusion="sum")

@@ -15,7 +15,7 @@ from footpass.data.provenance import read_provenance
 from footpass.data.tactical import write_tactical
 from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
 from footpass.experiments.play_by_play import leave_one_match_out
-from footpass.experiments.pretraining import pretrain_dst
+from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import load_profile
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
 from footpass.files import DataError
@@ -27,6 +27,7 @@ from footpass.sequence.train import train_dst
 from footpass.sequence.windows import WindowConfig
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
+from footpass.simulate.logits import perfect_logits
 from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.config import TrainConfig
 from tests import seasons
@@ -182,6 +183,25 @@ def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monke
     assert begun == [first] and load_dst(first)[0].config.forget == PlayerDSTConfig().forget
     code, _, err = run(capsys, "train", "dst", *what, "--pretrain", "--set", "pretraining=none")
     assert code == 2 and "this profile's DST has no pre-training" in err
+
+
+def test_pretraining_begins_with_detectors_that_are_never_wrong(tmp_path, monkeypatch):
+    recipe = load_profile("smoke").dst
+    windows = replace(recipe.windows, short_epochs=1, short_length=50)
+    taught = replace(recipe.pretraining, clear_epochs=1, windows=windows)
+    taught = replace(taught, train=replace(taught.train, epochs=3))
+    seen = []
+    monkeypatch.setattr(
+        "footpass.experiments.pretraining.train_dst",
+        lambda recipe, halves, *rest: seen.append((recipe, [halves(epoch) for epoch in range(3)])),
+    )
+    pretrain_dst(pretraining_recipe(replace(recipe, pretraining=taught)), tmp_path)
+    (used, (clear, *noisy)) = seen[0]
+    assert used.windows == windows
+    for name, one in clear.items():
+        np.testing.assert_array_equal(one.logits[0], perfect_logits(one.half))
+        assert not np.array_equal(noisy[0][name].logits[0], one.logits[0])
+        np.testing.assert_array_equal(noisy[0][name].logits[0], noisy[1][name].logits[0])
 
 
 def test_pretraining_is_of_the_recipe_alone(tmp_path):

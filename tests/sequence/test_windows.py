@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from footpass.data.halves import dense
 from footpass.files import DataError
 from footpass.schema import (
+    EOS,
     MIRRORS,
     MISSING,
     N_SLOTS,
@@ -30,7 +31,7 @@ from footpass.sequence.sources import (
     mirrored,
     with_slots,
 )
-from footpass.sequence.tokens import decode
+from footpass.sequence.tokens import decode, window_features
 from footpass.sequence.windows import FixedWindows, WindowConfig, WindowDataset, collate, sample
 from tests.tables import predictions, truth
 
@@ -174,6 +175,27 @@ def test_random_windows_reach_both_ends_of_a_half():
     volume = np.broadcast_to(np.arange(12, dtype=np.float32), (9, 26, 12))
     data = WindowDataset({"h": Recorded(half, volume)}, WindowConfig(10, 60, "none"))
     assert {data[i].features[0, -1] for i in range(60)} == {0.0, 1.0, 2.0}
+
+
+def test_short_windows_lie_anywhere_in_a_whole_one():
+    """Their frames have the numbers of their place, their events too; then windows are whole."""
+    half = random_half(np.random.default_rng(6), frames=40)
+    config = WindowConfig(20, 200, "none", short_epochs=1, short_length=5)
+    data = WindowDataset({"h": Recorded(half)}, config, epoch=0)
+    seen = {tuple(data[i].frames.tolist()) for i in range(200)}
+    assert seen == {tuple(range(first, first + 5)) for first in range(1, 17)}
+    frame, slots = np.nonzero(half.labels.T)
+    labels = set(zip(frame.tolist(), slots.tolist(), half.labels[slots, frame].tolist(), strict=True))
+    features = window_features(half.state)
+    for one in (data[i] for i in range(200)):
+        place = next(p for p in range(36) if np.array_equal(features[p : p + 5], one.features))
+        first = int(one.frames[0])
+        found = {tuple(event) for event in decode(one.tokens, place + 1 - first).tolist()}
+        assert found == {event for event in labels if place <= event[0] < place + 5}
+        assert one.tokens[-1].tolist() == [EOS, NO_SLOT, 21]
+    assert WindowDataset({"h": Recorded(half)}, config, epoch=1)[0].frames.tolist() == [*range(1, 21)]
+    with pytest.raises(DataError, match="short_length 21 is over window_length 20"):
+        WindowConfig(20, short_epochs=1, short_length=21)
 
 
 def test_fixed_windows_hold_every_event_of_their_own_frames_once():
