@@ -56,9 +56,9 @@ class Run:
 
     def answer(self, text: str) -> None:
         """Answer the notebook's question in a sentence or two, where `start_run` left room for it."""
-        self.text = text
+        self.text = text[:1].upper() + text[1:]
         if self.handle:
-            self.handle.update(Markdown(f"**{text}**"))
+            self.handle.update(Markdown(f"**{self.text}**"))
 
     def uses(
         self,
