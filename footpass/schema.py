@@ -142,6 +142,9 @@ class State(IntEnum):
     VISIBLE = 4  # 1 where the player has a box
 
 
+N_STATE = N_SLOTS * len(State)  # numbers of the game state among a frame's features
+
+
 class Node(IntEnum):
     """Features of a slot at a frame that the graph model reads beside the pixels."""
 

@@ -40,6 +40,7 @@ from footpass.schema import (
     N_CLASSES,
     N_SLOT_TOKENS,
     N_SLOTS,
+    N_STATE,
     NO_SLOT,
     PAD_FRAME,
     SOS,
@@ -130,7 +131,6 @@ class DST(nn.Module):
         tables = self.read_frame, self.write_action, self.write_slot, self.write_frame
         for table, loud in zip(tables, (0.1, 0.5, 0.5, 0.1), strict=True):
             nn.init.normal_(table.weight, std=loud)
-        state = N_SLOTS * len(State)
         with torch.no_grad():
             # A frame is first recognised by its code, so that neighbours are alike from the start.
             code = frame_code(torch.arange(config.window_length + 2), width)
@@ -141,9 +141,9 @@ class DST(nn.Module):
                 if name.endswith(("cross.key_value.weight", "cross.out.weight")):
                     weight[-width:] = torch.eye(width)  # of keys and values, the values
             # What the game state adds must not drown a peak that comes and goes.
-            self.read.weight[:, :state] *= 0.1
+            self.read.weight[:, :N_STATE] *= 0.1
             if config.reads == "evidence":
-                self.read.weight[:, state:] *= 5
+                self.read.weight[:, N_STATE:] *= 5
         logits = FUSIONS[config.fusion] * N_CLASSES
         shape = SLOT_HEADS, config.dropout
         if config.branch != "none":
@@ -200,7 +200,7 @@ class DST(nn.Module):
         added: Tensor | float = 0.0
         if config.branch != "none":
             players = mean_of_slots(self.branch(state, there, frames), there)  # (B, T, branch_width)
-            said = self.branch_logits(features[..., N_SLOTS * len(State) :])
+            said = self.branch_logits(features[..., N_STATE:])
             added = self.branch_out(torch.cat((said, players), dim=-1))
         if config.encoder == "slots":
             read = torch.cat((state, tactical_features(state, there), logits), dim=-1)
@@ -322,7 +322,7 @@ class DST(nn.Module):
 
 def _evidence(features: Tensor) -> Tensor:
     """Features with evidence (`DSTConfig.reads`) for logits; the background has none."""
-    state, logits = features.tensor_split([N_SLOTS * len(State)], dim=-1)
+    state, logits = features.tensor_split([N_STATE], dim=-1)
     volumes = logits.unflatten(-1, (-1, N_CLASSES, N_SLOTS))
     evidence = (volumes[..., 1:, :] - volumes[..., :1, :] - SILENT).clamp(min=0)
     return torch.cat((state, F.pad(evidence, (0, 0, 1, 0)).flatten(-3)), dim=-1)

@@ -35,6 +35,7 @@ from footpass.schema import (
     N_CLASSES,
     N_ROLES,
     N_SLOTS,
+    N_STATE,
     NO_SLOT,
     PAD_FRAME,
     PITCH,
@@ -177,13 +178,13 @@ class PlayerDST(nn.Module):
         given = F.pad(frames, (0, missing), value=PAD_FRAME).unflatten(1, (-1, step)) != PAD_FRAME
         real = given[..., 0]  # (B, n)
         by_step = features.unflatten(1, (-1, step))  # (B, n, step, inputs)
-        state = by_step[:, :, step // 2, : N_SLOTS * len(State)]
+        state = by_step[:, :, step // 2, :N_STATE]
         state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
         there = (state[..., :1] != MISSING) & real[..., None, None]
         places = _places(state) * there  # (B, n, 26, 4)
         state = (state - state.new_tensor(CENTRE)) * state.new_tensor(SCALE)
         state = F.pad(state, (0, 1), value=1.0) * there  # (B, n, 26, 6)
-        logits = by_step[..., N_SLOTS * len(State) :].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
+        logits = by_step[..., N_STATE:].unflatten(-1, (-1, N_CLASSES, N_SLOTS))
         odds = (logits[..., 1:, :] - logits[..., :1, :]).clamp(-_SURE, _SURE)  # (B, n, step, V, 8, 26)
         odds = odds.where(given[..., None, None, None], -_SURE)
         seen = (state[..., State.VISIBLE] > 0.5)[:, :, None]  # (B, n, 1, 26)

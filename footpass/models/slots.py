@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from footpass.models.transformer import frame_code
-from footpass.schema import MISSING, N_ROLES, N_SLOTS, N_TEAMS, PITCH, State
+from footpass.schema import MISSING, N_ROLES, N_SLOTS, N_STATE, N_TEAMS, PITCH, State
 
 # What brings the numbers of the game state to about -1..1.
 CENTRE = (0.5, 0.5, 0.0, 0.0, 0.0)
@@ -76,7 +76,7 @@ def split_features(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     ``features (B, T, inputs)`` are those of `sequence.tokens.window_features`.
     """
-    state, logits = features.split((N_SLOTS * len(State), features.shape[-1] - N_SLOTS * len(State)), -1)
+    state, logits = features.split((N_STATE, features.shape[-1] - N_STATE), -1)
     state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, T, 26, 5)
     there = state[..., State.X] != MISSING
     state = (state - state.new_tensor(CENTRE)) * state.new_tensor(SCALE)

@@ -21,7 +21,7 @@ from footpass.models.dst import DST, DSTConfig
 from footpass.models.player_dst import PlayerDST
 from footpass.models.public import load_reference, read_public
 from footpass.models.transformer import FUSIONS
-from footpass.schema import EOS, N_CLASSES, N_ROLES, N_SLOTS, SOS, TOLERANCE, State
+from footpass.schema import EOS, N_CLASSES, N_ROLES, N_SLOTS, N_STATE, SOS, TOLERANCE
 from footpass.sequence.recipes import _MODELS, AnyDST
 from footpass.sequence.sources import Recorded, Source
 from footpass.sequence.tokens import decode
@@ -163,7 +163,7 @@ def _check_inputs(model: AnyDST, features: Tensor) -> None:
     if features.shape[-1] == model.config.inputs:
         return
     fusion = model.config.fusion
-    given = (features.shape[-1] - N_SLOTS * len(State)) // (N_SLOTS * N_CLASSES)
+    given = (features.shape[-1] - N_STATE) // (N_SLOTS * N_CLASSES)
     wanted = FUSIONS[fusion]
     raise DataError(f"fusion {fusion!r} reads the logits of {wanted} model(s), the halves have {given}")
 
