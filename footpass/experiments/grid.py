@@ -22,7 +22,7 @@ from footpass.experiments.rows import Grid, Row
 from footpass.experiments.stages import Stage, Study
 from footpass.files import DataError, sources
 from footpass.models.transformer import FUSIONS
-from footpass.postprocess.evidence import LogitEvidence
+from footpass.postprocess.evidence import LogitEvidence, Remembered
 from footpass.postprocess.search import fit_postprocess, search
 from footpass.postprocess.steps import PostprocessConfig, postprocess
 from footpass.postprocess.thresholds import apply_thresholds, fit_thresholds
@@ -191,7 +191,7 @@ def _row_events(study: Study, row: Row, models: Mapping[str, Model], seed: int) 
         store = logits_path(_made(study, detector).dir, "val")
         lineups = {name: entry.half for name, entry in study.footage["val"].items()}
         logits = {name: read_logits(store, half) for name, half in lineups.items()}
-        inputs["evidence"] = LogitEvidence(logits, lineups, row.judge_unseen)
+        inputs["evidence"] = Remembered(LogitEvidence(logits, lineups, row.judge_unseen))
     if not (row.thresholds or row.steps or others):
         return inputs["events"]
     return cross_fit(partial(_fit, row), _apply, inputs, truth, FOLDS).table

@@ -4,6 +4,7 @@ Two things can support a model's events: the logits of a model on pixels, and an
 Both answer the same question, so post-processing does not care which it is given.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from footpass.data.hdf5 import names_in
 from footpass.data.logits import read_logits
 from footpass.events import halves_of, select_halves
 from footpass.files import DataError
-from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, State
+from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, RANGES, State
 from footpass.timeline import pairs_within
 
 
@@ -238,19 +239,26 @@ class LogitEvidence(Evidence):
 
 
 class Remembered(Evidence):
-    """Evidence that is asked the same of a table again and again, by a search: it answers once."""
+    """Evidence that a search asks about the same events again and again: each is looked up once.
+
+    What is selected from it shares what it remembers, so the folds of a cross-fit, which have most of
+    their matches in common, look an event up once.
+    """
 
     def __init__(self, source: Evidence) -> None:
         self.source = source
-        # By the identity of a table, which is kept lest another one gets it.
-        self._answers: dict[tuple[int, int, bool], tuple[pd.DataFrame, tuple[np.ndarray, ...]]] = {}
+        self._numbers = {half: number for number, half in enumerate(source.halves, start=1)}
+        # By window and `own`: the events, sorted, and what was found for them.
+        self._found: dict[tuple[int, bool], tuple[np.ndarray, ...]] = {}
 
     @property
     def halves(self) -> tuple[str, ...]:
         return self.source.halves
 
-    def select(self, halves: Iterable[str]) -> Evidence:
-        return Remembered(self.source.select(halves))
+    def select(self, halves: Iterable[str]) -> "Remembered":
+        part = copy.copy(self)
+        part.source = self.source.select(halves)
+        return part
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         return self.source.near(events, window, own)
@@ -259,10 +267,27 @@ class Remembered(Evidence):
         return self.source.known(events, window)
 
     def _strongest(self, events: pd.DataFrame, window: int, own: bool) -> tuple[np.ndarray, ...]:
-        key = id(events), window, own
-        if key not in self._answers:
-            self._answers[key] = events, self.source._strongest(events, window, own)
-        return self._answers[key][1]
+        asked = self._names(events)
+        found = self._found.get((window, own), (np.zeros(0, np.int64),) * 4)
+        unknown = np.flatnonzero(~np.isin(asked, found[0]))
+        if len(unknown):
+            names, first = np.unique(asked[unknown], return_index=True)
+            answers = self.source._strongest(events.iloc[unknown[first]], window, own)
+            both = [np.concatenate(parts) for parts in zip(found, (names, *answers), strict=True)]
+            order = np.argsort(both[0])
+            found = self._found[window, own] = tuple(values[order] for values in both)
+        at = np.searchsorted(found[0], asked)
+        return tuple(values[at] for values in found[1:])
+
+    def _names(self, events: pd.DataFrame) -> np.ndarray:
+        """``(N,)`` int64: equal for events of which the same is known; 0 for the half of what is not."""
+        covered = set(self.halves)
+        codes = [self._numbers[half] if half in covered else 0 for half in halves_of(events)]
+        name = np.array(codes, dtype=np.int64)[events["half"].cat.codes]
+        for column in ("team", "cls", "jersey", "frame"):
+            low, high = RANGES[column]
+            name = name * (high - low + 1) + events[column].to_numpy() - low
+        return name
 
 
 class _Asked(NamedTuple):

@@ -98,7 +98,8 @@ def fit_postprocess(
     From steps that change nothing, one parameter after the other takes the best value of its grid, until
     a whole round changes nothing. To be called through `footpass.crossfit` only.
     """
-    evidence = Remembered(evidence)
+    if not isinstance(evidence, Remembered):
+        evidence = Remembered(evidence)
 
     @cache  # a parameter of a late step leaves what the early ones did
     def after(config: PostprocessConfig) -> pd.DataFrame:

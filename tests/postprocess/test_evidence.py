@@ -98,16 +98,33 @@ def test_that_nothing_is_seen_may_be_taken_for_evidence():
         np.testing.assert_array_equal(source.peak(query, 2)[0], [wanted, np.nan])
 
 
-def test_what_is_asked_again_of_a_table_is_answered_once(monkeypatch):
-    source = EventEvidence(predictions((100, 0, 7, PASS, 0.6), (103, 0, 8, PASS, 0.8)))
+def test_an_event_that_is_asked_about_again_is_looked_up_once(monkeypatch):
+    source = EventEvidence(
+        predictions((100, 0, 7, PASS, 0.6), (103, 0, 8, PASS, 0.8), halves=(HALF, "b_H1"))
+    )
     asked, near = [], EventEvidence.near
-    monkeypatch.setattr(EventEvidence, "near", lambda *args: asked.append(1) or near(*args))
+    monkeypatch.setattr(EventEvidence, "near", lambda *args: asked.append(len(args[1])) or near(*args))
     query, kept = predictions((101, 0, 7, PASS, 0.5)), Remembered(source)
-    for one in (kept, kept, source):
+    for one in (kept, kept, kept.select([HALF]), source):
         assert [part.tolist() for part in one.peak(query, 3)] == [[0.6], [100]]
         assert [part.tolist() for part in one.best_mate(query, 3)] == [[0.8], [8]]
-    assert len(asked) == 4
-    assert kept.peak(query.assign(frame=200), 3)[0].tolist() == [0] and len(asked) == 5
+    assert asked == 4 * [1]
+    more = predictions((101, 0, 7, PASS, 0.9), (200, 0, 7, PASS, 0.5), (200, 0, 7, PASS, 0.4))
+    assert kept.peak(more, 3)[0].tolist() == [0.6, 0, 0] and asked[4:] == [1]
+
+
+def test_what_is_remembered_of_a_half_is_not_known_where_the_half_is_not_covered():
+    halves = (HALF, "b_H1")
+    rows = (100, 0, 7, PASS, 0.6), ("b_H1", 100, 0, 7, PASS, 0.6)
+    kept, query = (
+        Remembered(EventEvidence(predictions(*rows, halves=halves))),
+        predictions(*rows, halves=halves),
+    )
+    assert kept.peak(query, 3)[0].tolist() == [0.6, 0.6]
+    for part, other in (halves, halves[::-1]):
+        np.testing.assert_array_equal(
+            kept.select([part]).peak(query, 3)[0], [0.6 if half == part else np.nan for half in halves]
+        )
 
 
 def test_ground_truth_is_no_evidence():
@@ -128,11 +145,12 @@ def test_halves_can_be_cut_out():
 def test_events_as_a_loop_has_it(detected, asked, window):
     halves = ("a_H1", "a_H2")
     table, query = predictions(*detected, halves=halves), predictions(*asked, halves=halves)
-    oracle = plain.PlainEvidence(table)
+    oracle, remembered = plain.PlainEvidence(table), Remembered(EventEvidence(table))
     for name in ("peak", "best_mate"):
-        strength, what = getattr(EventEvidence(table), name)(query, window)
-        found = list(zip(strength.tolist(), what.tolist(), strict=True))
-        assert found == [getattr(oracle, name)(event, window) for event in asked]
+        for source in (EventEvidence(table), remembered, remembered):
+            strength, what = getattr(source, name)(query, window)
+            found = list(zip(strength.tolist(), what.tolist(), strict=True))
+            assert found == [getattr(oracle, name)(event, window) for event in asked]
 
 
 def test_own_evidence_is_a_part_of_all():
