@@ -249,13 +249,14 @@ class PlayerDST(nn.Module):
         """Log-odds ``(B, L, 26, 8)`` of player and class of the next event, at a step ``(B, L)``."""
         action, slot, _ = tokens.clamp(min=0).unbind(-1)
         window = torch.arange(len(step), device=step.device)[:, None]
-        x = self.know_past(told) + self.know_step(read.steps[window, step])
-        x = x[:, :, None] + self.know_player(read.players[window, step])  # (B, L, 26, width)
+        past = self.know_past(told) + self.know_step(read.steps[window, step])
+        # In place, as is the ReLU below: nothing else is as large, and new memory costs more than sums.
+        x = self.know_player(read.players[window, step]).add_(past[:, :, None])  # (B, L, 26, width)
         slots = torch.arange(N_SLOTS, device=step.device)
         mate = slots // N_ROLES == slot[..., None] // N_ROLES
         relation = torch.where(slots == slot[..., None], 0, torch.where(mate, 1, 2))  # (B, L, 26)
         habit = self.prior.next[action.clamp(max=SOS)[..., None], relation]
-        odds = read.odds[window, step] + habit + self.tell(x.relu())
+        odds = read.odds[window, step] + habit + self.tell(x.relu_())
         if self.log_weights is None:
             return odds
         fair = odds - self.log_weights.to(odds)
