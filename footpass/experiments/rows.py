@@ -104,10 +104,8 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
             if variant not in profile.variants:
                 missing = f"row {row.name!r} is of variant {variant!r}, which profile {profile.name}"
                 raise DataError(f"{missing} has not: add it, or leave out the group {row.group!r}", path)
+    seeds = grid.seeds[: asked.seeds]
     # Detectors of the box that are used as they are have no seed of their own.
     trained = profile.taad.train.epochs or profile.gnn.train.epochs
-    seeds, detector_seeds = (
-        grid.seeds[: asked.seeds],
-        grid.detector_seeds[: asked.seeds if trained else 1],
-    )
+    detector_seeds = grid.detector_seeds[: asked.seeds if trained else 1]
     return replace(grid, rows=rows, seeds=seeds, detector_seeds=detector_seeds)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from footpass.configs import PROFILES
+from footpass.configs import PROFILES, override
 from footpass.experiments import grid as ablations
 from footpass.experiments.comparing import by_class, effects, evaluations, findings, gains, scores
 from footpass.experiments.engine import compute
@@ -66,6 +66,13 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
     assert study == whole and demo.seeds == whole.seeds[:1] and demo.detector_seeds == (0,)
     groups = {"detectors", "player-wise DST", "player-wise, full system"}
     assert {row.group for row in demo.rows} == groups and len(demo.rows) <= 13
+
+
+def test_detectors_that_learn_nothing_have_one_seed():
+    mine = override(load_profile("study"), "taad.train.epochs=0")
+    assert open_grid(None, mine).detector_seeds == (0, 1)  # TAAD + GNN still does
+    mine = override(mine, "gnn.train.epochs=0")
+    assert open_grid(None, mine).detector_seeds == (0,) and len(open_grid(None, mine).seeds) == 3
 
 
 def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):
