@@ -80,8 +80,11 @@ def train(
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
     about
         What else a checkpoint should say, plain values and configs; a run goes on only with the same.
+        ``start`` is the fingerprint of the checkpoint it begins with; without epochs there must be one.
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
+    if not (config.epochs or (about or {}).get("start")):
+        raise DataError("epochs = 0, and nothing to start from: the weights would be random ones")
     _check(model, config, size, world)
     of = {"model": getattr(model, "config", {}), "train": config, "samples": size, "about": about or {}}
     expected = {"kind": type(model).__name__, **of}

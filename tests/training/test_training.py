@@ -93,7 +93,11 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 def test_without_epochs_the_weights_are_kept_as_they_are(tmp_path):
     model = perceptron()
-    assert train(model, TrainConfig(epochs=0), points, squares, tmp_path) == []
+    with pytest.raises(DataError, match="epochs = 0, and nothing to start from"):
+        train(model, TrainConfig(epochs=0), points, squares, tmp_path)
+    assert not list(tmp_path.iterdir())
+    about = {"start": "fingerprint"}
+    assert train(model, TrainConfig(epochs=0), points, squares, tmp_path, about=about) == []
     for name in ("last.pt", "best.pt"):
         assert same(load_checkpoint(tmp_path / name)["model"], perceptron().state_dict())
     assert (tmp_path / "log.jsonl").read_text() == ""
