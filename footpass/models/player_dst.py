@@ -250,13 +250,14 @@ class PlayerDST(nn.Module):
         action, slot, _ = tokens.clamp(min=0).unbind(-1)
         window = torch.arange(len(step), device=step.device)[:, None]
         past = self.know_past(told) + self.know_step(read.steps[window, step])
-        # In place, as is the ReLU below: nothing else is as large, and new memory costs more than sums.
-        x = self.know_player(read.players[window, step]).add_(past[:, :, None])  # (B, L, 26, width)
+        # Window by window and in place: of all at once, new memory would cost more than the sums do.
+        each = zip(read.players[window, step], past[:, :, None], strict=True)
+        said = [self.tell(self.know_player(players).add_(of).relu_()) for players, of in each]
         slots = torch.arange(N_SLOTS, device=step.device)
         mate = slots // N_ROLES == slot[..., None] // N_ROLES
         relation = torch.where(slots == slot[..., None], 0, torch.where(mate, 1, 2))  # (B, L, 26)
         habit = self.prior.next[action.clamp(max=SOS)[..., None], relation]
-        odds = read.odds[window, step] + habit + self.tell(x.relu_())
+        odds = read.odds[window, step] + habit + torch.stack(said)
         if self.log_weights is None:
             return odds
         fair = odds - self.log_weights.to(odds)
