@@ -18,7 +18,7 @@ class TrainConfig:
     Attributes
     ----------
     epochs
-        Times that the data are gone through; with 0 the weights stay as they are.
+        Times that the data are gone through; with 0 the weights stay those that it has to start from.
     batch, accumulate
         Samples in a micro-batch, and micro-batches in an optimizer step over all processes together, so
         that a run takes the same steps on any number of GPUs; a multiple of this number. The sizes of an

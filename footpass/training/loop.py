@@ -80,12 +80,9 @@ def train(
         Where ``last.pt``, ``best.pt`` and ``log.jsonl`` are. Of several processes the first one writes.
     about
         What else a checkpoint should say, plain values and configs; a run goes on only with the same.
-        ``start`` is the fingerprint of the checkpoint it begins with; without epochs there must be one.
     """
     (rank, world), run_dir, size = rank_and_world(), Path(run_dir), len(data(0))
-    if not (config.epochs or (about or {}).get("start")):
-        raise DataError("epochs = 0, and nothing to start from: the weights would be random ones")
-    _check(model, config, size, world)
+    _check(model, config, size, world, about)
     of = {"model": getattr(model, "config", {}), "train": config, "samples": size, "about": about or {}}
     expected = {"kind": type(model).__name__, **of}
     settings = json.loads(json.dumps(expected, default=plain))  # fails now if it could not be read back
@@ -278,8 +275,16 @@ def micro_batches(
     return result
 
 
-def _check(model: nn.Module, config: TrainConfig, size: int, world: int) -> None:
+def _check(
+    model: nn.Module,
+    config: TrainConfig,
+    size: int,
+    world: int,
+    about: Mapping[str, Any] | None = None,
+) -> None:
     device = next(model.parameters()).device
+    if not (config.epochs or (about or {}).get("start")):  # the fingerprint of what it begins with
+        raise DataError("epochs = 0, and nothing to start from: the weights would be random ones")
     if not size:
         raise DataError("no samples to train on")
     if config.precision == "fp16" and device.type != "cuda":
