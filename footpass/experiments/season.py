@@ -76,7 +76,9 @@ class Season:
 
     def highlights(self) -> dict[str, Footage]:
         """Highlights of further matches, none in real data."""
-        return open_footage(_highlights_of(self.folder), "train") if self._has_highlights else {}
+        if self.size is None or not self._has_highlights:
+            return {}
+        return open_footage(_highlights_of(self.folder), "train", matches=self.size.highlights)
 
 
 def find_season(profile: Profile, data: str | Path | None = None) -> Season:
@@ -98,7 +100,8 @@ def _highlights_of(folder: Path) -> Path:
 def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Path:
     """Folder of a profile's synthetic season, ``runs/season-<profile>``.
 
-    A part of it (train, val, highlights) is simulated once, and again only when its size has changed.
+    A part of it (train, val, highlights) is simulated once. When more matches are wanted than there are,
+    these are added; when fewer, the others stay unused.
     """
     size = profile.season
     if size is None:
@@ -107,10 +110,9 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
     made = folder / "season.json"
     common = {"minutes": size.minutes, "seed": size.seed, "marked": MARK.name, "edition": EDITION}
     parts = {"train": size.train, "val": size.val, "highlights": size.highlights}
-    wanted = common | parts
 
     def there() -> dict[str, Any]:
-        """What is whole; nothing if it is of other settings, or unreadable."""
+        """What is whole, by part; nothing if it is of other settings, or unreadable."""
         try:
             found = json.loads(made.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -118,23 +120,26 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
         known = isinstance(found, dict) and found.items() >= common.items()
         return found if known else dict(common)
 
+    def missing() -> list[str]:
+        return [part for part, matches in parts.items() if there().get(part, 0) < matches]
+
     def record(content: dict[str, Any]) -> None:
         with atomic_write(made) as stream:
             json.dump(content, stream)
 
-    if there() == wanted:
+    if not missing():
         return folder
     make_folder(folder)
     with locked(folder):  # of several processes that come at once, the first simulates
-        for part, matches in parts.items():
-            finished = there()
-            if finished.pop(part, None) == matches:
-                continue
-            log.info("%s: simulating %s of %s matches", folder, part, matches)
-            record(finished)  # without this part, until it is whole
-            if part == "highlights" and matches:
-                write_season(_highlights_of(folder), matches, seed=size.seed, highlights=True)
-            elif matches:
-                write_season(folder, matches, size.minutes, size.seed, part)
-            record(finished | {part: matches})
+        for part in missing():
+            found, matches = there(), parts[part]
+            kept = found.get(part, 0)
+            log.info("%s: simulating %s of %s matches, %s of them there", folder, part, matches, kept)
+            record(found)  # of earlier settings nothing is whole from here on
+            if part == "highlights":
+                of = {"seed": size.seed, "highlights": True, "kept": kept}
+                write_season(_highlights_of(folder), matches, **of)
+            else:
+                write_season(folder, matches, size.minutes, size.seed, part, kept=kept)
+            record(found | {part: matches})
     return folder

@@ -67,6 +67,7 @@ def write_season(
     video: bool = True,
     workers: int | None = None,
     highlights: bool = False,
+    kept: int = 0,
 ) -> list[str]:
     """Write simulated matches as the official files of a split below ``out``; names of the halves.
 
@@ -85,6 +86,9 @@ def write_season(
         Of each match, only its first half, and of that only the second before and after each event of a
         rare class (all but drive and pass) whose player has a box, one after the other: many examples
         of what is rare, for little drawing. How often things happen is not to be learned from them.
+    kept
+        Matches, the first ones, that lie in ``out`` already and were made by the same other arguments:
+        their videos, which take nearly all the time, stay as they are.
     """
     _check(matches, seed, split, workers)
     out = Path(out)
@@ -93,7 +97,7 @@ def write_season(
     work = out / f".simulate_{split}"
     parts = work / fingerprint(minutes, seed, split, video, highlights)
     jobs = [
-        _Job(game, half, minutes, seed, video, parts, highlights)
+        _Job(game, half, minutes, seed, video and game >= first + kept, parts, highlights)
         for game in range(first, first + matches)
         for half in range(1 if highlights else 2)
     ]
@@ -120,13 +124,13 @@ def _check(matches: int, seed: int, split: str, workers: int | None) -> None:
 
 def _put_together(out: Path, split: str, jobs: Sequence[_Job], truth: pd.DataFrame) -> None:
     """The official files of a split from the parts of its halves."""
-    matches, job = len({job.game for job in jobs}), jobs[0]
+    matches, job = len({job.game for job in jobs}), jobs[-1]
     settings = {"minutes": job.minutes, "video": job.video, "highlights": job.highlights}
     provenance = simulation(job.seed, matches=matches, **settings)
     mark_season(out, split, provenance)
-    if jobs[0].video:
-        for game, played in itertools.groupby(jobs, lambda job: job.game):
-            _join(out / video_path(f"game_{game}"), [job.part(".mp4") for job in played])
+    drawn = [job for job in jobs if job.video]
+    for game, played in itertools.groupby(drawn, lambda job: job.game):
+        _join(out / video_path(f"game_{game}"), [job.part(".mp4") for job in played])
     labelled = split != "challenge"
     columns = len(Tactical) if labelled else Tactical.LABEL
     rows = ((job.name, np.load(job.part(".npy"))[:, :columns]) for job in jobs)

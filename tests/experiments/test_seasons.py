@@ -66,44 +66,52 @@ def test_data_are_found_by_their_variable_but_not_for_the_tests(real, monkeypatc
 def test_the_season_is_simulated_once(tmp_path, monkeypatch):
     made = []
     (tmp_path / "season-demo").mkdir()
-    monkeypatch.setattr(seasons, "write_season", lambda *args: made.append(args))
+    monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((*args, more)))
     folder = default_season(DEMO, tmp_path)
     size = DEMO.season
     assert folder == tmp_path / "season-demo"
     assert made == [
-        (folder, size.train, size.minutes, size.seed, "train"),
-        (folder, size.val, size.minutes, size.seed, "val"),
+        (folder, size.train, size.minutes, size.seed, "train", {"kept": 0}),
+        (folder, size.val, size.minutes, size.seed, "val", {"kept": 0}),
     ]
     assert default_season(DEMO, tmp_path) == folder and len(made) == 2
-    # One of another size, or one that was broken off, is made anew.
-    (folder / "season.json").write_text(json.dumps({"train": 1, "val": 1, "minutes": 1.0, "seed": 0}))
+    # One of other settings, or one that was broken off, is made anew.
+    (folder / "season.json").write_text(json.dumps({"train": 9, "val": 9, "minutes": 1.0, "seed": 0}))
     default_season(DEMO, tmp_path)
-    assert len(made) == 4
+    assert len(made) == 4 and made[-1][-1] == {"kept": 0}
     (folder / "season.json").unlink()
     default_season(DEMO, tmp_path)
     assert len(made) == 6
 
 
-def test_a_season_that_gets_more_val_matches_keeps_the_rest(tmp_path, monkeypatch):
-    size, made = SeasonSize(2, 1, 0.08, seed=3, highlights=7), []
+def test_a_season_that_grows_keeps_what_it_has(tmp_path, monkeypatch):
+    size, made, broken = SeasonSize(2, 1, 0.08, seed=3, highlights=7), [], {5}
 
-    def write(folder, matches, *args, **more):
-        if matches == 5:
+    def write(folder, matches, *args, kept, **more):
+        if matches in broken:
             raise KeyboardInterrupt
-        made.append((folder.name, matches))
+        made.append((folder.name, matches, kept))
+
+    def wanted(**others):
+        made.clear()
+        default_season(replace(DEMO, season=replace(size, **others)), tmp_path)
+        return made
 
     monkeypatch.setattr(seasons, "write_season", write)
-    default_season(replace(DEMO, season=size), tmp_path)
-    assert made == [("season-demo", 2), ("season-demo", 1), ("season-demo-highlights", 7)]
+    beside = ("season-demo-highlights", 7, 0)
+    assert wanted() == [("season-demo", 2, 0), ("season-demo", 1, 0), beside]
     with pytest.raises(KeyboardInterrupt):
-        default_season(replace(DEMO, season=replace(size, val=5)), tmp_path)
-    assert len(made) == 3
-    default_season(replace(DEMO, season=size), tmp_path)  # what val is now, nobody knows
-    assert made[3:] == [("season-demo", 1)]
-    default_season(replace(DEMO, season=replace(size, highlights=0, held_out=1)), tmp_path)
-    assert len(made) == 4
-    default_season(replace(DEMO, season=replace(size, seed=4)), tmp_path)
-    assert len(made) == 7
+        wanted(val=5)
+    assert wanted() == []  # what was there is still whole
+    broken.clear()
+    assert wanted(val=5) == [("season-demo", 5, 1)]
+    assert wanted(train=1, highlights=0, held_out=1) == []  # fewer are enough
+    # With other settings all is made anew, also what was there before a break.
+    broken.add(1)
+    with pytest.raises(KeyboardInterrupt):
+        wanted(seed=4)
+    broken.clear()
+    assert wanted() == [("season-demo", 2, 0), ("season-demo", 1, 0), beside]
 
 
 def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
@@ -132,7 +140,7 @@ def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_
     (tmp_path / "season-demo").mkdir()
     default_season(shown, tmp_path)
     beside = tmp_path / "season-demo-highlights"
-    assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True})
+    assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True, "kept": 0})
     assert find_season(shown, real).highlights() == {}
 
 

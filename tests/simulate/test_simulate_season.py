@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footpass.__main__ import main
-from footpass.data.cache import open_halves
+from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import events_of
 from footpass.data.paths import play_by_play_path, tactical_path, video_path
+from footpass.data.provenance import read_provenance
 from footpass.data.tactical import read_rows
 from footpass.data.video import VideoReader, probe
 from footpass.events import match_of, read_ground_truth, select_halves
@@ -387,6 +388,25 @@ def test_a_run_that_was_broken_off_goes_on(tmp_path, monkeypatch):
     assert len(done) == len(set(done)) == 2  # each half was rendered once
     halves = open_halves(tmp_path, "train")
     assert probe(tmp_path / video_path("game_1001")).n_frames == halves["game_1001_H2"].end_frame
+
+
+def test_a_season_that_grows_is_as_if_made_at_once(tmp_path):
+    size = {"minutes": 0.1, "seed": SEED, "workers": 1}
+    season.write_season(tmp_path / "grown", 1, **size)
+    video = tmp_path / "grown" / video_path("game_1001")
+    made = video.stat().st_mtime_ns
+    halves = season.write_season(tmp_path / "grown", 2, **size, kept=1)
+    assert season.write_season(tmp_path / "whole", 2, **size) == halves
+    assert video.stat().st_mtime_ns == made
+    grown, whole = (open_footage(tmp_path / name, "train") for name in ("grown", "whole"))
+    assert list(grown) == list(whole) == halves
+    for name, entry in grown.items():
+        assert entry.video.read_bytes() == whole[name].video.read_bytes()
+    files = [tmp_path / name / tactical_path("train") for name in ("grown", "whole")]
+    for name in halves:
+        rows, others = (read_rows(file, name) for file in files)
+        assert rows.tobytes() == others.tobytes()
+    assert read_provenance(files[0]) == read_provenance(files[1])
 
 
 @pytest.mark.parametrize(
