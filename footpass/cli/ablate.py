@@ -40,8 +40,10 @@ def _ablate(args: argparse.Namespace) -> None:
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
     study = Study(folder, profile, season, join_processes(), args.kinetics)
+    # How many workers a scheduler has, it knows itself.
+    at_once = args.workers if args.dask in (None, "local") else None
     with open_workers(args.workers, args.dask) as executor:
-        results = evaluations(run_grid(study, grid, executor), study.truth["val"])
+        results = evaluations(run_grid(study, grid, executor, at_once), study.truth["val"])
     compared = compare(results, block_minutes=season.block_minutes)
     for name, row in scores(results, compared).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -22,10 +23,20 @@ Graph = Mapping[Task, frozenset[Task]]  # what each task comes after; the first 
 
 
 def compute(
-    study: Study, graph: Graph, do: Callable[[Study, Task], object], executor: Executor | None = None
+    study: Study,
+    graph: Graph,
+    do: Callable[[Study, Task], object],
+    executor: Executor | None = None,
+    at_once: int | None = None,
 ) -> None:
-    """Do every task after those that it comes after, as many at once as there are workers."""
-    finished = _spread(study, graph, do, executor) if executor else _one_by_one(study, graph, do)
+    """Do every task after those that it comes after, as many at once as there are workers.
+
+    ``at_once`` is how many that is, where it is known: no more tasks are handed out then, so that those
+    which come first in the graph are done first, and a run that is broken off has whole rows.
+    """
+    finished = _one_by_one(study, graph, do)
+    if executor:
+        finished = _spread(study, graph, do, executor, at_once or len(graph))
     with tqdm(total=len(graph), desc="grid", unit="task") as progress:
         for task in finished:
             progress.set_postfix_str(" ".join(_words(task)))
@@ -39,13 +50,14 @@ def _one_by_one(study: Study, graph: Graph, do: Callable[[Study, Task], object])
 
 
 def _spread(
-    study: Study, graph: Graph, do: Callable[[Study, Task], object], executor: Executor
+    study: Study, graph: Graph, do: Callable[[Study, Task], object], executor: Executor, at_once: int
 ) -> Iterator[Task]:
     # Workers find out themselves where they compute, and need nothing that this process has opened.
     sent = pickle.dumps((replace(study, device="cpu", known={}), do))
     left, done, running = dict(graph), set[Task](), dict[Future, Task]()
     while left or running:
-        for task in [task for task, needed in left.items() if needed <= done]:
+        ready = (task for task, needed in left.items() if needed <= done)
+        for task in list(islice(ready, at_once - len(running))):
             del left[task]
             running[executor.submit(_do, sent, task)] = task
         for future in wait(running, return_when=FIRST_COMPLETED).done:

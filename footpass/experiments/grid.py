@@ -47,16 +47,18 @@ class Outcome(NamedTuple):
     stages: dict[str, Stage]  # that made them
 
 
-def run_grid(study: Study, grid: Grid, executor: Executor | None = None) -> dict[str, list[Outcome]]:
+def run_grid(
+    study: Study, grid: Grid, executor: Executor | None = None, at_once: int | None = None
+) -> dict[str, list[Outcome]]:
     """All rows, by name with an outcome per seed; those that are finished are read.
 
-    Without an ``executor`` they are made in this process (`experiments.engine`).
+    Without an ``executor`` they are made in this process (`experiments.engine.compute`).
     """
     fitted = [row for row in grid.rows if row.fitted]
     if fitted and len(set(map(match_of, study.footage["val"]))) < 2:  # found before hours of training
         reason = f"{fitted[0].name!r} is fitted on other val matches, and there is but one"
         raise DataError(f"row {reason}: leave out the group {fitted[0].group!r} (ablations.groups)")
-    compute(study, _graph(study, grid), _do, executor)
+    compute(study, _graph(study, grid), _do, executor, at_once)
     return {
         name: [run_row(study, row, seed) for row, seed in grid.jobs() if row.name == name]
         for name in (row.name for row in grid.rows)

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,24 @@ def test_the_error_of_a_task_is_that_of_the_whole(tmp_path, workers):
     with pytest.raises(DataError, match="cannot be done"):
         noted(tmp_path, "a broken c", workers)
     assert not (tmp_path / "c").exists()
+
+
+def test_what_comes_first_in_the_graph_is_done_first(tmp_path):
+    """Three models and a row of each, with one worker: each row before the next model."""
+    graph = {}
+    for name in "abc":
+        graph["train", name] = frozenset()
+        graph["row", name] = frozenset([("train", name)])
+    with ThreadPoolExecutor(1) as executor:
+        study = ablations.Study(tmp_path, load_profile("smoke"), season=None)
+        compute(study, graph, partial(log_to, tmp_path / "log"), executor, at_once=1)
+    done = (tmp_path / "log").read_text().split()
+    assert done == ["train-a", "row-a", "train-b", "row-b", "train-c", "row-c"]
+
+
+def log_to(path, study, task):
+    with path.open("a") as stream:
+        print(*task, sep="-", file=stream)
 
 
 def test_the_end_of_a_worker_is_said(tmp_path):
