@@ -117,13 +117,13 @@ def plain_inference(folder: Path) -> Call:
 
 def step(folder: Path) -> Call:
     """A step of training TAAD, repeatable as `training.train` makes it."""
-    loop, model, (pixels, boxes, visible) = (
-        module("training.loop", "training"),
-        _taad(folder),
-        _clips(*DEMO),
-    )
+    loop, config = module("training.loop", "training"), module("training.config", "training")
+    model, (pixels, boxes, visible) = _taad(folder), _clips(*DEMO)
     labels = torch.randint(9, visible.shape, generator=torch.Generator().manual_seed(1))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)  # each call takes the same step
+    updates = module("training.optim", "updates").Updates(model, config.TrainConfig(), 1)
+    optimizer = updates.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # each call takes the same step
 
     def call() -> list[float]:
         with loop._repeatable(torch.device("cpu")):
@@ -218,6 +218,8 @@ CASES = {
 def main() -> None:
     """Answer names with times: ``cases.py FOLDER [plain]``."""
     folder, plain = Path(sys.argv[1]), "plain" in sys.argv
+    if not plain:
+        module("training.distributed", "processes").join_processes()  # as commands and notebooks begin
     ready: dict[str, Call] = {}
     for line in sys.stdin:
         name = line.strip()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from footpass.faults import explain
 from footpass.files import DataError, package_version, protected, strictly
-from footpass.processes import Interrupted, end_children, ignore_signals, interruptible
+from footpass.processes import Interrupted, end_children, ignore_signals, interruptible, keep_memory
 
 _OUTPUTS = ("out", "json", "fit_adjustment")  # options; all others that name a file are inputs
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal may not know all letters of a name. And lines are written whole: unbuffered,
             # `print` writes a line and its end one after the other, and a signal may come between.
             stream.reconfigure(errors="backslashreplace", line_buffering=True, write_through=False)
+    keep_memory()
     try:
         with interruptible():
             try:

@@ -3,6 +3,7 @@
 import importlib
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -242,6 +243,33 @@ def test_what_nohup_ignores_stays_ignored():
     command = ["nohup", sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert run.stdout == "goes on\n"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is another library's")
+@pytest.mark.parametrize("begin", ["", "keep_memory()", "main(['--version'])", "join_processes()"])
+def test_memory_is_kept_for_what_comes_next(begin):
+    """Pages that the system clears while 64 MB are allocated, filled and freed time and again."""
+    program = f"""
+import resource
+from contextlib import suppress
+from footpass.__main__ import main
+from footpass.processes import keep_memory
+from footpass.training.distributed import join_processes
+
+def cleared():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+with suppress(SystemExit):
+    {begin or "pass"}
+b"1" * (1 << 26)
+before = cleared()
+for _ in range(10):
+    b"1" * (1 << 26)
+print(cleared() - before)
+"""
+    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    pages = int(asked.stdout.split()[-1])
+    assert pages < 1000 if begin else pages > 1000
 
 
 def test_workers_leave_the_environment_as_it_was(monkeypatch):

@@ -245,10 +245,12 @@ class Depthwise(nn.Conv3d):
             return convolve(self, x)
         taps, time = self.kernel_size[0], torch.arange(frames)
         tap = time - time[:, None] + taps // 2  # [to, from]: the frames' distance as a tap of the kernel
-        inside = ((tap >= 0) & (tap < taps))[None, :, :, None, None]
-        band = torch.where(inside, self.weight[:, 0, tap.clamp(0, taps - 1)], 0)  # (C, T, T, kh, kw)
+        # As a product: the gradient of an index would be added up one by one.
+        chosen = (tap[..., None] == torch.arange(taps)).flatten(0, 1).to(self.weight.dtype)
+        band = chosen @ self.weight[:, 0].flatten(2)  # (C, T * T, kh * kw)
+        kernels = band.view(channels * frames, frames, *self.kernel_size[1:])
         flat = x.reshape(batch, channels * frames, *size)
-        y = F.conv2d(flat, band.flatten(0, 1), None, self.stride[1:], self.padding[1:], 1, channels)
+        y = F.conv2d(flat, kernels, None, self.stride[1:], self.padding[1:], 1, channels)
         return y.unflatten(1, (channels, frames))
 
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from footpass.files import DataError, locked
+from footpass.processes import keep_memory
 
 
 def join_processes() -> torch.device:
@@ -20,6 +21,7 @@ def join_processes() -> torch.device:
 
     More processes than there are GPUs share them: each decodes videos on a core of its own.
     """
+    keep_memory()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     world, here, local = (
         int(os.environ.get(name, alone))

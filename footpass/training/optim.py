@@ -90,7 +90,8 @@ class Updates:
 
     def __init__(self, model: nn.Module, config: TrainConfig, per_epoch: int) -> None:
         self.model, self.config, self.per_epoch = model, config, per_epoch
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.lr, config.weight_decay))
+        groups = parameter_groups(model, config.lr, config.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)  # a third of the time
         self.device = next(model.parameters()).device
         self.precision = resolve_precision(config.precision, self.device)
         # Losses are sums, larger than the means that the default scale is made for; and a run may have
