@@ -48,9 +48,8 @@ from footpass.schema import (
     Token,
 )
 
-SLOT_HEADS = 4  # of the attention across and along slots
 SILENT = -2.0  # logit of a class less that of the background, from which on it is evidence
-SlotWidth = Annotated[Width, Field(multiple_of=2 * SLOT_HEADS)]
+SlotWidth = Annotated[Width, Field(multiple_of=8)]
 
 
 @config_dataclass
@@ -145,15 +144,14 @@ class DST(nn.Module):
             if config.reads == "evidence":
                 self.read.weight[:, N_STATE:] *= 5
         logits = FUSIONS[config.fusion] * N_CLASSES
-        shape = SLOT_HEADS, config.dropout
         if config.branch != "none":
             sizes = len(State), config.branch_width, config.branch_layers
-            self.branch = SlotEncoder(*sizes, *shape, config.branch, roles=False)
+            self.branch = SlotEncoder(*sizes, config.dropout, config.branch, roles=False)
             self.branch_logits = nn.Linear(N_SLOTS * logits, width)
             self.branch_out = nn.Linear(width + config.branch_width, width)
         if config.encoder == "slots":
             sizes = len(State) + N_TACTICAL + logits, config.slot_width, config.encoder_layers
-            self.slots = SlotEncoder(*sizes, *shape, "serial", roles=True)
+            self.slots = SlotEncoder(*sizes, config.dropout, "serial", roles=True)
             self.slots_out = nn.Linear(N_SLOTS * config.slot_width, width)
 
     def forward(self, features: Tensor, frames: Tensor, tokens: Tensor) -> TokenLogits:

@@ -23,12 +23,14 @@ class SlotEncoder(nn.Module):
 
     With ``order`` "serial" a layer looks across slots, then along time; with "parallel" both look at the
     same, and what they make of it is summed. Without ``roles``, slots differ by what they read alone.
+    Attention has 4 heads, as published for a width of 64; under that, fewer, which are no narrower.
     """
 
     def __init__(
-        self, inputs: int, width: int, layers: int, heads: int, dropout: float, order: str, roles: bool
+        self, inputs: int, width: int, layers: int, dropout: float, order: str, roles: bool
     ) -> None:
         super().__init__()
+        heads = 4 if width >= 64 else 2 if width >= 32 else 1
         self.width, self.serial = width, order == "serial"
         self.read = nn.Linear(inputs, width)
         self.role = nn.Embedding(N_ROLES, width) if roles else None

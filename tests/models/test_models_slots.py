@@ -86,7 +86,7 @@ def test_distances_against_a_loop():
 @torch.no_grad()
 def test_permuted_slots_are_permuted(order):
     torch.manual_seed(0)
-    encoder = SlotEncoder(5, 16, 2, 4, 0.0, order, roles=False).eval()
+    encoder = SlotEncoder(5, 16, 2, 0.0, order, roles=False).eval()
     x, there = torch.randn(2, 12, N_SLOTS, 5), torch.rand(2, 12, N_SLOTS) < 0.8
     frames, order_of = FRAMES.expand(2, -1), torch.randperm(N_SLOTS)
     plain = encoder(x, there, frames)
@@ -96,7 +96,7 @@ def test_permuted_slots_are_permuted(order):
 
 @torch.no_grad()
 def test_with_roles_a_slot_is_known_by_its_place():
-    encoder = SlotEncoder(5, 16, 1, 4, 0.0, "serial", roles=True).eval()
+    encoder = SlotEncoder(5, 16, 1, 0.0, "serial", roles=True).eval()
     x, there = torch.ones(1, 12, N_SLOTS, 5), torch.ones(1, 12, N_SLOTS, dtype=torch.bool)
     read = encoder(x, there, FRAMES)[0, 0]
     assert torch.pdist(read).min() > 1e-3
