@@ -26,7 +26,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 _PATIENCE = 10.0  # seconds that a child has to clean up
 _ENDED = "a process was ended from outside, mostly for want of memory: use fewer --workers"
 _ONCE = 5.0  # seconds in which signals are one
-_KEPT = {-3: 1 << 30, -1: (1 << 31) - 1}  # glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, bytes
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of glibc's mallopt
 _AGAIN = 0.2  # seconds until a signal is sent again: each takes a thread, and a busy machine its time
 
 
@@ -45,8 +45,9 @@ def keep_memory() -> None:
     again: a fifth of a detector's time on the CPU (``benchmarks/progress.py``). Without glibc, nothing.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for parameter, value in _KEPT.items():
-            libc.mallopt(parameter, value)
+        # Up to which size memory is kept at all; older ones take no more than 32 MiB.
+        if libc.mallopt(_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(_MMAP_THRESHOLD, 1 << 25):
+            libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 @contextmanager

@@ -69,15 +69,25 @@ def dask_workers(address: str, workers: int) -> Iterator[Executor]:
         yield executor
 
 
+# Ends with the process that holds the other end of its input: a scheduler of its own would stay.
+_WITH_PARENT = """
+import os, sys, threading
+from distributed.cli.dask_{} import main
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+main()
+"""
+
+
 @contextmanager
 def _started(workers: int) -> Iterator[str]:
-    """The file of a Dask scheduler with workers, which end with the body, or soon after this process."""
+    """The file of a Dask scheduler with workers, which end with the body, or with this process."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         file = str(Path(folder, "scheduler.json"))
-        scheduler = ["scheduler", "--port", "0", "--idle-timeout", "60"]
+        scheduler = ["scheduler", "--port", "0"]
         worker = ["worker", "--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
         for number, (what, *options) in enumerate((scheduler, *[worker] * workers)):
-            program = [sys.executable, "-m", f"distributed.cli.dask_{what}"]
+            program = [sys.executable, "-c", _WITH_PARENT.format(what)]
             command = [*program, "--no-dashboard", "--scheduler-file", file, *options]
             # In a session of its own: the terminal's Ctrl-C is for this process.
             process = subprocess.Popen(
@@ -85,10 +95,11 @@ def _started(workers: int) -> Iterator[str]:
                 cwd=folder,
                 # Of several GPUs each takes another.
                 env={"LOCAL_RANK": str(number), **_share(workers), **os.environ},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            stack.callback(process.wait)
+            stack.enter_context(process)
             stack.callback(process.terminate)
         yield file

@@ -39,11 +39,15 @@ def _ablate(args: argparse.Namespace) -> None:
     grid = open_grid(args.grid, profile)  # a mistake in it is found before a season is simulated
     season = find_season(profile, args.data)
     folder = inside(PROJECT / "runs", args.name or profile.name, "--name") / "stages"
-    study = Study(folder, profile, season, join_processes(), args.kinetics)
+    kinetics = args.kinetics
+    if kinetics and Path(kinetics).is_file():  # and no address
+        kinetics = Path(kinetics).absolute()
+    study = Study(folder, profile, season, join_processes(), kinetics)
     # How many workers a scheduler has, it knows itself.
     at_once = args.workers if args.dask in (None, "local") else None
     with open_workers(args.workers, args.dask) as executor:
-        results = evaluations(run_grid(study, grid, executor, at_once), study.truth["val"])
+        outcomes = run_grid(study, grid, executor, at_once)
+    results = evaluations(outcomes, study.truth["val"])
     compared = compare(results, block_minutes=season.block_minutes)
     for name, row in scores(results, compared).iterrows():
         interval = f"90 % {row['low']:.4f} to {row['high']:.4f}"

@@ -72,7 +72,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
-    from footpass.data.provenance import write_marked
+    from footpass.data.provenance import together, write_marked
     from footpass.events import predictions_path
     from footpass.sequence.decode import (
         check_logits,
@@ -95,7 +95,7 @@ def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
     model, windows = load_dst(checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
-        check_logits(checkpoint, halves)
+        check_logits(checkpoint, together(half.provenance for half in halves.values()).models)
     with locked_by_first(out):  # what cannot be made is found before decoding
         events = predict_shared(model.to(device), halves, windows)
         if rank_and_world()[0] > 0:

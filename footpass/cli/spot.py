@@ -98,11 +98,14 @@ def _timed(what: str) -> Iterator[None]:
 def _detector(args: argparse.Namespace) -> str:
     """Kind of the detector; says whose weights are used, and what that means."""
     from footpass.detectors.predict import load_detector
-    from footpass.sequence.decode import load_dst
+    from footpass.files import fingerprint
+    from footpass.sequence.decode import check_logits, load_dst
     from footpass.training.checkpoints import load_checkpoint
 
     model, _ = load_detector(args.checkpoint, args.public)
     kind = type(model).__name__
+    if args.dst and not args.public:
+        check_logits(args.dst, [f"{kind} {fingerprint(args.checkpoint)}"])
     print(f"weights: {kind} of {args.checkpoint}")
     if args.dst:
         print(f"weights: {type(load_dst(args.dst, args.public)[0]).__name__} of {args.dst}")

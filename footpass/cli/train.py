@@ -16,6 +16,7 @@ from footpass.training.config import TRACKERS, TrainConfig
 if TYPE_CHECKING:
     import torch
 
+    from footpass.experiments.profile import Profile
     from footpass.sequence.recipes import DSTRecipe
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,22 @@ def _say_best(rows: list[dict], out: str | Path, scored: str) -> None:
         print(f"{checkpoint_path(out)}: {figures}")
 
 
+def _check_start(
+    profile: "Profile", variant: str | None, part: str, recipe: Any, args: argparse.Namespace
+) -> None:
+    """Refuse a checkpoint that has not the model of the variant, and would be trained in its place."""
+    from dataclasses import replace
+
+    from footpass.experiments.profile import varied
+
+    recipes = (getattr(one, part) for one in (profile, varied(profile, variant)))
+    own, asked = (reduce(override, args.set, one).model for one in recipes)
+    found = replace(recipe.model, fusion=asked.fusion) if part == "dst" else recipe.model
+    if own != asked != found:
+        reason = f"not the model of variant {variant}: leave out --from, or --variant"
+        raise DataError(reason, args.start)
+
+
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.detectors.folds import Fold, fold_dir, make_folds
@@ -132,10 +149,12 @@ def _train_detector(args: argparse.Namespace) -> None:
     device = join_processes()
     graph = args.model == "gnn"
     start = resolve(args.start) if args.start else None
-    recipe = getattr(varied(load_profile(args.profile), args.variant), args.model)
+    profile = load_profile(args.profile)
+    recipe = getattr(varied(profile, args.variant), args.model)
     if start:
         of_folds = args.folds is not None and start.is_dir()
         recipe = fine_tuning(recipe, checkpoint_path(fold_dir(start, 0)) if of_folds else start)
+        _check_start(profile, args.variant, args.model, recipe, args)
     recipe = reduce(override, args.set, recipe)
     _say_how(device, recipe.train)
     splits = {split: open_footage(args.data, split) for split in ("train", "val")}
@@ -170,7 +189,10 @@ def _dst_recipes(args: argparse.Namespace, start: Path | None) -> "dict[Path, DS
     profile, recipes = load_profile(args.profile), {}
     for name in args.variant or [None]:
         recipe = varied(profile, name).dst
-        recipe = reduce(override, args.set, fine_tuning(recipe, start) if start else recipe)
+        if start:
+            recipe = fine_tuning(recipe, start)
+            _check_start(profile, name, "dst", recipe, args)
+        recipe = reduce(override, args.set, recipe)
         out = Path(args.out, name) if len(args.variant or ()) > 1 else Path(args.out)
         recipes[out] = replace(recipe, model=replace(recipe.model, fusion=fusion))
     return recipes

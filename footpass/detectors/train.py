@@ -28,7 +28,13 @@ from footpass.models.public import is_public, load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
 from footpass.processes import begun
 from footpass.schema import ACTIONS, N_CLASSES, Action
-from footpass.training.checkpoints import LAST, load_checkpoint, load_weights, new_model
+from footpass.training.checkpoints import (
+    LAST,
+    load_checkpoint,
+    load_weights,
+    new_model,
+    trained_weights,
+)
 from footpass.training.config import TrainConfig, gentle
 from footpass.training.loop import Track, train
 from footpass.training.optim import autocast
@@ -90,8 +96,9 @@ def train_gnn(
     elif start:
         sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
         content = _taad(start, recipe.model, sizes)
-        names = [name for name in content["model"] if name.startswith("features.")]
-        features = {name.removeprefix("features."): content["model"][name] for name in names}
+        weights = trained_weights(content)
+        names = [name for name in weights if name.startswith("features.")]
+        features = {name.removeprefix("features."): weights[name] for name in names}
         model.features.load_state_dict(features)
     elif _begins(run_dir):
         log.warning("no TAAD was given to start from: the backbone starts from random weights")
@@ -163,20 +170,22 @@ def _train(
         "provenance": plain(together(entry.half.provenance for entry in train_footage.values())),
         **about,
     }
-    ends = [epoch for epoch, _ in gammas[1:]] + [recipe.train.epochs]
-    for end, (_, gamma) in zip(ends, gammas, strict=True):
-        # A run with more epochs is the same run, going on; so the loss may change in between.
-        rows = train(
-            model,
-            replace(recipe.train, epochs=min(end, recipe.train.epochs)),
-            clips.at_epoch,
-            ClipLoss(recipe.background, gamma, without_box),
-            run_dir,
-            validate=lambda best: clip_figures(best, fixed_clips, recipe.train),
-            about=about,
-            track=track,
-        )
-    return rows
+    loss = ClipLoss(recipe.background, 0.0, without_box)
+
+    def begin(epoch: int) -> ClipDataset:
+        loss.gamma = [gamma for first, gamma in gammas if first <= epoch][-1]
+        return clips.at_epoch(epoch)
+
+    return train(
+        model,
+        recipe.train,
+        begin,
+        loss,
+        run_dir,
+        validate=lambda best: clip_figures(best, fixed_clips, recipe.train),
+        about=about,
+        track=track,
+    )
 
 
 def _begins(run_dir: str | Path) -> bool:
@@ -184,7 +193,7 @@ def _begins(run_dir: str | Path) -> bool:
     return not Path(run_dir, LAST).exists()
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClipLoss:
     """Cross-entropy where a model is asked what happens, and the weight that it is the mean of."""
 

@@ -12,7 +12,7 @@ from footpass import zoo
 from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import play_by_play_path, video_path
-from footpass.data.provenance import REAL, Provenance, read_provenance, write_marked
+from footpass.data.provenance import REAL, Provenance, read_provenance, together, write_marked
 from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
 from footpass.detectors.windows import logits_of_versions
@@ -23,7 +23,13 @@ from footpass.importers.actions import actions, placed
 from footpass.importers.gsr import read_gsr
 from footpass.importers.match import ImportConfig, import_match
 from footpass.metrics import compare, evaluate
-from footpass.sequence.decode import load_dst, open_recorded, predict_events, written_by
+from footpass.sequence.decode import (
+    check_logits,
+    load_dst,
+    open_recorded,
+    predict_events,
+    written_by,
+)
 from footpass.sequence.sources import Recorded
 from footpass.simulate.season import FIRST_GAME, write_season
 from footpass.simulate.tracker_files import write_trackers
@@ -135,6 +141,7 @@ def spotted(folder: Path, run_dir: Path, models: Models) -> dict[str, pd.DataFra
     if models.dst:
         model, windows = load_dst(models.dst)
         halves = open_recorded(folder, SPLIT, [runs["TAAD"]])
+        check_logits(models.dst, together(half.provenance for half in halves.values()).models)
         events["DST"] = predict_events(model.to(device), halves, windows)
         make_folder(runs["DST"])
         made = written_by(model, models.dst, halves)

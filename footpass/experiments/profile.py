@@ -12,7 +12,13 @@ from footpass.experiments.settings import NotebookSettings, merged, profile_cont
 from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
 
-_ZOO = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}  # recipes of the zoo's models
+_Known = Literal["taad", "gnn", "dst", "dst-gnn"]
+_ZOO: dict[_Known, str] = {
+    "taad": "taad",
+    "gnn": "gnn",
+    "dst": "dst",
+    "dst-gnn": "dst",
+}  # recipes of the zoo's models
 
 
 @config_dataclass
@@ -58,7 +64,7 @@ class Profile:
     find_data: bool = True  # whether real data are looked for where none are named
     # What training goes on from: the models of the zoo, those named; or random weights (of the backbone,
     # Kinetics' if they are given), and the DST's pre-training.
-    start: Literal["zoo", "random"] | tuple[str, ...] = "random"
+    start: Literal["zoo", "random"] | tuple[_Known, ...] = "random"
     # Frames from clip to clip when detectors watch whole halves; None: half a clip, so that each frame
     # is seen twice.
     stride: Positive | None = None

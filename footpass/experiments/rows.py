@@ -12,7 +12,6 @@ from footpass.experiments.profile import Profile
 from footpass.experiments.stages import Reading
 from footpass.files import PROJECT, DataError
 from footpass.models.losses import Weighting
-from footpass.models.transformer import Fusion
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
 Step = Literal["reassign", "gate", "refine", "nms"]
@@ -29,8 +28,8 @@ class Row:
     group: str = "rows"  # rows that belong together; a profile says which groups it computes
     model: Literal["taad", "gnn", "dst"] = "dst"  # whose events
     variant: str | None = None  # of the profile (`Profile.variants`) that all its models are of
-    # Of the DST: `models.transformer.FUSIONS`, `losses.WEIGHTINGS`, and what it reads.
-    fusion: Fusion = "none"
+    # Of the DST: whether it reads TAAD + GNN too, `losses.WEIGHTINGS`, and what it reads.
+    fusion: Literal["none", "concat"] = "none"
     weighting: Weighting = "none"
     reads: Reading = "detectors"
     divide_weights: bool = False  # the class weights of training are divided out when it writes
@@ -43,6 +42,14 @@ class Row:
     # alone, or by these and the grammar of train matches.
     rescore: Literal[False, True, "scores", "grammar"] = False
     against: tuple[str, ...] = ()  # names of rows that it is compared with
+
+    def __post_init__(self) -> None:
+        of_dst = "fusion", "weighting", "reads", "divide_weights", "ensemble", "members"
+        given = [name for name in of_dst if getattr(self, name) != getattr(Row, name)]
+        if self.model != "dst" and given:
+            raise DataError(f"row {self.name!r}: {given[0]} is of a DST, and its model is {self.model}")
+        if self.judge_unseen and not self.steps:
+            raise DataError(f"row {self.name!r}: judge_unseen is of steps, and there are none")
 
     @property
     def fitted(self) -> bool:

@@ -7,13 +7,12 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from footpass.data.cache import Footage, open_footage
 from footpass.data.paths import data_dir, tactical_path
-from footpass.data.provenance import MARK, Provenance, season_provenance
+from footpass.data.provenance import Provenance, season_provenance
 from footpass.experiments.profile import Profile, SeasonSize
-from footpass.files import PROJECT, DataError, atomic_write, locked, make_folder
+from footpass.files import PROJECT, DataError, atomic_write, fingerprint, locked, make_folder
 from footpass.schema import FPS
 from footpass.simulate.season import EDITION, write_season
 
@@ -88,7 +87,8 @@ def find_season(profile: Profile, data: str | Path | None = None) -> Season:
     """
     found = Path(data) if data else data_dir() if profile.find_data else None
     if found:
-        return Season(found, season_provenance(found), profile.season)
+        # Absolute, for workers in other folders
+        return Season(found.absolute(), season_provenance(found), profile.season)
     folder = default_season(profile)
     return Season(folder, season_provenance(folder), profile.season)
 
@@ -98,7 +98,7 @@ def _highlights_of(folder: Path) -> Path:
 
 
 def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Path:
-    """Folder of a profile's synthetic season, ``runs/season-<profile>``.
+    """Folder of a profile's synthetic season, in ``runs``; of other settings it has another name.
 
     A part of it (train, val, highlights) is simulated once. When more matches are wanted than there are,
     these are added; when fewer, the others stay unused.
@@ -106,40 +106,33 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
     size = profile.season
     if size is None:
         raise DataError(f"profile {profile.name} needs real data: set FOOTPASS_DATA to their folder")
-    folder = Path(runs, f"season-{profile.name}")
+    of = fingerprint(size.minutes, size.seed, EDITION)[:8]
+    folder = Path(runs, f"season-{profile.name}-{of}")
     made = folder / "season.json"
-    common = {"minutes": size.minutes, "seed": size.seed, "marked": MARK.name, "edition": EDITION}
     parts = {"train": size.train, "val": size.val, "highlights": size.highlights}
 
-    def there() -> dict[str, Any]:
-        """What is whole, by part; nothing if it is of other settings, or unreadable."""
+    def there() -> dict[str, int]:
+        """Matches of the parts that are whole; of none if that is unreadable."""
         try:
             found = json.loads(made.read_bytes())
         except (FileNotFoundError, ValueError):
             found = None
-        known = isinstance(found, dict) and found.items() >= common.items()
-        return found if known else dict(common)
+        return found if isinstance(found, dict) else {}
 
     def missing() -> list[str]:
         return [part for part, matches in parts.items() if there().get(part, 0) < matches]
-
-    def record(content: dict[str, Any]) -> None:
-        with atomic_write(made) as stream:
-            json.dump(content, stream)
 
     if not missing():
         return folder
     make_folder(folder)
     with locked(folder):  # of several processes that come at once, the first simulates
         for part in missing():
-            found, matches = there(), parts[part]
-            kept = found.get(part, 0)
+            kept, matches = there().get(part, 0), parts[part]
             log.info("%s: simulating %s of %s matches, %s of them there", folder, part, matches, kept)
-            record(found)  # of earlier settings nothing is whole from here on
             if part == "highlights":
-                of = {"seed": size.seed, "highlights": True, "kept": kept}
-                write_season(_highlights_of(folder), matches, **of)
+                write_season(_highlights_of(folder), matches, seed=size.seed, highlights=True, kept=kept)
             else:
                 write_season(folder, matches, size.minutes, size.seed, part, kept=kept)
-            record(found | {part: matches})
+            with atomic_write(made) as stream:
+                json.dump(there() | {part: matches}, stream)
     return folder

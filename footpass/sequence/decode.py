@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +87,13 @@ def written_by(model: AnyDST, checkpoint: str | Path, halves: Mapping[str, Sourc
     return data.by(f"{type(model).__name__} {fingerprint(Path(checkpoint))}")
 
 
-def check_logits(checkpoint: str | Path, halves: Mapping[str, Source]) -> None:
-    """Logits must come in the order in which a DST learned to read them; of other models, it is said."""
-    about = load_checkpoint(checkpoint)["config"]["about"]
-    learned = about.get("provenance", {}).get("models", [])
-    given = list(together(half.provenance for half in halves.values()).models)
+def check_logits(checkpoint: str | Path, models: Iterable[str]) -> None:
+    """Refuse to read logits of these (`Provenance.models`) with a DST that learned to read other kinds.
+
+    Of others of the same kinds, it is said; their order counts too.
+    """
+    about = load_checkpoint(checkpoint)["config"].get("about", {})
+    learned, given = about.get("provenance", {}).get("models", []), list(models)
     if given == learned or not learned or "unknown" in [*given, *learned]:
         return
     kinds, learned_kinds = ([model.split()[0] for model in models] for models in (given, learned))

@@ -114,10 +114,18 @@ def _memory() -> float:
         return inf
 
 
+def trained_weights(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Weights of a checkpoint that `load_checkpoint` has read: their average, where one is kept."""
+    average = dict(content.get("ema") or {"n_averaged": 0})
+    if not average.pop("n_averaged"):
+        return content["model"]
+    return {name.removeprefix("module."): weights for name, weights in average.items()}
+
+
 def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | Path) -> None:
     """Take the weights of a checkpoint that `load_checkpoint` has read."""
     try:
-        model.load_state_dict(content["model"])
+        model.load_state_dict(trained_weights(content))
     except Exception as error:  # a line for every tensor that differs; or whatever odd names do
         _, first, *others = map(str.strip, f"{error}\n\n".splitlines())
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""

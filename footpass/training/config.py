@@ -124,5 +124,5 @@ def learning_rate(
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if cosine:
-        rise *= (1 + cos(pi * min(max((step - warmup) / (cosine - warmup), 0), 1))) / 2
+        rise *= (1 + cos(pi * min(max((step - warmup) / max(cosine - warmup, 1), 0), 1))) / 2
     return lr * rise * decay ** sum(step >= milestone for milestone in milestones)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from footpass.files import DataError
+from footpass.files import DataError, make_folder
 from footpass.metrics import Counts
 from footpass.schema import ACTION_LABELS
 from footpass.training.loop import Track
@@ -92,7 +92,9 @@ def _tensorboard(run_dir: Path) -> _Write:
 def _wandb(run_dir: Path) -> _Write:
     import wandb
 
-    run = wandb.init(project="footpass", name=run_dir.name, dir=run_dir)
+    make_folder(run_dir)
+    # Of several models that a process trains, each has a run of its own.
+    run = wandb.init(project="footpass", name=run_dir.name, dir=run_dir, reinit="create_new")
 
     def write(scalars: dict[str, float], figure: "Figure | None", epoch: int) -> None:
         run.log(scalars | ({"detections": wandb.Image(figure)} if figure else {}), step=epoch)

@@ -185,12 +185,12 @@ def add(
     renamed
         What the models whose logits it learned from are called here (`Provenance.models`).
     """
-    from footpass.training.checkpoints import load_checkpoint, save_checkpoint
+    from footpass.training.checkpoints import load_checkpoint, save_checkpoint, trained_weights
 
     content = load_checkpoint(checkpoint)
     config = _renamed(content["config"], renamed or {})
     path = folder / f"{name}.pt"
-    save_checkpoint(path, config, {"model": _half(content["model"]), "row": {}})
+    save_checkpoint(path, config, {"model": _half(trained_weights(content)), "row": {}})
     card = replace(card, sha256=_sha256(path))
     write_card(name, card, folder)
     return card

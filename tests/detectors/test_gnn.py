@@ -278,6 +278,16 @@ def test_the_loss_changes_when_the_schedule_says(data, tmp_path):
     assert rows("resumed", ((0, 1.0), (2, 3.0))) == pytest.approx(changed, rel=1e-4)
 
 
+def test_rates_fall_on_one_cosine_whatever_the_loss_does(data, tmp_path):
+    footage = [open_footage(data, split) for split in ("train", "val")]
+    falling = replace(SMOKE.train, epochs=3, schedule="cosine")
+    rates = []
+    for name, gammas in (("steady", ((0, 1.0),)), ("changed", ((0, 1.0), (2, 3.0)))):
+        recipe = replace(SMOKE, gammas=gammas, train=falling)
+        rates.append([row["lr"] for row in train_gnn(recipe, *footage, tmp_path / name)])
+    assert rates[0] == rates[1]
+
+
 def test_a_run_with_another_start_or_schedule_is_not_continued(data, taad, tmp_path):
     train, val = (open_footage(data, split) for split in ("train", "val"))
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from footpass.configs import PROFILES, override
@@ -112,6 +113,8 @@ def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
         ('seeds = [0]\n[[rows]]\nname = "a"\nrescore = "scores"\nsteps = ["gate"]', "neither"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nrescore = "trees"', "rows.0.rescore = 'trees'"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "rnn"', "Grid.rows.0.model"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "gnn"\nweighting = "sqrt"', "is of a DST"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\njudge_unseen = true', "judge_unseen is of steps"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nstep = true', "Grid.rows.0.step: no such field"),
     ],
 )
@@ -244,6 +247,37 @@ def test_less_than_one_worker_and_a_scheduler_that_is_not_there_are_refused():
         pass
     with pytest.raises(DataError, match="is the scheduler up"), open_workers(1, "tcp://127.0.0.1:1"):
         pass
+
+
+@pytest.mark.slow
+def test_dask_workers_of_this_machine_end_with_a_parent_that_is_killed():
+    program = """
+import os
+import time
+
+from footpass.workers import dask_workers
+
+if __name__ == "__main__":
+    with dask_workers("local", 2) as executor:
+        print(executor.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        parent.stdout.readline()
+        children = psutil.Process(parent.pid).children()
+        assert len(children) == 3  # and a scheduler
+        parent.kill()
+    until = time.monotonic() + 20
+    while any(map(at_work, children)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(at_work, children))
+
+
+def at_work(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # which nobody has asked about yet
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture

@@ -149,6 +149,7 @@ def test_a_variant_is_laid_over_a_profile_as_it_has_become():
             'base = "demo"\n[variants.B.dst.model]\nwidht = 2',
             "mine.toml.*variant B: Profile.dst.model: PlayerDSTConfig.widht: no such field",
         ),
+        ('base = "demo"\nstart = ["tad"]', "Profile.start"),
         ('base = "demo"\n[variants]\nB = 2', "variants.B = 2: Input should be an object"),
     ],
 )

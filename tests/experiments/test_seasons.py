@@ -1,6 +1,5 @@
 """The notebooks' data: what is found is used, and no more of it than a profile asks for."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -65,23 +64,25 @@ def test_data_are_found_by_their_variable_but_not_for_the_tests(real, monkeypatc
 
 def test_the_season_is_simulated_once(tmp_path, monkeypatch):
     made = []
-    (tmp_path / "season-demo").mkdir()
     monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((*args, more)))
     folder = default_season(DEMO, tmp_path)
     size = DEMO.season
-    assert folder == tmp_path / "season-demo"
+    assert folder.parent == tmp_path and folder.name.startswith("season-demo-")
     assert made == [
         (folder, size.train, size.minutes, size.seed, "train", {"kept": 0}),
         (folder, size.val, size.minutes, size.seed, "val", {"kept": 0}),
     ]
     assert default_season(DEMO, tmp_path) == folder and len(made) == 2
-    # One of other settings, or one that was broken off, is made anew.
-    (folder / "season.json").write_text(json.dumps({"train": 9, "val": 9, "minutes": 1.0, "seed": 0}))
+    (folder / "season.json").write_text("[")  # nobody knows what is there
     default_season(DEMO, tmp_path)
     assert len(made) == 4 and made[-1][-1] == {"kept": 0}
-    (folder / "season.json").unlink()
-    default_season(DEMO, tmp_path)
-    assert len(made) == 6
+
+
+def test_a_season_of_other_settings_leaves_the_first_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(seasons, "write_season", lambda *args, **more: None)
+    sizes = [replace(DEMO.season, **other) for other in ({}, {"seed": 9}, {"minutes": 0.5}, {"val": 9})]
+    folders = [default_season(replace(DEMO, season=size), tmp_path) for size in sizes]
+    assert len(set(folders)) == 3 and folders[0] == folders[3]  # more matches are no other season
 
 
 def test_a_season_that_grows_keeps_what_it_has(tmp_path, monkeypatch):
@@ -90,7 +91,7 @@ def test_a_season_that_grows_keeps_what_it_has(tmp_path, monkeypatch):
     def write(folder, matches, *args, kept, **more):
         if matches in broken:
             raise KeyboardInterrupt
-        made.append((folder.name, matches, kept))
+        made.append((folder.name.endswith("highlights"), matches, kept))
 
     def wanted(**others):
         made.clear()
@@ -98,20 +99,13 @@ def test_a_season_that_grows_keeps_what_it_has(tmp_path, monkeypatch):
         return made
 
     monkeypatch.setattr(seasons, "write_season", write)
-    beside = ("season-demo-highlights", 7, 0)
-    assert wanted() == [("season-demo", 2, 0), ("season-demo", 1, 0), beside]
+    assert wanted() == [(False, 2, 0), (False, 1, 0), (True, 7, 0)]
     with pytest.raises(KeyboardInterrupt):
         wanted(val=5)
     assert wanted() == []  # what was there is still whole
     broken.clear()
-    assert wanted(val=5) == [("season-demo", 5, 1)]
+    assert wanted(val=5) == [(False, 5, 1)]
     assert wanted(train=1, highlights=0, held_out=1) == []  # fewer are enough
-    # With other settings all is made anew, also what was there before a break.
-    broken.add(1)
-    with pytest.raises(KeyboardInterrupt):
-        wanted(seed=4)
-    broken.clear()
-    assert wanted() == [("season-demo", 2, 0), ("season-demo", 1, 0), beside]
 
 
 def test_of_processes_that_come_at_once_one_simulates(tmp_path, monkeypatch):
@@ -137,9 +131,8 @@ def test_highlights_are_simulated_beside_the_season_and_real_data_have_none(tmp_
     made = []
     monkeypatch.setattr(seasons, "write_season", lambda *args, **more: made.append((args, more)))
     shown = replace(DEMO, season=SeasonSize(1, 1, 0.08, seed=3, highlights=7))
-    (tmp_path / "season-demo").mkdir()
-    default_season(shown, tmp_path)
-    beside = tmp_path / "season-demo-highlights"
+    folder = default_season(shown, tmp_path)
+    beside = folder.with_name(f"{folder.name}-highlights")
     assert made[-1] == ((beside, 7), {"seed": 3, "highlights": True, "kept": 0})
     assert find_season(shown, real).highlights() == {}
 

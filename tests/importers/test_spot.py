@@ -85,6 +85,14 @@ def test_a_clip_becomes_events_a_table_a_video_and_a_page(weights, video, tmp_pa
     assert "there already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dst", ["zoo:dst", "zoo:dst-gnn"])
+def test_a_dst_of_another_detectors_logits_is_refused_at_once(dst, video, tmp_path, capsys):
+    given = (str(video), "--tracks", str(tracks(tmp_path)), "--out", str(tmp_path / "out"))
+    assert main(["spot", *given, "--checkpoint", "zoo:gnn", "--dst", dst]) == 2
+    assert "it learned from logits of TAAD" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_of_two_at_once_the_second_says_who_is_there(weights, video, tmp_path, capsys):
     given = (str(video), "--tracks", str(tracks(tmp_path)), "--out", str(tmp_path / "out"))
     with locked(tmp_path / "out"):

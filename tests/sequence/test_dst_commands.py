@@ -142,6 +142,11 @@ def test_variants_are_trained_in_folders_of_their_own_and_go_on(data, tmp_path, 
     before = checkpoint_path(tmp_path / "A").stat().st_mtime_ns
     assert run(capsys, *train)[0] == 0
     assert checkpoint_path(tmp_path / "A").stat().st_mtime_ns == before  # it was finished
+    # What goes on from a variant's model is told that it is this one's.
+    again = [*train[:7], tmp_path / "again", *train[8:]]
+    assert run(capsys, *again, "--variant", "A", "--from", checkpoint_path(tmp_path / "A"))[0] == 0
+    code, _, err = run(capsys, *again, "--from", checkpoint_path(tmp_path / "A"))
+    assert code == 2 and "A/best.pt: not the model of variant D: leave out --from" in err
     code, _, err = run(capsys, *train[:-2], "--variant", "A", "E")
     assert code == 2 and "profile smoke has no variant 'E'; it has transformer, A, B, C, D" in err
 

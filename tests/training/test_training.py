@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from footpass.files import DataError
 from footpass.training import distributed, loop
-from footpass.training.checkpoints import load_checkpoint, save_checkpoint
+from footpass.training.checkpoints import load_checkpoint, load_weights, save_checkpoint
 from footpass.training.config import TrainConfig, learning_rate
 from footpass.training.loop import micro_batches, run_epoch, train
 from footpass.training.optim import Updates, parameter_groups, resolve_precision
@@ -112,6 +112,8 @@ def test_learning_rate_against_values_by_hand():
 
 def test_learning_rate_on_a_cosine_against_values_by_hand():
     # 2 steps of warm-up, then half a cosine over the 8 steps that are left.
+    assert learning_rate(0, 1.0, 10, cosine=10) == pytest.approx(0.1)  # of a run that is all warm-up
+    assert learning_rate(9, 1.0, 20, cosine=10) == pytest.approx(0.5)
     rates = [learning_rate(step, 1.0, 2, cosine=10) for step in (0, 1, 2, 4, 6, 8, 10, 99)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0, 0.0])
 
@@ -291,7 +293,10 @@ def test_average_of_the_weights_is_what_is_validated_and_kept(tmp_path):
     expected.append(0.75 * expected[1] + 0.25 * three)
     torch.testing.assert_close(validated, expected)
     torch.testing.assert_close(load_checkpoint(tmp_path / "best.pt")["model"]["0.weight"], expected[2])
-    torch.testing.assert_close(load_checkpoint(tmp_path / "last.pt")["model"]["0.weight"], three)
+    last = load_checkpoint(tmp_path / "last.pt")
+    torch.testing.assert_close(last["model"]["0.weight"], three)
+    load_weights(model, last, tmp_path / "last.pt")  # to work with: those of a DST, which is not chosen
+    torch.testing.assert_close(model[0].weight.detach(), expected[2])
 
 
 def test_mean_of_the_last_epochs_is_what_is_validated_and_kept(tmp_path):
