@@ -149,7 +149,8 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator:
         raise DataError(f"cannot be written: {error.strerror or error}", path) from error
     finally:
         if temporary:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # it would hide what was raised: none is there on a read-only disk
+                temporary.unlink()
 
 
 class BinaryFile(io.RawIOBase):

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command
 from footpass.files import DataError
@@ -11,6 +11,7 @@ from footpass.schema import SPLITS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from footpass.importers.match import ImportConfig
     from footpass.importers.tracks import TrackedHalf
 
     Read = tuple[Sequence[TrackedHalf], dict[int, pd.DataFrame] | None]
@@ -23,6 +24,8 @@ _EXAMPLES = {
     "footovision": "import footovision --game game.json --tracking H1.json H2.json --out data",
 }
 
+_NAMES = "where names differ: frame track x y w h (or x2 y2) team jersey role px py"
+_COLUMNS: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "OURS=THEIRS", "help": _NAMES}
 _RATE = "frames a second of the tracks (as the file says, else the video's, else 25)"
 
 
@@ -44,8 +47,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     option = _form(forms, "table", _table, "any table: CSV or Parquet, a row a box")
     option("files", nargs="+", metavar="FILE")
-    text = "where names differ: frame track x y w h (or x2 y2) team jersey role px py"
-    option("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help=text)
+    option("--columns", **_COLUMNS)
     option("--fps", type=float, help=_RATE)
 
     option = _form(forms, "kloppy", _kloppy, "tracking of any provider that kloppy loads")
@@ -73,17 +75,29 @@ def _form(
     option("--out", required=True, metavar="DIR")
     option("--split", choices=SPLITS, default="val", help="%(default)s")
     option(number, dest="number", type=int, default=1, help="of the match (%(default)s)")
+    _add_hints(option)
+    option("--video", metavar="V", help="the match's video: linked, or transcoded if need be")
+    return option
+
+
+def _add_hints(option: Callable[..., argparse.Action]) -> None:
     option("--half", nargs="+", default=[], metavar="H1", help="half of each file")
     text = "frame of the video, 25 a second, at which each file, or each half's kick-off, is"
     option("--start", nargs="+", type=int, default=[], metavar="FRAME", help=text)
     option("--left", metavar="TEAM", help="who attacks from the left in the first half")
     option("--picture", metavar="WxH", help="picture that boxes refer to, such as 1280x720")
-    option("--video", metavar="V", help="the match's video: linked, or transcoded if need be")
-    return option
 
 
-def _import(args: argparse.Namespace) -> None:
-    from footpass.importers.match import ImportConfig, import_match
+def add_hints(option: Callable[..., argparse.Action]) -> None:
+    """Options for what tracks of any form do not say themselves, which `hints` and `columns` read."""
+    _add_hints(option)
+    option("--columns", **_COLUMNS)
+    option("--fps", type=float, help=_RATE)
+
+
+def hints(args: argparse.Namespace, split: str, number: int) -> "ImportConfig":
+    """What was told of the tracks of match ``number``, which becomes one of a split."""
+    from footpass.importers.match import ImportConfig
 
     picture = None
     if args.picture:
@@ -94,10 +108,22 @@ def _import(args: argparse.Namespace) -> None:
     halves = [half.upper().removeprefix("H") for half in args.half]
     if not all(half.isdecimal() and int(half) for half in halves):
         raise DataError(f"--half {' '.join(args.half)}: not H1, H2, ...")
+    whose = tuple(map(int, halves)), tuple(args.start)
+    return ImportConfig(split, number, *whose, args.left, picture, args.fps)
+
+
+def columns(args: argparse.Namespace) -> dict[str, str]:
+    """Our names of a table's columns, and its own."""
+    if not all("=" in pair for pair in args.columns):
+        raise DataError(f"--columns {' '.join(args.columns)}: not OURS=THEIRS")
+    return dict(pair.split("=", 1) for pair in args.columns)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from footpass.importers.match import import_match
+
+    config = hints(args, args.split, args.number)
     parts, events = args.read(args)
-    config = ImportConfig(
-        args.split, args.number, tuple(map(int, halves)), tuple(args.start), args.left, picture, args.fps
-    )
     for name, notes in import_match(args.out, parts, config, events, args.video).items():
         print(f"{args.out}: {name}", *notes, sep="\n  ")
     whole = f"is it whole: python -m footpass check {args.out}"
@@ -122,10 +148,7 @@ def _mot(args: argparse.Namespace) -> "Read":
 def _table(args: argparse.Namespace) -> "Read":
     from footpass.importers.table import read_table
 
-    if not all("=" in pair for pair in args.columns):
-        raise DataError(f"--columns {' '.join(args.columns)}: not OURS=THEIRS")
-    columns = dict(pair.split("=", 1) for pair in args.columns)
-    return [read_table(file, columns) for file in args.files], None
+    return [read_table(file, columns(args)) for file in args.files], None
 
 
 def _kloppy(args: argparse.Namespace) -> "Read":

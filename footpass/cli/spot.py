@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from footpass.cli.importing import add_hints, columns, hints
 from footpass.cli.options import add_command
-from footpass.files import DataError, atomic_write, locked, make_folder
+from footpass.files import DataError, atomic_write, fingerprint, locked, make_folder
 from footpass.schema import FPS, SCORE_THRESHOLD, Action
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from footpass.importers.match import ImportedMatch
 
 _SPLIT = "challenge"  # nobody knows the truth
+_MADE_OF = ".made_of"  # what the match in a folder was imported from
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -33,6 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     detector = "a TAAD, or with GNN (%(default)s; footpass models lists others)"
     option("--checkpoint", default="zoo:taad", metavar="DETECTOR.pt", help=detector)
     option("--dst", metavar="DST.pt", help="writes the events, from the detector's logits: zoo:dst")
+    add_hints(option)
     option("--public", action="store_true", help="checkpoints are the public repository's")
     length = "of each half in the overlay video (%(default)s)"
     option("--seconds", type=float, default=120.0, help=length)
@@ -43,22 +46,33 @@ def _spot(args: argparse.Namespace) -> None:
 
     if not 0 < args.seconds < 1e6:
         raise DataError(f"--seconds {args.seconds}: not a length")
-    _free(args.out)
+    made_of = _made_of(args)
+    _is_there(args.out, made_of)
     adjusted = adjustment(args.checkpoint)
     args.checkpoint, args.dst = resolve(args.checkpoint), args.dst and resolve(args.dst)
     model = _detector(args)
     with _timed("tactical data"):
         match = _match(args, model)
     with locked(args.out, waits=False):
-        _free(args.out)
-        _spot_in(args, match, adjusted)
+        if not _is_there(args.out, made_of):
+            for name, notes in match.write(args.out / "data").items():
+                report = args.out / "data" / "import" / f"{name}.txt"
+                print(f"{name}: {len(notes)} decisions and doubts, in {report}")
+            with atomic_write(args.out / _MADE_OF) as stream:
+                stream.write(made_of)
+        _spot_in(args, adjusted)
 
 
 def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
     """The match in the official form, which a detector of this kind can work on; nothing is written."""
-    from footpass.importers.match import ImportConfig, prepared, read_tracks
+    from footpass.importers.match import prepared, read_tracks
 
-    match = prepared([read_tracks(file) for file in args.tracks], ImportConfig(_SPLIT), video=args.video)
+    tracks = [read_tracks(file, columns(args)) for file in args.tracks]
+    match = prepared(tracks, hints(args, _SPLIT, 1), video=args.video)
+    if not match.seen:
+        raise DataError(
+            "no boxes in the tracks: detectors look at the players' pictures", args.tracks[0]
+        )
     if not match.placed and (args.dst or model != "TAAD"):
         needs = "GNN and DST need them (a homography per frame, or game state)"
         reason = f"no pitch positions in the tracks: TAAD alone can do without; {needs}"
@@ -66,20 +80,29 @@ def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
     return match
 
 
-def _free(out: Path) -> None:
-    """Refuse a folder that holds another result."""
-    if (out / "data").exists():
-        raise DataError("there already: choose another --out, or delete it", out / "data")
+def _made_of(args: argparse.Namespace) -> str:
+    """Fingerprint of the tracks, the video's size and what was told of them."""
+    parts = [p for given in map(Path, args.tracks) for p in (given, *sorted(given.rglob("*")))]
+    files = [path for path in parts if path.is_file() and path.suffix not in (".jpg", ".png")]
+    size = Path(args.video).stat().st_size if Path(args.video).is_file() else 0
+    return fingerprint(hints(args, _SPLIT, 1), columns(args), size, *files)
 
 
-def _spot_in(args: argparse.Namespace, match: "ImportedMatch", adjusted: "LogitAdjustment") -> None:
-    """Write the match, spot its events and show them."""
+def _is_there(out: Path, made_of: str) -> bool:
+    """Whether a folder has the match already; one that holds another is refused."""
+    if not (out / "data").exists():
+        return False
+    beside = out / _MADE_OF
+    if not beside.is_file() or beside.read_text() != made_of:
+        raise DataError("holds another match, or one half made: choose another --out, or delete it", out)
+    return True
+
+
+def _spot_in(args: argparse.Namespace, adjusted: "LogitAdjustment") -> None:
+    """Spot the events of the match and show them; logits that are there are read."""
     from footpass.data.cache import open_footage
 
-    data = args.out / "data"
-    for name, notes in match.write(data).items():
-        print(f"{name}: {len(notes)} decisions and doubts, in {data / 'import' / name}.txt")
-    footage = open_footage(data, _SPLIT)
+    footage = open_footage(args.out / "data", _SPLIT)
     with _timed("logits and events"):
         events = _events(args, footage, adjusted)
     with _timed("pages, pictures, table"):
@@ -98,7 +121,6 @@ def _timed(what: str) -> Iterator[None]:
 def _detector(args: argparse.Namespace) -> str:
     """Kind of the detector; says whose weights are used, and what that means."""
     from footpass.detectors.predict import load_detector
-    from footpass.files import fingerprint
     from footpass.sequence.decode import check_logits, load_dst
     from footpass.training.checkpoints import load_checkpoint
 

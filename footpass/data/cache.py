@@ -149,7 +149,11 @@ def load_half(path: str | Path, name: str, cache: str | Path) -> HalfMatch:
     half = _prepared(path, name, cache)
     if half is None:
         folder = _folder(path, name, cache).parent
-        make_folder(folder)
+        try:
+            make_folder(folder)
+        except DataError as error:
+            reason = f"{error.reason}: set FOOTPASS_CACHE to a folder that can be written"
+            raise DataError(reason, folder) from error
         with locked(folder):  # of several processes, the first prepares
             half = _prepared(path, name, cache) or _prepare(path, name, cache)
     if half is None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.halves import dense, events_of
+from footpass.files import DataError
 from footpass.importers.labels import labelled
 from footpass.importers.tactical import Imported
 from footpass.schema import FPS, PITCH, Tactical
@@ -76,6 +77,9 @@ def with_events(
     events["frame"] = frame + events.assign(frame=frame).groupby(["frame", "team", "jersey"]).cumcount()
     rows, placed = labelled(half.rows, events)
     notes = [_said(shift)]
+    if len(events) and not placed.any():
+        reason = f"none of its {len(events):,} events is of a player in the tracks then"
+        raise DataError(f"{reason}: another match's events, or a clip's of another time?", half=name)
     if not placed.all():
         lost = (~placed).sum()
         notes.append(f"{lost:,} of {len(events):,} events are of nobody in the tracking then: left out")

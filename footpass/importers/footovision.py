@@ -140,4 +140,7 @@ def _events(path: str | Path, team_of: dict, lineup: dict) -> pd.DataFrame:
         table = table.astype({"seconds": float, "x": float, "y": float}).dropna(subset="seconds")
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not events of this form: {error}") from error
+    if not len(table):
+        reason = "none of its events is of a class, a team and a player of the line-ups"
+        raise DataError(f"{path}: {reason}: another match's?")
     return table.assign(seconds=table["seconds"] / 1000)

@@ -5,6 +5,7 @@ Positions have their origin at the centre spot, x to the right and y towards the
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,8 @@ _TAIL = 1 << 14  # bytes at the end, where the information is if keys are sorted
 _NUMBERED = 10**6  # a larger image id ends in six digits: the frame, from 1
 _NO_NUMBER = re.compile(rb'(?<![\w".])(?:NaN|-?Infinity)(?=\s*[,}\]])')
 NAN = float("nan")
+_NO_TRACK = "boxes that no track took up left out"
+_NO_JERSEY = "jerseys that are no number of 0..99 taken as unknown"
 
 
 class _WithNulls:
@@ -67,14 +70,17 @@ def read_gsr(path: str | Path) -> TrackedHalf:
             "writes below eval/pred (docs/tools.md says how)"
         )
     info, image = _head(path, "info") or _last_info(path), _head(path, "images.item") or {}
-    rows, teams = Rows(), dict(_SIDES)
+    rows, teams, doubts = Rows(), dict(_SIDES), Counter[str]()
     for key in ("annotations.item", "predictions.item"):
         for number, entry in enumerate(_items(path, key)):
-            _add(rows, teams, entry, f"{path}: {key.removesuffix('.item')} {number}")
+            doubts.update(_add(rows, teams, entry, f"{path}: {key.removesuffix('.item')} {number}"))
         if len(rows):
             break
     else:
-        raise DataError(f"{path}: no annotations or predictions of players in it")
+        if doubts[_NO_TRACK]:
+            raise DataError(f"{path}: no player in it has a track_id: run a tracker first")
+        reason = "no annotations or predictions of players in it"
+        raise DataError(f"{path}: {reason}: of another form? (footpass import --help)")
     table = rows.table()
     names = ("left", "right")
     if len(teams) > 2:  # names of clubs, not of sides
@@ -95,7 +101,8 @@ def read_gsr(path: str | Path) -> TrackedHalf:
         fps = None if info.get("frame_rate") in (None, "") else float(info["frame_rate"])
     except (TypeError, ValueError):
         raise DataError(f"{path}: info: frame_rate {info['frame_rate']!r} is not a number") from None
-    return TrackedHalf(str(path), table, fps, picture, half, sides_known=known, teams=names)
+    notes = tuple(f"{number:,} {doubt}" for doubt, number in doubts.items())
+    return TrackedHalf(str(path), table, fps, picture, half, sides_known=known, teams=names, notes=notes)
 
 
 def _last_info(path: Path) -> dict:
@@ -138,29 +145,34 @@ def _head(path: Path, key: str) -> dict | None:
     return found if isinstance(found, dict) else None
 
 
-def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> None:
-    """Add an annotation to the rows, unless it is of a pitch, a camera or the ball; number its team."""
+def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> list[str]:
+    """Add an annotation to the rows, unless it is of a pitch, a camera or the ball; what is doubtful."""
+    doubts = []
     try:
         attributes = entry.get("attributes") or {}
         role = attributes.get("role")
         category = int(entry.get("category_id") or 0) if not role else 0
         keeper = _ROLES.get(role, OTHER) if role else _ROLE_OF.get(category, OTHER)
         if keeper == OTHER:
-            return
+            return []
         image = int(entry["image_id"])
         track = entry.get("track_id")
         track = attributes.get("player_id") if track is None else track
         if track is None or (track := int(float(track) if isinstance(track, str) else track)) < 0:
-            return  # a detection that no track took up
+            return [_NO_TRACK]
         box, pitch = entry.get("bbox_image") or {}, entry.get("bbox_pitch") or {}
         x, y = pitch.get("x_bottom_middle"), pitch.get("y_bottom_middle")
         team = str(attributes.get("team")).strip()
         known = team.lower() not in UNNAMED
+        try:
+            jersey = jersey_number(attributes.get("jersey"))
+        except ValueError:  # a reader of numbers may see an O for a zero
+            jersey, doubts = UNKNOWN, [_NO_JERSEY]
         rows.add(
             image % _NUMBERED - 1 if image >= _NUMBERED else image,
             track,
             teams.setdefault(team, len(teams)) if known else UNKNOWN,
-            jersey_number(attributes.get("jersey")),
+            jersey,
             keeper,
             NAN if x is None else x / PITCH[0] + 0.5,
             NAN if y is None else y / PITCH[1] + 0.5,
@@ -169,6 +181,7 @@ def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> None:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{where}: {reason}") from error
+    return doubts
 
 
 def write_gsr(tracks: pd.DataFrame, half: str, length: int, path: Path) -> None:

@@ -12,7 +12,7 @@ from footpass.data.paths import play_by_play_path, tactical_path
 from footpass.data.provenance import MARK, Provenance, mark_season, read_provenance, together
 from footpass.data.tactical import half_names, read_rows, write_tactical
 from footpass.data.video import VideoInfo, probe
-from footpass.events import concat, halves_of, read_ground_truth, write_events
+from footpass.events import concat, read_ground_truth, write_events
 from footpass.files import DataError, locked, make_folder
 from footpass.importers.actions import LAST_PERIOD
 from footpass.importers.decisions import write_decisions
@@ -33,7 +33,7 @@ from footpass.importers.tracks import (
     oriented,
     with_picture,
 )
-from footpass.schema import FPS, GROUND_TRUTH_COLUMNS, SPLITS, Tactical
+from footpass.schema import FPS, SPLITS, Tactical
 
 _REPORT = "import"  # folder of the decisions, below the data folder
 
@@ -59,16 +59,17 @@ class ImportConfig:
             raise DataError(f"start {min(self.starts)} is negative")
 
 
-def read_tracks(path: str | Path) -> TrackedHalf:
+def read_tracks(path: str | Path, columns: Mapping[str, str] | None = None) -> TrackedHalf:
     """Tracks of a game state (.json), a table (.csv, .parquet) or a MOT folder, as its name tells.
 
-    In a MOT folder, ``homography.csv`` is used where it is.
+    In a MOT folder, ``homography.csv`` is used where it is; ``columns`` are as of `table.read_table`.
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".txt":
         homography = (path if path.is_dir() else path.parent) / "homography.csv"
         return read_mot(path, homography if homography.is_file() else None)
-    return read_table(path) if path.suffix.lower() in (".csv", *PARQUET) else read_gsr(path)
+    is_table = path.suffix.lower() in (".csv", *PARQUET)
+    return read_table(path, columns) if is_table else read_gsr(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,15 @@ class ImportedMatch:
     @property
     def placed(self) -> bool:
         """Whether it is known where anybody was on the pitch."""
-        return any(np.isfinite(half.rows[:, Tactical.X]).any() for half, _, _ in self.halves.values())
+        return self._knows(Tactical.X)
+
+    @property
+    def seen(self) -> bool:
+        """Whether anybody has a box."""
+        return self._knows(Tactical.BOX_X)
+
+    def _knows(self, column: int) -> bool:
+        return any(np.isfinite(half.rows[:, column]).any() for half, _, _ in self.halves.values())
 
     def write(self, out: str | Path) -> dict[str, tuple[str, ...]]:
         """Write the official files below ``out``, beside other halves; what was decided, by half."""
@@ -192,6 +201,8 @@ def _as_filmed(part: TrackedHalf, config: ImportConfig, video: VideoInfo | None)
     if fps is None and video and not video.at_fps:
         fps = video.fps
         notes.append(f"rate not said: taken as the video's {fps:.4g} frames a second")
+    if fps is None and not video:
+        notes.append(f"rate not said: taken as {FPS} frames a second (tell it with --fps)")
     if picture is None and config.picture is None and video and part.table["box_x"].notna().any():
         picture = video.height, video.width
         notes.append(f"picture size not said: taken as the video's {video.width}x{video.height}")
@@ -286,11 +297,8 @@ def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> 
     known = out / play_by_play_path(config.split)
     if labelled and (known.exists() or any(table is not None for _, table, _ in done.values())):
         tables = [read_ground_truth(known)] if known.exists() else []
-        listed = halves_of(tables[0]) if tables else []
-        for name in names:
-            if name not in listed:
-                table = done[name][1] if name in done else None
-                tables.append(_none(name) if table is None else table)
+        # A half whose events nobody has said is not one without events: it is not listed.
+        tables += [table for _, table, _ in done.values() if table is not None]
         make_folder(known.parent)
         write_tactical(path, rows())
         write_events(concat(tables), known)
@@ -298,11 +306,3 @@ def _write(out: Path, config: ImportConfig, there: list[str], done: Mapping) -> 
         write_tactical(path, rows())
     for name, (imported, _, notes) in done.items():
         write_decisions(out / _REPORT, name, imported, notes)
-
-
-def _none(name: str) -> pd.DataFrame:
-    """A half without events."""
-    table = pd.DataFrame({column: [0] for column in GROUND_TRUTH_COLUMNS})
-    table = table.astype({"box_visible": bool, "replay": bool}).iloc[:0]
-    table.insert(0, "half", pd.Categorical([], categories=[name]))
-    return table

@@ -57,7 +57,7 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     table["x"] = table["y"] = np.nan
     notes = [] if who else ["no gameinfo.ini: teams and jerseys are not known"]
     if homography:
-        xy, origin = pitch_fractions(_on_pitch(table, Path(homography)))
+        xy, origin = pitch_fractions(_on_pitch(table, Path(homography)), str(homography))
         table[["x", "y"]] = xy
         notes.append(origin)
     named = table["track"].astype(int)

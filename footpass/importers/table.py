@@ -65,7 +65,7 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> Tr
     found[["x", "y"]] = np.nan
     if {"px", "py"} <= set(table):
         metres = np.column_stack([_numbers(table, "px", path), _numbers(table, "py", path)])
-        found[["x", "y"]], origin = pitch_fractions(metres)
+        found[["x", "y"]], origin = pitch_fractions(metres, str(path))
         notes.append(origin)
     keeper, own = np.full(len(table), PLAYER), pd.Series(True, table.index)
     if "role" in table:
@@ -90,6 +90,8 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> Tr
         found["jersey"] = jersey.fillna(UNKNOWN)
     found = pd.concat([found, box], axis=1)[tracked]
     found = found[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+    if not tracked.all():
+        notes.append(f"{(~tracked).sum():,} rows without a track or a frame left out")
     known = teams == ("left", "right")
     return TrackedHalf(str(path), found, None, sides_known=known, teams=teams, notes=tuple(notes))
 
@@ -106,8 +108,9 @@ def _named(given: pd.DataFrame, columns: dict[str, str], path: Path) -> pd.DataF
         for ours, usual in _NAMES.items()
     }
     table = pd.DataFrame({ours: given[theirs] for ours, theirs in names.items() if theirs})
-    placed = len({"px", "py"} & set(table))
-    if not {"frame", "track"} <= set(table) or placed == 1 or not (_has_box(table) or placed):
+    placed, sizes = len({"px", "py"} & set(table)), {"w", "h", "x2", "y2"} & set(table)
+    partly = sizes and {"x", "y"} <= set(table) and not _has_box(table)
+    if not {"frame", "track"} <= set(table) or placed == 1 or partly or not (_has_box(table) or placed):
         raise DataError(
             f"{path}: needs frame, track and a box (x, y, w, h or x2, y2) or a position (px, py); has "
             f"{', '.join(map(str, given.columns))}: say which is which with --columns"
@@ -124,9 +127,16 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in PARQUET:
             table = pd.read_parquet(path)
             return table.reset_index() if any(table.index.names) else table
-        return pd.read_csv(path, skipinitialspace=True)
+        with open(path, encoding="utf-8-sig") as stream:
+            first = stream.readline()
+        separator = max(",;\t", key=first.count)
+        # Where semicolons part numbers, a comma is mostly in them.
+        decimal = "," if separator == ";" else "."
+        return pd.read_csv(path, sep=separator, decimal=decimal, skipinitialspace=True)
     except ImportError as error:
         raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8: save it as that") from error
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors, too
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: cannot be read as a table: {reason}") from error

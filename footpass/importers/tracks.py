@@ -82,12 +82,14 @@ class Rows:
         return pd.DataFrame({name: np.asarray(column) for name, column in self._columns.items()})
 
 
-def pitch_fractions(xy: np.ndarray) -> tuple[np.ndarray, str]:
+def pitch_fractions(xy: np.ndarray, where: str) -> tuple[np.ndarray, str]:
     """Positions 0..1 of positions in metres, and what their origin was taken to be.
 
     Files count from the centre spot or from a corner; from the centre, about half of all are negative.
     """
     known = xy[np.isfinite(xy).all(axis=1)]
+    if len(known) > 2 and (np.abs(known) <= 1.5).all() and np.ptp(known, axis=0).max() > 0.2:
+        raise DataError(f"{where}: all positions are within 0..1: in metres, please (times 105 and 68)")
     from_centre = len(known) == 0 or (known < -_BESIDE).any(axis=1).mean() > 0.1
     origin = "the centre spot" if from_centre else "a corner"
     shift = 0.5 if from_centre else 0.0
@@ -214,6 +216,8 @@ def with_picture(half: TrackedHalf, told: tuple[int, int] | None) -> TrackedHalf
         return half.noting("no boxes: nobody counts as visible", picture=None)
     # Boxes of players at the edge may stick out a little.
     right, bottom = np.nanpercentile(boxes[:, :2] + boxes[:, 2:], 99.9, axis=0)
+    if max(right, bottom) <= 2:
+        raise DataError(f"{half.source}: all boxes are within 0..1: in pixels, please")
     size, notes = told or half.picture, []
     if told is None and (size is None or right > 1.03 * size[1] or bottom > 1.03 * size[0]):
         fitting = [(h, w) for h, w in _SIZES if right <= 1.03 * w and bottom <= 1.03 * h]

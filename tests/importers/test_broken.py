@@ -80,8 +80,7 @@ BROKEN = {
         gsr(annotation(0, role="referee")),
         "no annotations or predictions of players",
     ),
-    "a jersey in words": ("gsr", gsr(annotation(0, jersey="ten")), "annotations 0: "),
-    "a jersey of three digits": ("gsr", gsr(annotation(0, jersey="123")), "jersey 123"),
+    "no tracks": ("gsr", gsr({**annotation(0), "track_id": None}), "track_id: run a tracker first"),
     "an image without a number": ("gsr", gsr(annotation("first")), "annotations 0: "),
     "no image id": ("gsr", gsr({**annotation(0), "image_id": None}), "annotations 0: "),
     "a frame rate in words": (
@@ -91,7 +90,6 @@ BROKEN = {
     ),
     "no frames a second": ("gsr", gsr(annotation(0), info={"frame_rate": "0"}), "0 is not a number of"),
     "an endless rate": ("gsr", gsr(annotation(0), info={"frame_rate": "inf"}), "inf is not a number of"),
-    "a huge jersey": ("gsr", gsr(annotation(0, jersey="99999")), "annotations 0: jersey 99999"),
     "three clubs": (
         "gsr",
         gsr(*(annotation(0, n, team=team) for n, team in enumerate(("A", "B", "left")))),
@@ -170,6 +168,30 @@ BROKEN = {
         "table",
         text("t.csv", "frame,track,x_pitch,y_pitch,team\n1,1,5000,3400,A\n1,2,6000,3000,B\n"),
         "2 positions are more than",
+    ),
+    "boxes as shares of the picture": (
+        "table",
+        text("t.csv", TABLE + "0,1,.1,.2,.05,.1\n1,1,.1,.2,.05,.1\n"),
+        "all boxes are within 0..1: in pixels",
+    ),
+    "positions as shares of the pitch": (
+        "table",
+        text("t.csv", "frame,track,px,py\n0,1,.1,.2\n0,2,.5,.9\n1,1,.1,.2\n"),
+        "all positions are within 0..1: in metres",
+    ),
+    "boxes without a width": (
+        "table",
+        text("t.csv", "frame,track,x,y,h,px,py\n0,1,1,1,9,50,30\n"),
+        "a box (x, y, w, h",
+    ),
+    "a table in Latin-1": (
+        "table",
+        lambda folder: (
+            [str((folder / "t.csv").with_suffix(".csv"))]
+            if (folder / "t.csv").write_bytes(TABLE.encode() + b"0,1,1,1,9,9\n# \xf6\n")
+            else []
+        ),
+        "not in UTF-8",
     ),
     "an empty table": ("table", text("t.csv", ""), "cannot be read as a table"),
     "an unknown provider": (

@@ -44,6 +44,18 @@ def test_referee_ball_pitch_and_detections_without_a_track_are_left_out(tmp_path
     assert read_gsr(game_state(tmp_path / "c.json", entries)).table["frame"].tolist() == [3]
 
 
+def test_a_jersey_that_is_no_number_is_unknown_and_counted(tmp_path):
+    """Who reads numbers off shirts may see an O for a zero; all else in the file stays."""
+    read = ("1O", "123", "99999", "10", None)
+    entries = [annotation(n, jersey=jersey) for n, jersey in enumerate(read)]
+    half = read_gsr(game_state(tmp_path / "c.json", [*entries, annotation(5, track=None)]))
+    assert half.table["jersey"].tolist() == [UNKNOWN] * 3 + [10, UNKNOWN]
+    assert half.notes == (
+        "3 jerseys that are no number of 0..99 taken as unknown",
+        "1 boxes that no track took up left out",
+    )
+
+
 def test_soccertracks_player_id_is_the_track(tmp_path):
     entry = annotation(1, track=None)
     entry["attributes"]["player_id"] = 4001

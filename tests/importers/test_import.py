@@ -11,7 +11,7 @@ from footpass.data.check import check
 from footpass.data.halves import dense
 from footpass.data.tactical import half_names, read_rows
 from footpass.data.video import VideoReader, probe, write_video
-from footpass.events import read_ground_truth
+from footpass.events import halves_of, read_ground_truth
 from footpass.files import DataError
 from footpass.importers.events import found_shift
 from footpass.importers.footage import add_video
@@ -115,6 +115,33 @@ def test_events_become_labels_and_play_by_play_that_agree(tmp_path):
     rows = truth[["frame", "team", "jersey", "cls", "box_visible", "replay"]].to_numpy().tolist()
     assert rows == [[10, 0, 5, 2, 1, 0], [20, 1, 7, 1, 1, 0], [21, 1, 7, 7, 1, 0]]
     assert check(tmp_path).fine and any("1 of 4 events" in note for note in notes)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_half_whose_events_nobody_says_is_not_one_without_events(tmp_path, first):
+    what = {"seconds": [0.4], "team": [0], "jersey": [5], "cls": [Action.PASS], "x": np.nan, "y": np.nan}
+    for told in (first, not first):
+        events = {1: pd.DataFrame(what)} if told else None
+        import_match(tmp_path, [clip(range(60))], ImportConfig(game=1 + (not told)), events)
+    truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
+    assert halves_of(truth) == ["game_1_H1"] and len(truth) == 1
+    assert len(half_names(tmp_path / "val_tactical_data.h5")) == 2
+    (fault,) = check(tmp_path).problems
+    assert (fault.half, fault.reason) == ("game_2_H1", "missing, but in val_tactical_data.h5")
+
+
+def test_events_of_another_match_are_refused(tmp_path):
+    what = {
+        "seconds": [0.4],
+        "team": [0],
+        "jersey": [99],
+        "cls": [Action.PASS],
+        "x": np.nan,
+        "y": np.nan,
+    }
+    with pytest.raises(DataError, match="none of its 1 events is of a player in the tracks then"):
+        import_match(tmp_path, [clip(range(60))], ImportConfig(), {1: pd.DataFrame(what)})
+    assert not list(tmp_path.glob("*.h5"))
 
 
 @pytest.mark.parametrize("late", [-60, 0, 88])

@@ -75,6 +75,23 @@ def test_a_table_of_supervision_needs_only_the_frame_to_be_named(tmp_path):
     assert row[["frame", "track", "box_x", "box_y", "box_w", "box_h"]].tolist() == [3, 5, 10, 20, 30, 60]
 
 
+@pytest.mark.parametrize("row", ["3;5;10,5;20;30;60", "3\t5\t10.5\t20\t30\t60", "3,5,10.5,20,30,60"])
+def test_what_parts_the_columns_of_a_table_is_found(tmp_path, row):
+    """As a spreadsheet writes it where a comma is in numbers, too."""
+    path = tmp_path / "t.csv"
+    parts = next(part for part in ";\t," if part in row)
+    path.write_text(f"\ufeff{parts.join(('frame', 'track', 'x', 'y', 'w', 'h'))}\n{row}\n")
+    read = read_table(path).table.iloc[0]
+    assert read[["frame", "track", "box_x", "box_y", "box_w", "box_h"]].tolist() == [
+        3,
+        5,
+        10.5,
+        20,
+        30,
+        60,
+    ]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_teams_roles_and_metres_of_a_table(tmp_path, suffix):
     given = pd.DataFrame(

@@ -81,8 +81,25 @@ def test_a_clip_becomes_events_a_table_a_video_and_a_page(weights, video, tmp_pa
     assert (out / "game_1_H1.html").stat().st_size > 10_000
     track = 20 * (table["team"] == "right") + table["jersey"] - 2  # as the tracks were made
     assert table["track"].tolist() == track.tolist()
-    assert main(["spot", *given, "--checkpoint", str(weights / "TAADGNN.pt")]) == 2
-    assert "there already" in capsys.readouterr().err
+    # Once more, as after a break: nothing is watched again. Of other tracks, the folder is refused.
+    logits = (out / "logits").glob("*.h5")
+    made = {path: path.stat().st_mtime_ns for path in logits}
+    assert main(["spot", *given, "--checkpoint", str(weights / "TAADGNN.pt")]) == 0
+    assert made and all(path.stat().st_mtime_ns == when for path, when in made.items())
+    other = (*given, "--checkpoint", str(weights / "TAADGNN.pt"), "--left", "left")
+    assert main(["spot", *other]) == 2
+    assert "holds another match" in capsys.readouterr().err
+
+
+def test_tracks_without_a_box_are_refused_and_columns_are_named(weights, video, tmp_path, capsys):
+    rows = "".join(f"{n},{n % 4},{5 + n % 40},{n % 30},left\n" for n in range(100))
+    (tmp_path / "t.csv").write_text("FRAME,track,px,py,team\n" + rows)
+    given = [str(video), "--tracks", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")]
+    assert main(["spot", *given, "--checkpoint", str(weights / "TAAD.pt")]) == 2
+    assert "say which is which with --columns" in capsys.readouterr().err
+    given += ["--columns", "frame=FRAME"]
+    assert main(["spot", *given, "--checkpoint", str(weights / "TAAD.pt")]) == 2
+    assert "no boxes in the tracks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dst", ["zoo:dst", "zoo:dst-gnn"])

@@ -38,8 +38,8 @@ def test_tracks_do_not_run_into_each_other():
 def test_metres_from_the_centre_and_from_a_corner():
     grid = np.stack(np.meshgrid(np.linspace(2, 103, 9), np.linspace(2, 66, 9)), -1).reshape(-1, 2)
     expected = grid / [105, 68]
-    np.testing.assert_allclose(pitch_fractions(grid)[0], expected)
-    np.testing.assert_allclose(pitch_fractions(grid - [52.5, 34])[0], expected)
+    np.testing.assert_allclose(pitch_fractions(grid, "t.csv")[0], expected)
+    np.testing.assert_allclose(pitch_fractions(grid - [52.5, 34], "t.csv")[0], expected)
 
 
 def test_goalkeepers_tell_the_sides():
