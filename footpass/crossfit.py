@@ -96,7 +96,9 @@ def _checked_halves(inputs: Inputs, truth: pd.DataFrame) -> list[str]:
         known.update(_halves(source))
     missing = [half for half in halves_of(truth) if half not in known]
     if missing:
-        raise DataError(f"half {', '.join(missing)} is in no input: leave it out of the truth too")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        named = f"half {', '.join(missing[:3])}{more}"
+        raise DataError(f"{named} is in no input: leave it out of the truth too")
     return halves_of(truth)
 
 

@@ -82,8 +82,10 @@ def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
 
 def _made_of(args: argparse.Namespace) -> str:
     """Fingerprint of the tracks, the video's size and what was told of them."""
-    parts = [p for given in map(Path, args.tracks) for p in (given, *sorted(given.rglob("*")))]
-    files = [path for path in parts if path.is_file() and path.suffix not in (".jpg", ".png")]
+    files: list[Path] = []
+    for given in map(Path, args.tracks):  # of a MOT folder its texts: pictures may be in it, and --out
+        files += sorted((*given.glob("*.*"), *given.glob("*/*.txt"))) if given.is_dir() else [given]
+    files = [path for path in files if path.is_file()]
     size = Path(args.video).stat().st_size if Path(args.video).is_file() else 0
     return fingerprint(hints(args, _SPLIT, 1), columns(args), size, *files)
 

@@ -44,6 +44,8 @@ def read_match(
     """Halves of a match, and its events by half."""
     where = str(game)
     match = _read(game)
+    if not isinstance(match, dict):
+        raise DataError(f"{where}: not a match of this form: its line-ups are wanted, not its events")
     try:
         squads = [_lineup(match, side) for side in ("home", "away")]
         left = int(match["isAttackingLeftToRightTeamId"])
