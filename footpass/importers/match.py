@@ -29,6 +29,7 @@ from footpass.importers.tracks import (
     at_25_fps,
     check_span,
     cleaned,
+    doubted,
     of_one_match,
     oriented,
     with_picture,
@@ -241,7 +242,7 @@ def _halves(parts: Sequence[TrackedHalf], config: ImportConfig) -> dict[int, tup
             number = config.halves[index if len(config.halves) > 1 else 0]
         if not 1 <= number <= LAST_PERIOD:
             raise DataError(f"{part.source}: half {number} is not within 1..{LAST_PERIOD}")
-        half = at_25_fps(oriented(with_picture(cleaned(part), config.picture)))
+        half = doubted(at_25_fps(oriented(with_picture(cleaned(part), config.picture))))
         first, last = int(half.table["frame"].min()), int(half.table["frame"].max())
         if config.starts:
             start = config.starts[index]

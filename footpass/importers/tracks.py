@@ -1,5 +1,6 @@
 """Tracks: what every reader gives, one row per track and moment; what is checked and mended there."""
 
+import logging
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ import pandas as pd
 from footpass.files import DataError
 from footpass.schema import FPS, FULL_HD, PITCH
 
+log = logging.getLogger(__name__)
 PLAYER, GOALKEEPER, OTHER = 0, 1, 2  # values of column `keeper`; who is OTHER does not play
 UNKNOWN = -1  # team or jersey
 
@@ -32,6 +34,8 @@ BOX = ["box_x", "box_y", "box_w", "box_h"]
 _BESIDE = 5.0  # metres off the pitch beyond which a position is a calibration that failed
 _SIZES = ((352, 640), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 _HELD = 0.6  # seconds without a sample that are bridged when the rate is changed
+_STRIDE = 5  # frames over which a speed is told
+_TOO_FAST = 20.0  # m/s; twice that of a sprint, for positions may be off by a metre or two
 _LONGEST = 4 * 3600  # seconds of a recording: a number beyond is no frame's, and would fill the memory
 UNNAMED = ("", "nan", "none", "null", "unknown", "<na>", "-1")  # words for no team and no number
 
@@ -292,3 +296,17 @@ def at_25_fps(half: TrackedHalf) -> TrackedHalf:
     made["frame"] = frames
     note = f"{fps:g} frames a second resampled to {FPS}"
     return half.noting(note, table=made, fps=float(FPS))
+
+
+def doubted(half: TrackedHalf) -> TrackedHalf:
+    """A half with 25 frames a second; it is said loudly if its players are faster than anybody."""
+    table, later = half.table, half.table.shift(-_STRIDE)
+    same = (later["track"] == table["track"]) & (later["frame"] == table["frame"] + _STRIDE)
+    metres = np.linalg.norm((later[POSITION] - table[POSITION])[same].to_numpy() * PITCH, axis=1)
+    speeds = metres[np.isfinite(metres)] * FPS / _STRIDE
+    if len(speeds) == 0 or np.median(speeds) <= _TOO_FAST:
+        return half
+    doubt = f"half of the time players move faster than {np.median(speeds):.0f} m/s"
+    doubt += ": is the frame rate, or the unit of frames or positions, another?"
+    log.warning("%s: %s", half.source, doubt)
+    return half.noting(doubt)

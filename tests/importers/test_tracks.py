@@ -5,7 +5,7 @@ import pytest
 
 from footpass.files import DataError
 from footpass.importers.sides import sided
-from footpass.importers.tracks import GOALKEEPER, at_25_fps, pitch_fractions
+from footpass.importers.tracks import GOALKEEPER, at_25_fps, doubted, pitch_fractions
 from tests.importers.rows import track, tracked
 
 
@@ -40,6 +40,14 @@ def test_metres_from_the_centre_and_from_a_corner():
     expected = grid / [105, 68]
     np.testing.assert_allclose(pitch_fractions(grid, "t.csv")[0], expected)
     np.testing.assert_allclose(pitch_fractions(grid - [52.5, 34], "t.csv")[0], expected)
+
+
+@pytest.mark.parametrize(("speed", "doubts"), [(9, 0), (30, 1)])
+def test_players_faster_than_anybody_are_doubted(speed, doubts, caplog):
+    """As where a table counts seconds and not frames, or its frames are of another rate."""
+    metres = np.column_stack([5 + speed * np.arange(60) / 25, np.full(60, 30)])
+    half = tracked(track(1, range(60), metres))
+    assert len(doubted(half).notes) - len(half.notes) == doubts == len(caplog.records)
 
 
 def test_goalkeepers_tell_the_sides():
