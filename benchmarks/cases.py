@@ -120,8 +120,7 @@ def step(folder: Path) -> Call:
     loop, config = module("training.loop", "training"), module("training.config", "training")
     model, (pixels, boxes, visible) = _taad(folder), _clips(*DEMO)
     labels = torch.randint(9, visible.shape, generator=torch.Generator().manual_seed(1))
-    updates = module("training.optim", "updates").Updates(model, config.TrainConfig(), 1)
-    optimizer = updates.optimizer
+    optimizer = module("training.optim", "updates").Updates(model, config.TrainConfig(), 1).optimizer
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # each call takes the same step
 

@@ -45,7 +45,7 @@ def keep_memory() -> None:
     again: a fifth of a detector's time on the CPU (``benchmarks/progress.py``). Without glibc, nothing.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # Up to which size memory is kept at all; older ones take no more than 32 MiB.
+        # The size up to which memory is kept at all; an older glibc takes no more than 32 MiB.
         if libc.mallopt(_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(_MMAP_THRESHOLD, 1 << 25):
             libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 

@@ -148,7 +148,8 @@ def _mot(args: argparse.Namespace) -> "Read":
 def _table(args: argparse.Namespace) -> "Read":
     from footpass.importers.table import read_table
 
-    return [read_table(file, columns(args)) for file in args.files], None
+    named = columns(args)
+    return [read_table(file, named) for file in args.files], None
 
 
 def _kloppy(args: argparse.Namespace) -> "Read":

@@ -67,7 +67,8 @@ def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
     """The match in the official form, which a detector of this kind can work on; nothing is written."""
     from footpass.importers.match import prepared, read_tracks
 
-    tracks = [read_tracks(file, columns(args)) for file in args.tracks]
+    named = columns(args)
+    tracks = [read_tracks(file, named) for file in args.tracks]
     match = prepared(tracks, hints(args, _SPLIT, 1), video=args.video)
     if not match.seen:
         raise DataError(

@@ -173,6 +173,7 @@ def _train(
     loss = ClipLoss(recipe.background, 0.0, without_box)
 
     def begin(epoch: int) -> ClipDataset:
+        # The loss changes with the epoch, within one run: so its rates fall on one schedule.
         loss.gamma = [gamma for first, gamma in gammas if first <= epoch][-1]
         return clips.at_epoch(epoch)
 

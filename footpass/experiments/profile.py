@@ -13,12 +13,8 @@ from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
 
 _Known = Literal["taad", "gnn", "dst", "dst-gnn"]
-_ZOO: dict[_Known, str] = {
-    "taad": "taad",
-    "gnn": "gnn",
-    "dst": "dst",
-    "dst-gnn": "dst",
-}  # recipes of the zoo's models
+# Recipes of the zoo's models
+_ZOO: dict[_Known, str] = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}
 
 
 @config_dataclass

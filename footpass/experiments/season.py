@@ -120,7 +120,8 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
         return found if isinstance(found, dict) else {}
 
     def missing() -> list[str]:
-        return [part for part, matches in parts.items() if there().get(part, 0) < matches]
+        found = there()
+        return [part for part, matches in parts.items() if found.get(part, 0) < matches]
 
     if not missing():
         return folder

@@ -49,7 +49,7 @@ from footpass.schema import (
 )
 
 SILENT = -2.0  # logit of a class less that of the background, from which on it is evidence
-SlotWidth = Annotated[Width, Field(multiple_of=8)]
+SlotWidth = Annotated[Width, Field(multiple_of=8)]  # of up to 4 heads, each of an even number
 
 
 @config_dataclass

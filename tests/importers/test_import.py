@@ -103,6 +103,12 @@ def test_boxes_without_positions_or_teams_keep_a_slot_each(tmp_path):
     assert table["slot"].nunique() == 20  # whose slot is whose track
 
 
+def a_pass(seconds, jersey=5) -> pd.DataFrame:
+    """A provider's only event."""
+    what = {"seconds": [seconds], "team": 0, "jersey": jersey, "cls": Action.PASS}
+    return pd.DataFrame({**what, "x": np.nan, "y": np.nan})
+
+
 def test_events_become_labels_and_play_by_play_that_agree(tmp_path):
     events = pd.DataFrame(
         {
@@ -119,9 +125,8 @@ def test_events_become_labels_and_play_by_play_that_agree(tmp_path):
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_half_whose_events_nobody_says_is_not_one_without_events(tmp_path, first):
-    what = {"seconds": [0.4], "team": [0], "jersey": [5], "cls": [Action.PASS], "x": np.nan, "y": np.nan}
     for told in (first, not first):
-        events = {1: pd.DataFrame(what)} if told else None
+        events = {1: a_pass(0.4)} if told else None
         import_match(tmp_path, [clip(range(60))], ImportConfig(game=1 + (not told)), events)
     truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
     assert halves_of(truth) == ["game_1_H1"] and len(truth) == 1
@@ -131,16 +136,8 @@ def test_a_half_whose_events_nobody_says_is_not_one_without_events(tmp_path, fir
 
 
 def test_events_of_another_match_are_refused(tmp_path):
-    what = {
-        "seconds": [0.4],
-        "team": [0],
-        "jersey": [99],
-        "cls": [Action.PASS],
-        "x": np.nan,
-        "y": np.nan,
-    }
     with pytest.raises(DataError, match="none of its 1 events is of a player in the tracks then"):
-        import_match(tmp_path, [clip(range(60))], ImportConfig(), {1: pd.DataFrame(what)})
+        import_match(tmp_path, [clip(range(60))], ImportConfig(), {1: a_pass(0.4, jersey=99)})
     assert not list(tmp_path.glob("*.h5"))
 
 
@@ -199,9 +196,8 @@ def test_files_of_one_clock_may_share_the_frames_of_a_cut(tmp_path):
 
 def test_events_of_a_half_in_two_files_are_counted_from_its_kick_off(tmp_path):
     """They were counted from the video's first frame, and all left out."""
-    what = {"seconds": [1.0], "team": [0], "jersey": [5], "cls": [Action.PASS], "x": np.nan, "y": np.nan}
     config = ImportConfig(starts=(20_000, 20_000))
-    import_match(tmp_path, [clip(range(50)), clip(range(50, 80))], config, {1: pd.DataFrame(what)})
+    import_match(tmp_path, [clip(range(50)), clip(range(50, 80))], config, {1: a_pass(1.0)})
     truth = read_ground_truth(tmp_path / "playbyplay_GT" / "playbyplay_val.json")
     assert truth["frame"].tolist() == [20_025]
 

@@ -81,15 +81,8 @@ def test_what_parts_the_columns_of_a_table_is_found(tmp_path, row):
     path = tmp_path / "t.csv"
     parts = next(part for part in ";\t," if part in row)
     path.write_text(f"\ufeff{parts.join(('frame', 'track', 'x', 'y', 'w', 'h'))}\n{row}\n")
-    read = read_table(path).table.iloc[0]
-    assert read[["frame", "track", "box_x", "box_y", "box_w", "box_h"]].tolist() == [
-        3,
-        5,
-        10.5,
-        20,
-        30,
-        60,
-    ]
+    read = read_table(path).table.iloc[0][["frame", "track", "box_x", "box_y", "box_w", "box_h"]]
+    assert read.tolist() == [3, 5, 10.5, 20, 30, 60]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
