@@ -293,7 +293,7 @@ class PlayerDST(nn.Module):
         Games are drawn event by event from what the model thinks likely, given those before. The score
         of an event is the share of the games in which this player does this within the tolerance: what
         one sequence, however likely, cannot tell. The arguments are those of `DST.write`; there are no
-        beams, and the draws are the same each time.
+        beams, and the draws are the same each time and for every window, whatever it is decoded with.
         """
         if beams != 1:
             raise DataError(f"{beams} beams: PlayerDST draws whole games, it has no beams")
@@ -328,7 +328,7 @@ class PlayerDST(nn.Module):
         """
         read, count = self.read(features, frames), self.config.samples
         batch, steps = read.hazard.shape
-        dice = torch.Generator(features.device).manual_seed(0)
+        dice = torch.Generator().manual_seed(0)
         window = torch.arange(batch, device=features.device)[:, None].expand(batch, count)
         mass = read.hazard.new_zeros(batch, steps, N_SLOTS * (N_CLASSES - 1))
         last = torch.tensor([SOS, NO_SLOT, 0], device=features.device).expand(batch, count, 3)
@@ -338,14 +338,14 @@ class PlayerDST(nn.Module):
             told, past = self._told(last.reshape(-1, 1, 3), read, past)
             told = told.view(batch, count, -1)
             when = self.when(told, last, read).exp()  # (B, games, n + 1)
-            step = when.flatten(0, 1).multinomial(1, generator=dice).view(batch, count)
+            step = _draw(when, dice)
             alive = alive & (step < steps)
             if not alive.any():
                 break
             step = step.clamp(max=steps - 1)
             who = self.who(told, last, step, read).flatten(2).softmax(-1)  # (B, games, 208)
             mass.index_put_((window, step), who * alive[..., None] / count, accumulate=True)
-            which = who.flatten(0, 1).multinomial(1, generator=dice).view(batch, count)
+            which = _draw(who, dice)
             frame = self._middle(step, frames.amax(1, keepdim=True))
             last = torch.stack((which % (N_CLASSES - 1), which // (N_CLASSES - 1), frame), dim=-1)
         return mass.transpose(1, 2)
@@ -353,6 +353,19 @@ class PlayerDST(nn.Module):
     def _middle(self, step: Tensor, length: Tensor) -> Tensor:
         """Number of the frame in the middle of a step of a window of ``length`` frames."""
         return torch.minimum(step * self.config.step + 1 + self.config.step // 2, length)
+
+
+def _draw(likely: Tensor, dice: torch.Generator) -> Tensor:
+    """One of n for each of G games of B windows, ``(B, G)``, with probabilities ``(B, G, n)``.
+
+    By one number a game, the same for all windows, so that none depends on those beside it. The numbers
+    are spread evenly, one in each G-th of 0..1 (stratified sampling), which varies less than chance.
+    """
+    count = likely.shape[1]
+    number = (torch.randperm(count, generator=dice) + torch.rand(count, generator=dice)) / count
+    until = likely.cumsum(-1)
+    level = number.to(until)[:, None] * until[..., -1:]
+    return torch.searchsorted(until, level)[..., 0]
 
 
 def _places(state: Tensor) -> Tensor:

@@ -204,6 +204,19 @@ def test_no_game_has_more_events_than_allowed_and_draws_are_the_same_each_time()
     assert torch.equal(one.tokens, two.tokens) and torch.equal(one.scores, two.scores)
 
 
+def test_a_window_is_decoded_the_same_alone_and_beside_others():
+    torch.manual_seed(0)
+    net = PlayerDST(dataclasses.replace(SMALL, min_probability=1e-5)).eval().double()
+    samples = [sample(), sample(length=33), sample(length=47)]
+    features, frames, _ = batch(*samples)
+    together = net.write(features.double(), frames)
+    for one, written in zip(samples, together, strict=True):
+        features, frames, _ = batch(one)
+        (alone,) = net.write(features.double(), frames)
+        assert len(alone.scores) > 3 and torch.equal(alone.tokens, written.tokens)
+        torch.testing.assert_close(alone.scores, written.scores)
+
+
 @pytest.mark.parametrize(
     "metres, wanted",
     [
