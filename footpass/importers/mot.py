@@ -94,8 +94,8 @@ def _game(path: Path) -> dict[int, tuple[int, int, int]]:
     if not path.is_file():
         return {}
     who = {}
-    lines = path.read_text(encoding="utf-8", errors="replace")
-    for track, text in re.findall(r"trackletID_(\d+)\s*=\s*(.*)", lines):
+    lines = re.findall(r"trackletID_(\d+)\s*=\s*(.*)", path.read_text("utf-8", errors="replace"))
+    for track, text in lines:
         player = _WHO.match(text.strip())
         if player is None:
             who[int(track)] = UNKNOWN, UNKNOWN, OTHER
@@ -107,8 +107,9 @@ def _game(path: Path) -> dict[int, tuple[int, int, int]]:
         except ValueError as error:
             raise DataError(f"{path}: trackletID_{track}: {error}") from error
         who[int(track)] = int(side.lower() == "right"), number, keeper
-    if not who:
-        raise DataError(f"{path}: no line such as 'trackletID_1= player team left;10'")
+    if all(role == OTHER for *_, role in who.values()):
+        found = f", the first is {lines[0][1].strip()!r}" if lines else ""
+        raise DataError(f"{path}: no line such as 'trackletID_1= player team left;10'{found}")
     return who
 
 

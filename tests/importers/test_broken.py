@@ -140,6 +140,11 @@ BROKEN = {
         ],
         "could not convert string to float: 'a'",
     ),
+    "teams that are no sides": (
+        "mot",
+        mot(gameinfo_ini="trackletID_1= player team home;10\n"),
+        "the first is 'player team home;10'",
+    ),
     "a gameinfo without players": ("mot", mot(gameinfo_ini="[Sequence]\nname=x\n"), "trackletID_1="),
     "a table without tracks": (
         "table",
