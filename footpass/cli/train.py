@@ -203,7 +203,7 @@ def _train_dst(args: argparse.Namespace) -> None:
     from footpass.events import class_counts, concat
     from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
     from footpass.sequence.decode import open_recorded
-    from footpass.sequence.train import sequence_figures, train_dst
+    from footpass.sequence.train import train_dst
     from footpass.training.checkpoints import LAST
     from footpass.training.distributed import join_processes, rank_and_world
     from footpass.training.tracking import tracker
@@ -231,7 +231,7 @@ def _train_dst(args: argparse.Namespace) -> None:
             class_counts(truth["train"]),
             out,
             device,
-            partial(sequence_figures, halves=halves["val"], truth=truth["val"], windows=recipe.windows),
+            (halves["val"], truth["val"]),
             begin,
             tracker(args.tracker, out) if args.tracker and rank_and_world()[0] == 0 else None,
         )

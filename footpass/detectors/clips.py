@@ -40,8 +40,8 @@ class ClipConfig:
     others: Others = 4  # tracklets beside the one that acts; 25 takes all slots
     # Pairs of an epoch, from 0, and the number of others from it on.
     others_from: Annotated[tuple[tuple[Count, Others], ...], Field(max_length=1000)] = ()
-    # Clips at random places of each half in an epoch, most without an event, beside those of events: how
-    # the public code trains its TAAD + GNN since November 2025.
+    # Beside the clips of events, so many for each half at random places of random halves, most of them
+    # without an event: how the public code trains its TAAD + GNN since November 2025.
     random_per_half: Count = 0
     per_class: Positive = 500  # at most so many events of a class in an epoch
     # Frames before and after an event that have its label too.

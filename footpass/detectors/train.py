@@ -63,13 +63,17 @@ def train_taad(
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(TAAD, recipe.model)
+    if start and kinetics:
+        raise DataError(f"weights of Kinetics, and {start}: a backbone begins with one of them")
     if start:
         load_weights(model, _taad(start, recipe.model, plain(recipe.model)), start)
     elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
     elif _begins(run_dir):
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    about = {"kinetics": str(kinetics) if kinetics else None, **(about or {})}
+    if kinetics and Path(kinetics).is_file():  # and no address
+        kinetics = fingerprint(Path(kinetics))
+    about = {"kinetics": kinetics or None, **(about or {})}
     about |= {"start": fingerprint(Path(start))} if start else {}
     return _train(model.to(device), recipe, train_footage, val_footage, run_dir, about, track)
 
@@ -166,7 +170,9 @@ def _train(
         "clips": config,
         "augmentation": recipe.augmentation,
         "background": recipe.background,
-        "events": fingerprint(np.stack(clips.events)),  # a run must not go on with another season
+        # A run must not go on with another season, nor its best epoch be chosen on another.
+        "events": fingerprint(np.stack(clips.events)),
+        "validation": fingerprint(recipe.validation, np.stack(fixed_clips.events)),
         "provenance": plain(together(entry.half.provenance for entry in train_footage.values())),
         **about,
     }

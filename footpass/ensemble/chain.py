@@ -19,7 +19,7 @@ from footpass.configs import build, config_dataclass, plain, read_config
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import Rows, apply_logistic, calibrate, fit_logistic
-from footpass.ensemble.rescore import ByClassId, Logistic, check_given, check_known, choose
+from footpass.ensemble.rescore import ByClassId, Logistic, check_given, choose, known_part
 from footpass.files import DataError, atomic_write
 from footpass.postprocess.grammar import GAPS, SHAPE, decode, log_ratios
 from footpass.schema import N_CLASSES, SCORE_THRESHOLD
@@ -56,8 +56,11 @@ def fit(
     train_truth: pd.DataFrame,
     strength: float = STRENGTH,
 ) -> Chain:
-    """Fit on predictions, the most trusted first, their ground truth, and that of other matches."""
-    check_known(tables, truth, train_truth)
+    """Fit on predictions, the most trusted first, their ground truth, and that of other matches.
+
+    Halves are as in `rescore.fit`.
+    """
+    tables = known_part(tables, truth, train_truth)
     delays = [delay_of(table, truth) for table in tables]
     merged = merge(on_time(tables, delays))
     rows = Rows(merged, label(merged, truth), fold=0, simulated=False, weight=1.0)

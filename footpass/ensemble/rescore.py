@@ -145,13 +145,13 @@ def fit(
     tables
         Predictions, one table per model, the most trusted first.
     truth
-        Ground truth of the halves in ``tables``.
+        Ground truth of halves in ``tables``; what these have of others is left alone.
     train_truth
         Ground truth of other matches, for which there are no predictions.
     """
     config = config or RescoreConfig()
     check_seed(seed)
-    check_known(tables, truth, train_truth)
+    tables = known_part(tables, truth, train_truth)
     folds, rng = _folds(truth), np.random.default_rng(seed)
     delays, rates = [delay_of(table, truth) for table in tables], [rate(table) for table in tables]
     tables = on_time(tables, delays)
@@ -192,13 +192,20 @@ def probabilities(rescorer: Rescorer, tables: Sequence[pd.DataFrame]) -> tuple[p
     return table, closed(np.where(p > 0, shifted(p, np.array(rescorer.shift)), 0))
 
 
-def check_known(tables: Sequence[pd.DataFrame], truth: pd.DataFrame, train_truth: pd.DataFrame) -> None:
-    """What is fitted on is of the same matches, and the further ground truth of others."""
+def known_part(
+    tables: Sequence[pd.DataFrame], truth: pd.DataFrame, train_truth: pd.DataFrame
+) -> list[pd.DataFrame]:
+    """Predictions of the halves whose ground truth is known; the further ground truth is of others."""
     for number, table in enumerate(tables, 1):
         _meets(table, truth, f"prediction file {number}", "the ground truth")
-    shared = set(halves_of(truth)) & set(halves_of(train_truth))
+    halves, predicted = halves_of(truth), {half for table in tables for half in halves_of(table)}
+    shared = set(halves) & set(halves_of(train_truth))
     if shared:
         raise DataError(f"half {min(shared)} is in the train ground truth too: leave it out there")
+    absent = set(halves) - predicted
+    if absent:
+        raise DataError(f"half {min(absent)} is in no prediction file: leave it out of the truth too")
+    return [cut(table, halves) for table in tables]
 
 
 def check_given(tables: Sequence[pd.DataFrame], models: int) -> None:
@@ -276,7 +283,7 @@ def rescore_lomo(
         tables = list(inputs.values())
         if cache_dir is None:
             return fit(tables, known, train_truth, config, seed)
-        code = sources("ensemble", "simulate/copy_paste.py", "timeline.py", "schema.py")
+        code = sources("ensemble", "simulate/copy_paste.py", "metrics.py", "timeline.py", "schema.py")
         made_of = fingerprint(config, seed, lgb.__version__, *code, *tables, known, train_truth)
         path = Path(cache_dir) / f"rescore-{made_of}.json"
         if not path.is_file():

@@ -19,7 +19,7 @@ from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.engine import Graph, Task, compute
 from footpass.experiments.rows import Grid, Row
-from footpass.experiments.stages import Stage, Study
+from footpass.experiments.stages import DECODING, Stage, Study
 from footpass.files import DataError, sources
 from footpass.models.transformer import FUSIONS
 from footpass.postprocess.evidence import LogitEvidence, Remembered
@@ -28,8 +28,11 @@ from footpass.postprocess.steps import PostprocessConfig, postprocess
 from footpass.postprocess.thresholds import apply_thresholds, fit_thresholds
 
 FOLDS = 5  # of val matches: were each left out alone, thirty would take a hundred times as long as three
-# What a model depends on, by the recipes of a profile.
+# Code that whatever is fitted on val depends on.
+_MATCHING = ("crossfit.py", "metrics.py", "schema.py", "timeline.py")
+# What a model depends on: recipes of a profile, and which models of the zoo it starts from.
 _RECIPES = {"taad": ("taad",), "gnn": ("taad", "gnn"), "dst": ("taad", "gnn", "dst")}
+_STARTS = _RECIPES | {"dst": ("taad", "gnn", "dst", "dst-gnn")}
 
 
 class Model(NamedTuple):
@@ -115,9 +118,12 @@ def _models(study: Study, row: Row, seed: int) -> dict[str, Model]:
 
 def _model(study: Study, kind: str, variant: str | None, *of: Any) -> Model:
     """Of no variant where that changes nothing of what the model depends on: it is trained once."""
-    own, plain = study.of_variant(variant).profile, study.profile
-    same = all(getattr(own, recipe) == getattr(plain, recipe) for recipe in _RECIPES[kind])
-    return Model(kind, None if same else variant, of)
+    own, plain = (
+        [profile.stride, *(getattr(profile, recipe) for recipe in _RECIPES[kind])]
+        + [profile.from_zoo(start) for start in _STARTS[kind]]
+        for profile in (study.of_variant(variant).profile, study.profile)
+    )
+    return Model(kind, None if own == plain else variant, of)
 
 
 def _made(study: Study, model: Model) -> Stage:
@@ -153,12 +159,13 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     made_of += [study.fingerprint_of("val"), FOLDS]
     if row.divide_weights:
-        made_of += sources("sequence/decode.py", "models/player_dst.py")
+        made_of += sources(*DECODING)
     if row.rescore:
-        code = sources("ensemble", "postprocess/grammar.py", "simulate/copy_paste.py")
+        code = sources("ensemble", "postprocess/grammar.py", "simulate/copy_paste.py", *_MATCHING)
         made_of += [study.profile.ablations.rescore, *code]
     if row.thresholds or row.steps or row.ensemble or row.members:
-        made_of += [search(), *sources("postprocess", "ensemble/fusion.py")]
+        code = sources("postprocess", "ensemble/fusion.py", "ensemble/candidates.py", *_MATCHING)
+        made_of += [search(), *code]
     recipe = replace(row, name="", group="", against=())  # another name is no other row
     parts = [
         part

@@ -13,6 +13,8 @@ from footpass.files import DataError
 from footpass.sequence.recipes import DSTRecipe
 
 _Known = Literal["taad", "gnn", "dst", "dst-gnn"]
+# What a variant may change: the models, and how they are used. All else is of the study as a whole.
+_VARIED = ("taad", "gnn", "dst", "play_by_play", "start", "stride")
 # Recipes of the zoo's models
 _ZOO: dict[_Known, str] = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}
 
@@ -108,6 +110,10 @@ def varied(profile: Profile, name: str | None) -> Profile:
         if base not in bases:
             raise DataError(f"variant {name}: base = {base!r}: none of {', '.join(bases)}")
         profile = varied(profile, base)
+    others = [part for part in changes if part not in _VARIED]
+    if others:
+        known = ", ".join(_VARIED)
+        raise DataError(f"variant {name}: {others[0]} is of the profile, a variant has {known}")
     values = plain(profile)
     for part in ("dst", "play_by_play"):
         if values[part]:  # a table says its model's kind, a config is of it

@@ -1,14 +1,13 @@
 """The rows of an ablation study: what each is made of, and which of them a profile computes."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from footpass.configs import Count, build, config_dataclass, read_toml
-from footpass.experiments.profile import Profile
+from footpass.experiments.profile import Profile, varied
 from footpass.experiments.stages import Reading
 from footpass.files import PROJECT, DataError
 from footpass.models.losses import Weighting
@@ -48,8 +47,23 @@ class Row:
         given = [name for name in of_dst if getattr(self, name) != getattr(Row, name)]
         if self.model != "dst" and given:
             raise DataError(f"row {self.name!r}: {given[0]} is of a DST, and its model is {self.model}")
-        if self.judge_unseen and not self.steps:
-            raise DataError(f"row {self.name!r}: judge_unseen is of steps, and there are none")
+        for wrong, reason in (
+            (self.judge_unseen and not self.steps, "judge_unseen is of steps, and there are none"),
+            (
+                self.divide_weights and (self.weighting == "none" or self.members),
+                "divide_weights is of a weighted DST alone",
+            ),
+            (
+                len({self.variant, *self.members}) <= len(self.members),
+                "members: each is another variant, and none the row's own",
+            ),
+            (
+                self.reads == "oracle" and self.fusion == "none",
+                'reads = "oracle" is in place of the second detector: fusion = "concat"',
+            ),
+        ):
+            if wrong:
+                raise DataError(f"row {self.name!r}: {reason}")
 
     @property
     def fitted(self) -> bool:
@@ -65,14 +79,20 @@ class Grid:
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
     detector_seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (0,)
+    # Rows of detectors that learn nothing, so that their first seed is as good as all.
+    untrained: tuple[str, ...] = ()
+
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """The seeds that a row is made with."""
+        if row.model == "dst":
+            return self.seeds
+        return self.detector_seeds[:1] if row.name in self.untrained else self.detector_seeds
 
     def jobs(self) -> Iterator[tuple[Row, int]]:
         """Every row with every one of its seeds, the first seed of all rows first."""
         for place in range(max(len(self.seeds), len(self.detector_seeds))):
             for row in self.rows:
-                seeds = self.seeds if row.model == "dst" else self.detector_seeds
-                if place < len(seeds):
-                    yield row, seeds[place]
+                yield from ((row, seed) for seed in self.seeds_of(row)[place : place + 1])
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -111,8 +131,13 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
             if variant not in profile.variants:
                 missing = f"row {row.name!r} is of variant {variant!r}, which profile {profile.name}"
                 raise DataError(f"{missing} has not: add it, or leave out the group {row.group!r}", path)
-    seeds = grid.seeds[: asked.seeds]
-    # Detectors of the box that are used as they are have no seed of their own.
-    trained = profile.taad.train.epochs or profile.gnn.train.epochs
-    detector_seeds = grid.detector_seeds[: asked.seeds if trained else 1]
-    return replace(grid, rows=rows, seeds=seeds, detector_seeds=detector_seeds)
+    seeds, detector_seeds = grid.seeds[: asked.seeds], grid.detector_seeds[: asked.seeds]
+    untrained = tuple(row.name for row in rows if row.model != "dst" and not _learns(row, profile))
+    return Grid(rows, seeds, detector_seeds, untrained)
+
+
+def _learns(row: Row, profile: Profile) -> bool:
+    """Whether a detector's row is trained, or is a model of the box as it is."""
+    own = varied(profile, row.variant)
+    graph = own.gnn.train.epochs if row.model == "gnn" else 0
+    return bool(own.taad.train.epochs or graph)

@@ -38,7 +38,7 @@ class Season:
 
     @property
     def block_minutes(self) -> float:
-        """Length of the blocks of play that intervals are drawn from: a synthetic season is short."""
+        """Length of the blocks of play that intervals are drawn from: synthetic seasons may be short."""
         return 0.5 if self.simulated else 5.0
 
     @property

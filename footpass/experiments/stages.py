@@ -45,7 +45,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile, varied
 from footpass.experiments.season import Season
-from footpass.files import DataError, atomic_write, fingerprint
+from footpass.files import DataError, atomic_write, fingerprint, sources
 from footpass.metrics import evaluate
 from footpass.models.losses import token_weights
 from footpass.models.transformer import FUSIONS
@@ -72,6 +72,10 @@ log = logging.getLogger(__name__)
 # What a DST reads: the logits of its detectors, the same calibrated, or the truth in place of the second
 # detector's, to see what it makes of a perfect second opinion.
 Reading = Literal["detectors", "calibrated", "oracle"]
+# The code that writes a DST's events.
+DECODING: tuple[str, ...] = ("sequence/decode.py", "sequence/tokens.py", "sequence/windows.py")
+DECODING += ("models/dst.py", "models/player_dst.py", "models/slots.py", "models/transformer.py")
+_ADJUSTING = ("detectors/spotting.py", "detectors/calibration.py", "metrics.py", "timeline.py")
 _ALONE = 5  # times the epochs, of a DST without a pre-training
 _DETECTORS = ("taad", "gnn")
 _DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
@@ -213,7 +217,11 @@ class Study:
     @_once
     def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
         """TAAD, trained on the season's pixels; from ``scratch`` whatever the profile starts from."""
-        known, kinetics = None if scratch else self.profile.from_zoo("taad"), self.kinetics
+        known, kinetics = self.profile.from_zoo("taad"), self.kinetics
+        if known and kinetics:
+            raise DataError('weights of Kinetics, and start = "zoo": a backbone begins with one of them')
+        if scratch:
+            known = None
         start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
@@ -362,14 +370,14 @@ class Study:
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"{name}.json"
-        if not path.is_file():
-            self.predict(stage, "train")
-            halves = {half: entry.half for half, entry in self.watched("train").items()}
-            store = logits_path(stage.dir, "train")
-            fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
-            with self.locked(stage.dir):
+        self.predict(stage, "train")
+        halves = {half: entry.half for half, entry in self.watched("train").items()}
+        store = logits_path(stage.dir, "train")
+        with self.locked(stage.dir), _made(path, fingerprint(*sources(*_ADJUSTING))) as missing:
+            if missing:
+                fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
                 write_adjustment(fitted, path, made_by(store))
-        return read_adjustment(path)
+            return read_adjustment(path)
 
     def adjustment_scores(self, stage: Stage) -> pd.DataFrame:
         """Scores of a detector's events on val without adjustment, and with each part of it."""
@@ -393,16 +401,13 @@ class Study:
         return pd.DataFrame(rows).T.rename_axis("adjustment").astype({"predictions": int})
 
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
-        path, made_of = predictions_path(stage.dir, split), self.fingerprint_of(split)
-        beside = path.with_suffix(".made_of")  # written last; a split may have got more matches since
-        with self.locked(stage.dir):
-            if not beside.is_file() or beside.read_text() != made_of:
-                beside.unlink(missing_ok=True)
+        path = predictions_path(stage.dir, split)
+        made_of = fingerprint(self.fingerprint_of(split), *sources(*DECODING))
+        with self.locked(stage.dir), _made(path, made_of) as missing:
+            if missing:
                 events, made = self.decoded(stage, split)
                 write_marked(events, path, made)
-                with atomic_write(beside) as stream:
-                    stream.write(made_of)
-        return read_predictions(path)
+            return read_predictions(path)  # before anybody writes those of more or fewer matches
 
     def decoded(
         self, stage: Stage, split: str, weighting: str = "none"
@@ -433,6 +438,19 @@ class Study:
     def locked(self, folder: Path) -> AbstractContextManager[None]:
         """The lock of a folder, for this process or all that compute with it."""
         return locked_by_first(folder)
+
+
+@contextmanager
+def _made(path: Path, made_of: str) -> Iterator[bool]:
+    """Whether a file is missing, or is made of something else, and is to be written in here."""
+    beside = path.with_suffix(".made_of")
+    missing = not (path.is_file() and beside.is_file() and beside.read_text() == made_of)
+    if missing:
+        beside.unlink(missing_ok=True)
+    yield missing
+    if missing:
+        with atomic_write(beside) as stream:
+            stream.write(made_of)
 
 
 def _adjusted(logits: Sequence[np.ndarray], fitted: Sequence[LogitAdjustment]) -> tuple[np.ndarray, ...]:

@@ -179,7 +179,9 @@ class LogitEvidence(Evidence):
         return tuple(self.logits)
 
     def select(self, halves: Iterable[str]) -> "LogitEvidence":
-        return replace(self, logits={half: self.logits[half] for half in halves})
+        logits = {half: self.logits[half] for half in halves}
+        lineups = {half: replace(self.lineups[half], labels=None) for half in logits}
+        return replace(self, logits=logits, lineups=lineups)
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def train_dst(
     counts: np.ndarray,
     run_dir: str | Path,
     device: torch.device | str = "cpu",
-    validate: Callable[[Any], Mapping[str, float]] | None = None,
+    val: tuple[Mapping[str, Source], pd.DataFrame] | None = None,
     start: str | Path | None = None,
     track: Track | None = None,
 ) -> list[dict]:
@@ -40,7 +41,8 @@ def train_dst(
 
     ``halves`` gives, for an epoch's number, those to draw windows from; ``counts (8,)`` are training
     events by class, for the weights. It begins with the weights of the checkpoint ``start``, of a model
-    of these sizes, or random ones; it may be validated by `sequence_figures`.
+    of these sizes, or random ones. With ``val``, halves and their true events, `sequence_figures` choose
+    the best epoch.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
@@ -55,7 +57,7 @@ def train_dst(
         lambda epoch: _epoch(recipe, halves(epoch), epoch) if epoch else first,
         lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
         run_dir,
-        validate,
+        partial(sequence_figures, halves=val[0], truth=val[1], windows=recipe.windows) if val else None,
         collate,
         about={
             "windows": recipe.windows,
@@ -63,6 +65,7 @@ def train_dst(
             "smoothing": recipe.smoothing,
             "start": fingerprint(Path(start)) if start else None,
             "data": _seen(first, counts),  # a run must not go on with other halves or logits
+            "validation": fingerprint(val[1]) if val else None,
             "provenance": plain(together(half.provenance for half in begin.values())),
         },
         track=track,

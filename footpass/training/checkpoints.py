@@ -65,7 +65,8 @@ def _check_config(
             raise DataError(f"of another config: {place}: {error.reason}", path) from error
     if isinstance(wanted, Mapping):
         parts = found if isinstance(found, Mapping) else {}
-        for name in (name for name in wanted if name not in ignored):
+        older = wanted.keys() - parts.keys() if place == "about" else ()  # than that this is recorded
+        for name in (name for name in wanted if name not in ignored and name not in older):
             inner = f"{place}.{name}" if place else name
             _check_config(parts.get(name), wanted[name], inner, ignored, path)
     elif found != json.loads(json.dumps(wanted)):  # lists for tuples

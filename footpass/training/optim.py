@@ -109,6 +109,7 @@ class Updates:
         self.step = 0
         self.total = [0.0, 0.0]  # of this epoch: loss times weight, and weight
         self.losses: list[float] = []  # of its steps
+        self.seconds = 0.0  # that it took before it was broken off
         self.best = -inf
         self.rows: list[dict] = []
 
@@ -180,7 +181,7 @@ class Updates:
     def close_epoch(self, row: dict) -> bool:
         """Note the figures of an epoch; whether it is the best so far."""
         self.rows.append(row)
-        self.total, self.losses = [0.0, 0.0], []
+        self.total, self.losses, self.seconds = [0.0, 0.0], [], 0.0
         figure = row.get("macro_f1", self.step)  # without validation the last is the best
         best = figure > self.best
         self.best = max(figure, self.best)
@@ -198,6 +199,7 @@ class Updates:
             "step": self.step,
             "total": self.total,
             "losses": self.losses,
+            "seconds": self.seconds,
             "best": self.best,
             "rows": self.rows,
         }
@@ -214,10 +216,20 @@ class Updates:
             for name in ("step", "total", "best", "rows"):
                 setattr(self, name, state[name])
             self.losses = state.get("losses", [])  # older checkpoints have none
+            self.seconds = state.get("seconds", 0.0)
         except (KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"no run to go on with: {error}: delete it to train anew", path) from error
+        self._check_average(path)
         self._note("precision", state.get("precision", self.precision), self.precision, path)
         self._note("processes", state.get("processes", 1), rank_and_world()[1], path)
+
+    def _check_average(self, path: Path) -> None:
+        """Refuse to prolong a run whose average has epochs that the longer run's must not have."""
+        last, epochs = self.config.average_epochs, self.step // self.per_epoch
+        among = max(0, epochs - (self.config.epochs - last))  # of the last epochs
+        if self.ema and not self.config.ema and among and self.ema.n_averaged > among:
+            reason = f"its average began before the last {last} of {self.config.epochs} epochs"
+            raise DataError(f"{reason}: go on to epoch {epochs + last} or later", path)
 
     @staticmethod
     def _note(name: str, before: object, now: object, path: Path) -> None:

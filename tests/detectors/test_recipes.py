@@ -1,6 +1,7 @@
 """Training a TAAD: it can learn by heart, it trains and predicts from the command line, bad input."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -254,6 +255,31 @@ def test_a_run_on_another_season_is_not_continued(data, tmp_path):
     other = seasons.write(tmp_path, {H1: EVENTS["train"][H1], H2: {(341, 20): 4, (390, 2): 2}})
     with pytest.raises(DataError, match=r"of another config: about.events"):
         train_taad(recipe, open_footage(other, "train"), footage, tmp_path / "run")
+
+
+def test_the_best_epoch_is_chosen_on_one_set_of_clips(data, tmp_path):
+    footage = open_footage(data, "train")
+    one = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    train_taad(one, footage, footage, tmp_path)
+    with pytest.raises(DataError, match=r"of another config: about.validation"):
+        train_taad(replace(one, validation=one.validation + 1), footage, footage, tmp_path)
+    content = torch.load(tmp_path / LAST, weights_only=True)
+    del content["config"]["about"]["validation"]  # as of an older one
+    torch.save(content, tmp_path / LAST)
+    assert len(train_taad(SMOKE, footage, footage, tmp_path)) == SMOKE.train.epochs
+
+
+def test_a_backbone_has_one_beginning_wherever_its_file_lies(data, tmp_path):
+    footage = open_footage(data, "train")
+    recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
+    torch.save(TAAD(SMOKE.model).features.x3d.state_dict(), tmp_path / "one")
+    shutil.copy(tmp_path / "one", tmp_path / "two")
+    for name in ("one", "two"):
+        rows = train_taad(recipe, footage, footage, tmp_path / "run", kinetics=tmp_path / name)
+    start = checkpoint_path(tmp_path / "run")
+    with pytest.raises(DataError, match="a backbone begins with one of them"):
+        train_taad(recipe, footage, footage, tmp_path, kinetics=tmp_path / "one", start=start)
+    assert len(rows) == 1
 
 
 def test_kinetics_weights_that_do_not_fit_are_an_error(data, tmp_path):

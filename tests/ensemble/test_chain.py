@@ -11,7 +11,7 @@ from footpass.data.statistics import same_team_throw_ins
 from footpass.ensemble import chain
 from footpass.ensemble.chain import chain_lomo, probabilities
 from footpass.ensemble.rescore import choose
-from footpass.events import halves_of, read_predictions, write_events
+from footpass.events import halves_of, read_predictions, select_halves, write_events
 from footpass.experiments.release import read_release, simulate_release
 from footpass.files import DataError
 from footpass.metrics import compare, evaluate
@@ -72,6 +72,16 @@ def test_as_many_tables_as_fitted_on_and_no_match_twice(fitted, season):
         chain.apply(fitted, tables[:1])
     with pytest.raises(DataError, match="in the train ground truth too"):
         chain.fit(tables, season.val, season.val)
+
+
+def test_matches_without_truth_are_not_matches_without_events(season):
+    known = halves_of(season.val)[:4]
+    truth = select_halves(season.val, known)
+    tables = list(season.predictions.values())
+    cut = [select_halves(table, known) for table in tables]
+    assert chain.fit(tables, truth, season.train) == chain.fit(cut, truth, season.train)
+    with pytest.raises(DataError, match="is in no prediction file: leave it out of the truth too"):
+        chain.fit(cut, season.val, season.train)
 
 
 def test_on_released_predictions_it_is_worth_what_trees_are(release):

@@ -72,10 +72,17 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
 
 
 def test_detectors_that_learn_nothing_have_one_seed():
+    def seeds(profile):
+        grid = open_grid(None, profile)
+        made = Counter(row.name for row, _ in grid.jobs())
+        return [made[name] for name in ("TAAD", "TAAD + GNN", "TAAD, temporal transformer", "DST")]
+
     mine = override(load_profile("study"), "taad.train.epochs=0")
-    assert open_grid(None, mine).detector_seeds == (0, 1)  # TAAD + GNN still does
+    assert seeds(mine) == [1, 2, 1, 3]  # TAAD + GNN still learns
     mine = override(mine, "gnn.train.epochs=0")
-    assert open_grid(None, mine).detector_seeds == (0,) and len(open_grid(None, mine).seeds) == 3
+    assert seeds(mine) == [1, 1, 1, 3]
+    variants = {**mine.variants, "transformer": {"taad": {"train": {"epochs": 2}}}}
+    assert seeds(replace(mine, variants=variants)) == [1, 1, 2, 3]
 
 
 def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):
@@ -116,6 +123,10 @@ def test_groups_and_variants_that_are_not_there_are_named(tmp_path):
         ('seeds = [0]\n[[rows]]\nname = "a"\nmodel = "gnn"\nweighting = "sqrt"', "is of a DST"),
         ('seeds = [0]\n[[rows]]\nname = "a"\njudge_unseen = true', "judge_unseen is of steps"),
         ('seeds = [0]\n[[rows]]\nname = "a"\nstep = true', "Grid.rows.0.step: no such field"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\ndivide_weights = true', "of a weighted DST"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nmembers = ["B", "B"]', "each is another variant"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nvariant = "B"\nmembers = ["B"]', "each is another"),
+        ('seeds = [0]\n[[rows]]\nname = "a"\nreads = "oracle"', "in place of the second detector"),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, text, reason):
@@ -168,6 +179,15 @@ def test_variants_have_models_of_their_own_where_they_change_something():
     }
     dsts = {(model.variant, model.of[0], model.of[-1]) for model in trained if model.kind == "dst"}
     assert dsts == {(name, "none", "detectors") for name in "ABD"} | {("A", "concat", "oracle")}
+
+
+def test_a_variant_that_is_used_in_another_way_has_models_of_its_own():
+    variants = {"apart": {"stride": 3}, "new": {"start": "random"}, "same": {"start": "zoo"}}
+    profile = replace(load_profile("smoke"), start="zoo", stride=None, variants=variants)
+    study = FakeStudy("nowhere", profile, season=None)
+    graph = ablations._graph(study, Grid(tuple(Row(name, variant=name) for name in variants), (0,)))
+    trained = {(task[1].kind, task[1].variant) for task in graph if task[0] == "train"}
+    assert trained == {(kind, name) for kind in ("taad", "dst") for name in ("apart", "new", None)}
 
 
 def test_detectors_have_seeds_of_their_own():

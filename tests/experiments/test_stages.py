@@ -1,5 +1,6 @@
 """A study's stages: what their folders are named after, and what is made anew when."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -137,6 +138,42 @@ def test_more_matches_of_val_train_nothing_anew_but_are_found_and_scored(folder,
     )
     again = study_of(folder, data, 1, monkeypatch)
     pd.testing.assert_frame_equal(again.predict(again.dst(), "val"), before.events)
+
+
+def test_another_process_may_write_more_matches_at_any_time(folder, data, monkeypatch):
+    """Of a larger study, between writing and reading: the lock is kept until this one has read."""
+    small, large = (study_of(folder, data, val, monkeypatch) for val in (1, 2))
+    keys = ["half", "frame", "team", "jersey", "cls"]
+    monkeypatch.setattr(
+        Study,
+        "decoded",
+        lambda self, *of: (self.truth["val"][keys].assign(score=1.0), Provenance(True)),
+    )
+    made = small.dst(), large.dst()
+    others: list = []
+    read = stages.read_predictions
+
+    def read_late(path):
+        if not others:
+            others.append(ThreadPoolExecutor(1).submit(large.predict, made[1], "val"))
+            wait(others, timeout=0.5)  # it has not got the lock, unless that was let go too early
+        return read(path)
+
+    monkeypatch.setattr(stages, "read_predictions", read_late)
+    assert halves_of(small.predict(made[0], "val")) == ["game_2001_H1", "game_2001_H2"]
+    assert len(halves_of(others[0].result())) == 4
+
+
+def test_events_are_written_anew_by_code_that_writes_others(folder, data, monkeypatch):
+    study = study_of(folder, data, 1, monkeypatch)
+    before = study.predict(study.dst(), "val")
+    asked = []
+    monkeypatch.setattr(Study, "decoded", lambda *args: asked.append(1) or (before, Provenance(True)))
+    for code, times in ((stages.DECODING, 0), (("metrics.py",), 1), (stages.DECODING, 2)):
+        monkeypatch.setattr(stages, "DECODING", code)
+        study.known.clear()
+        study.predict(study.dst(), "val")
+        assert len(asked) == times
 
 
 def test_a_dst_reads_the_truth_or_calibrated_logits_where_a_row_says_so(folder, data, monkeypatch):

@@ -316,6 +316,9 @@ def test_mean_of_the_last_epochs_is_what_is_validated_and_kept(tmp_path):
     mean = [(one + two) / 2 for one, two in itertools.pairwise(ends)]
     torch.testing.assert_close(validated, [ends[0], mean[0], ends[2], ends[3], mean[3]])
     torch.testing.assert_close(load_checkpoint(tmp_path / "best.pt")["model"]["0.weight"], mean[3])
+    longer = TrainConfig(epochs=6, average_epochs=2)  # whose average has but one of these two
+    with pytest.raises(DataError, match="go on to epoch 7 or later"):
+        train(linear(), longer, points, squares, tmp_path, validate)
     with pytest.raises(DataError, match="one average of the weights, not two"):
         TrainConfig(ema=0.9, average_epochs=2)
 
