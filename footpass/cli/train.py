@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +138,7 @@ def _check_start(
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.detectors.folds import Fold, fold_dir, make_folds
-    from footpass.detectors.train import fine_tuning, train_gnn, train_taad
+    from footpass.detectors.train import fine_tuning, train_detector
     from footpass.experiments.profile import load_profile, varied
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
@@ -147,7 +146,6 @@ def _train_detector(args: argparse.Namespace) -> None:
     from footpass.zoo import resolve
 
     device = join_processes()
-    graph = args.model == "gnn"
     start = resolve(args.start) if args.start else None
     profile = load_profile(args.profile)
     recipe = getattr(varied(profile, args.variant), args.model)
@@ -161,16 +159,16 @@ def _train_detector(args: argparse.Namespace) -> None:
     runs = [Fold(Path(args.out), splits["train"], {}, start)]
     if args.folds is not None:
         runs = make_folds(args.out, args.folds, splits["train"], start)
-    learn: Callable[..., list[dict]] = train_gnn if graph else train_taad
     for run in runs:
-        begin: dict = {"start": run.start} | ({} if graph else {"kinetics": args.kinetics})
+        begin: dict = {"start": run.start, "kinetics": getattr(args, "kinetics", None)}
         if args.tracker and rank_and_world()[0] == 0:
             from footpass.plots import filmstrip
 
             shown = next(iter(splits["val"].values()))
             picture = partial(filmstrip, clips=recipe.clips, footage=shown)
             begin["track"] = tracker(args.tracker, run.dir, picture)
-        rows = learn(recipe, run.footage, splits["val"], run.dir, device, **begin, about=run.about)
+        footage = run.footage, splits["val"]
+        rows = train_detector(recipe, *footage, run.dir, device, **begin, about=run.about)
         _say_best(rows, run.dir, "validation clips")
 
 

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 Recipe = TypeVar("Recipe", bound=TAADRecipe)
 
 
-def train_taad(
+def train_detector(
     recipe: TAADRecipe,
     train_footage: Mapping[str, Footage],
     val_footage: Mapping[str, Footage],
@@ -55,61 +55,88 @@ def train_taad(
     track: Track | None = None,
     about: Mapping[str, object] | None = None,
 ) -> list[dict]:
-    """Train a TAAD, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+    """Train a TAAD, or a TAAD + GNN by the recipe of one, or go on with a run that was interrupted.
 
-    Its backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless it is
-    fine-tuned: ``start`` is the checkpoint of a TAAD of the same sizes. ``about`` is what else its
-    checkpoints should say.
+    The backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless there is a
+    ``start``: the checkpoint of a detector of the same kind and sizes, or, for a TAAD + GNN, of a TAAD
+    with the same backbone and width, whose features it takes. ``about`` is what else its checkpoints
+    should say. Rows per epoch are as of `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
-    model = new_model(TAAD, recipe.model)
+    graph, clips = isinstance(recipe, GNNRecipe), recipe.clips
+    model: Any = new_model(TAADGNN if graph else TAAD, recipe.model)
+    begins = not Path(run_dir, LAST).exists()  # what a run begins with is said only then
     if start and kinetics:
         raise DataError(f"weights of Kinetics, and {start}: a backbone begins with one of them")
     if start:
-        load_weights(model, _taad(start, recipe.model, plain(recipe.model)), start)
+        _start_from(model, recipe, start)
     elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
-    elif _begins(run_dir):
+    elif begins and graph:
+        log.warning("no TAAD was given to start from: the backbone starts from random weights")
+    elif begins:
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
     if kinetics and Path(kinetics).is_file():  # and no address
         kinetics = fingerprint(Path(kinetics))
-    about = {"kinetics": kinetics or None, **(about or {})}
-    about |= {"start": fingerprint(Path(start))} if start else {}
-    return _train(model.to(device), recipe, train_footage, val_footage, run_dir, about, track)
+    # Runs that go on must find the same: one kind has always named its start, the other its Kinetics.
+    begin: dict[str, Any] = {"gammas": recipe.gammas} if isinstance(recipe, GNNRecipe) else {}
+    if start or graph:
+        begin["start"] = fingerprint(Path(start)) if start else None
+    if kinetics or not graph:
+        begin["kinetics"] = kinetics or None
+
+    model, without_box = model.to(device), model.without_box
+    parts = [list(footage.values()) for footage in (train_footage, val_footage)]
+    events = [learnable_events([f.half for f in part], clips.frames, without_box) for part in parts]
+    for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
+        absent = [action.label for action in ACTIONS if action not in part.cls]
+        if absent and begins:
+            log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
+    data = ClipDataset(parts[0], clips, recipe.augmentation, recipe.train.seed, events=events[0])
+    # Not dilated: these labels are the events themselves.
+    fixed = replace(clips, per_class=recipe.validation, dilation=0, random_per_half=0)
+    fixed_data = ClipDataset(parts[1], fixed, events=events[1])
+    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), begin.get("gammas", ((0, 0.0),))
+
+    def of_epoch(epoch: int) -> ClipDataset:
+        # The loss changes with the epoch, within one run: so its rates fall on one schedule.
+        loss.gamma = [gamma for first, gamma in gammas if first <= epoch][-1]
+        return data.at_epoch(epoch)
+
+    return train(
+        model,
+        recipe.train,
+        of_epoch,
+        loss,
+        run_dir,
+        validate=lambda best: clip_figures(best, fixed_data, recipe.train),
+        about={
+            "clips": clips,
+            "augmentation": recipe.augmentation,
+            "background": recipe.background,
+            # A run must not go on with another season, nor its best epoch be chosen on another.
+            "events": fingerprint(np.stack(data.events)),
+            "validation": fingerprint(recipe.validation, np.stack(fixed_data.events)),
+            "provenance": plain(together(entry.half.provenance for entry in train_footage.values())),
+            **begin,
+            **(about or {}),
+        },
+        track=track,
+    )
 
 
-def train_gnn(
-    recipe: GNNRecipe,
-    train_footage: Mapping[str, Footage],
-    val_footage: Mapping[str, Footage],
-    run_dir: str | Path,
-    device: torch.device | str = "cpu",
-    start: str | Path | None = None,
-    track: Track | None = None,
-    about: Mapping[str, object] | None = None,
-) -> list[dict]:
-    """Train a TAAD + GNN, see `train_taad`.
-
-    ``start`` is a checkpoint of a TAAD with the same backbone and width, whose features it starts from,
-    or of a TAAD + GNN of the same sizes; without it, all weights are random.
-    """
-    torch.manual_seed(recipe.train.seed)
-    model = new_model(TAADGNN, recipe.model)
-    if start and not is_public(start) and load_checkpoint(start)["config"].get("kind") == "TAADGNN":
-        load_weights(model, load_checkpoint(start), start)
-    elif start:
-        sizes = {name: plain(recipe.model)[name] for name in ("x3d", "width")}
-        content = _taad(start, recipe.model, sizes)
-        weights = trained_weights(content)
-        names = [name for name in weights if name.startswith("features.")]
-        features = {name.removeprefix("features."): weights[name] for name in names}
+def _start_from(model: TAAD | TAADGNN, recipe: TAADRecipe, path: str | Path) -> None:
+    """Take a detector's weights; a TAAD + GNN takes the features of a TAAD too."""
+    sizes = plain(recipe.model)
+    if isinstance(model, TAAD):
+        load_weights(model, _taad(path, recipe.model, sizes), path)
+    elif not is_public(path) and load_checkpoint(path)["config"].get("kind") == "TAADGNN":
+        load_weights(model, load_checkpoint(path), path)
+    else:
+        content = _taad(path, recipe.model, {name: sizes[name] for name in ("x3d", "width")})
+        weights, of = trained_weights(content), "features."
+        features = {name.removeprefix(of): weights[name] for name in weights if name.startswith(of)}
         model.features.load_state_dict(features)
-    elif _begins(run_dir):
-        log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    begin = {"gammas": recipe.gammas, "start": fingerprint(Path(start)) if start else None}
-    about = {**begin, **(about or {})}
-    model = model.to(device)
-    return _train(model, recipe, train_footage, val_footage, run_dir, about, track, recipe.gammas)
 
 
 def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
@@ -143,61 +170,6 @@ def _taad(path: str | Path, config: TAADConfig | GNNConfig, sizes: Mapping) -> M
         path,
     )
     return {"model": published.state_dict()}
-
-
-def _train(
-    model: TAAD | TAADGNN,
-    recipe: TAADRecipe,
-    train_footage: Mapping[str, Footage],
-    val_footage: Mapping[str, Footage],
-    run_dir: str | Path,
-    about: Mapping[str, object],
-    track: Track | None,
-    gammas: tuple[tuple[int, float], ...] = ((0, 0.0),),
-) -> list[dict]:
-    config, without_box = recipe.clips, model.without_box
-    parts = [list(footage.values()) for footage in (train_footage, val_footage)]
-    events = [learnable_events([f.half for f in part], config.frames, without_box) for part in parts]
-    for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
-        absent = [action.label for action in ACTIONS if action not in part.cls]
-        if absent and _begins(run_dir):
-            log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
-    clips = ClipDataset(parts[0], config, recipe.augmentation, recipe.train.seed, events=events[0])
-    # Not dilated: these labels are the events themselves.
-    fixed = replace(config, per_class=recipe.validation, dilation=0, random_per_half=0)
-    fixed_clips = ClipDataset(parts[1], fixed, events=events[1])
-    about = {
-        "clips": config,
-        "augmentation": recipe.augmentation,
-        "background": recipe.background,
-        # A run must not go on with another season, nor its best epoch be chosen on another.
-        "events": fingerprint(np.stack(clips.events)),
-        "validation": fingerprint(recipe.validation, np.stack(fixed_clips.events)),
-        "provenance": plain(together(entry.half.provenance for entry in train_footage.values())),
-        **about,
-    }
-    loss = ClipLoss(recipe.background, 0.0, without_box)
-
-    def begin(epoch: int) -> ClipDataset:
-        # The loss changes with the epoch, within one run: so its rates fall on one schedule.
-        loss.gamma = [gamma for first, gamma in gammas if first <= epoch][-1]
-        return clips.at_epoch(epoch)
-
-    return train(
-        model,
-        recipe.train,
-        begin,
-        loss,
-        run_dir,
-        validate=lambda best: clip_figures(best, fixed_clips, recipe.train),
-        about=about,
-        track=track,
-    )
-
-
-def _begins(run_dir: str | Path) -> bool:
-    """Whether a run has nothing to go on from: what it begins with is said only then."""
-    return not Path(run_dir, LAST).exists()
 
 
 @dataclass

@@ -33,7 +33,7 @@ from footpass.detectors.spotting import (
     read_adjustment,
     write_adjustment,
 )
-from footpass.detectors.train import fine_tuning, train_gnn, train_taad
+from footpass.detectors.train import fine_tuning, train_detector
 from footpass.events import (
     class_counts,
     concat,
@@ -229,7 +229,7 @@ class Study:
         begin = start or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
         footage, val = self.training_footage, self._chosen_on
         with self.stage("taad", recipe, begin, *val, of=f"seed{seed}") as run:
-            rows = train_taad(recipe, footage, val, run, self.device, kinetics, start)
+            rows = train_detector(recipe, footage, val, run, self.device, kinetics, start)
         return Stage("taad", run, rows, recipe, zoo=known)
 
     @_once
@@ -242,7 +242,7 @@ class Study:
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         val = self._chosen_on
         with self.stage("gnn", recipe, taad.dir.name if taad else start, *val, of=f"seed{seed}") as run:
-            rows = train_gnn(recipe, self.training_footage, val, run, self.device, start)
+            rows = train_detector(recipe, self.training_footage, val, run, self.device, start=start)
         return Stage("gnn", run, rows, recipe, taad, known)
 
     @_once

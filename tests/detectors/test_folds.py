@@ -150,13 +150,13 @@ def test_what_broke_off_goes_on_and_is_not_predicted_with(data, taad, tmp_path, 
     with pytest.raises(DataError, match="no folds there: train with --folds first"):
         held_out_by(run, footage)
 
-    def broken(recipe, train, val, folder, *args, learn=training.train_taad, **more):
+    def broken(recipe, train, val, folder, *args, learn=training.train_detector, **more):
         if folder.name == "fold1":
             raise DataError("the power is cut")
         return learn(recipe, train, val, folder, *args, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "train_taad", broken)
+        patched.setattr(training, "train_detector", broken)
         assert trained(data, run) == 2
     with pytest.raises(DataError, match=r"half game_2_H1: 0 folds of 1 hold its match out, not one"):
         held_out_by(run, footage)

@@ -24,7 +24,7 @@ from footpass.detectors.inputs import game_state, model_inputs
 from footpass.detectors.predict import load_detector
 from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.spotting import events_from_store
-from footpass.detectors.train import ClipLoss, clip_figures, train_gnn, train_taad
+from footpass.detectors.train import ClipLoss, clip_figures, train_detector
 from footpass.detectors.windows import half_logits
 from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.profile import load_profile
@@ -62,7 +62,7 @@ def taad(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("taad")
     recipe = load_profile("smoke").taad
     recipe = replace(recipe, train=replace(recipe.train, epochs=1))
-    train_taad(recipe, open_footage(data, "train"), open_footage(data, "val"), out)
+    train_detector(recipe, open_footage(data, "train"), open_footage(data, "val"), out)
     return checkpoint_path(out)
 
 
@@ -251,7 +251,7 @@ def test_inference_reads_the_game_of_every_frame(data):
 def test_the_start_is_the_taads_and_the_backbone_waits(data, taad, tmp_path):
     train, val = (open_footage(data, split) for split in ("train", "val"))
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_gnn(recipe, train, val, tmp_path, start=taad)
+    train_detector(recipe, train, val, tmp_path, start=taad)
     model, _ = load_detector(checkpoint_path(tmp_path))
     start, _ = load_detector(taad)
     assert isinstance(model, TAADGNN) and isinstance(start, TAAD)
@@ -267,7 +267,7 @@ def test_the_loss_changes_when_the_schedule_says(data, tmp_path):
 
     def rows(name, gammas, epochs=3):
         recipe = replace(SMOKE, gammas=gammas, train=replace(SMOKE.train, epochs=epochs))
-        return [row["loss"] for row in train_gnn(recipe, train, val, tmp_path / name)]
+        return [row["loss"] for row in train_detector(recipe, train, val, tmp_path / name)]
 
     steady = rows("steady", ((0, 1.0),))
     changed = rows("changed", ((0, 1.0), (2, 3.0)))
@@ -284,19 +284,19 @@ def test_rates_fall_on_one_cosine_whatever_the_loss_does(data, tmp_path):
     rates = []
     for name, gammas in (("steady", ((0, 1.0),)), ("changed", ((0, 1.0), (2, 3.0)))):
         recipe = replace(SMOKE, gammas=gammas, train=falling)
-        rates.append([row["lr"] for row in train_gnn(recipe, *footage, tmp_path / name)])
+        rates.append([row["lr"] for row in train_detector(recipe, *footage, tmp_path / name)])
     assert rates[0] == rates[1]
 
 
 def test_a_run_with_another_start_or_schedule_is_not_continued(data, taad, tmp_path):
     train, val = (open_footage(data, split) for split in ("train", "val"))
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_gnn(recipe, train, val, tmp_path, start=taad)
+    train_detector(recipe, train, val, tmp_path, start=taad)
     before = (tmp_path / LAST).read_bytes()
     with pytest.raises(DataError, match=r"of another config: about.start"):
-        train_gnn(recipe, train, val, tmp_path)
+        train_detector(recipe, train, val, tmp_path)
     with pytest.raises(DataError, match=r"of another config: about.gammas"):
-        train_gnn(replace(recipe, gammas=((0, 2.0),)), train, val, tmp_path, start=taad)
+        train_detector(replace(recipe, gammas=((0, 2.0),)), train, val, tmp_path, start=taad)
     assert (tmp_path / LAST).read_bytes() == before
 
 
@@ -406,7 +406,7 @@ def test_halves_without_positions_are_an_error(data, taad, tmp_path, capsys):
     message = "half game_1_H2: no positions of the players with a box: the graph model needs them"
     assert message in error_of(capsys, "train", "gnn", "--profile", "smoke", *where)
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_gnn(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
+    train_detector(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
     best = checkpoint_path(tmp_path / "gnn")
     assert message in error_of(capsys, "predict", "--checkpoint", best, *where)
     assert not (tmp_path / "run").exists()
@@ -416,7 +416,7 @@ def test_halves_without_positions_are_an_error(data, taad, tmp_path, capsys):
 def test_a_trained_graph_model_is_fine_tuned_whatever_the_profiles_sizes(data, tmp_path):
     """Its sizes and clips are taken, the learning rates are a tenth of the profile's."""
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_gnn(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
+    train_detector(recipe, open_footage(data, "train"), open_footage(data, "val"), tmp_path / "gnn")
     best, out = checkpoint_path(tmp_path / "gnn"), tmp_path / "tuned"
     few = ["--epochs", "1", "--warmup", "0", "--set", "clips.per_class=2", "--set", "validation=2"]
     where = ["--data", str(data), "--out", str(out)]

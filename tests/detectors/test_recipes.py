@@ -24,7 +24,7 @@ from footpass.detectors.spotting import (
     guessed_events,
     write_adjustment,
 )
-from footpass.detectors.train import ClipLoss, clip_figures, train_taad
+from footpass.detectors.train import ClipLoss, clip_figures, train_detector
 from footpass.events import predictions_path, read_predictions
 from footpass.experiments.profile import load_profile
 from footpass.files import DataError
@@ -212,7 +212,7 @@ def test_two_runs_of_a_recipe_are_equal_and_another_seed_differs(data, tmp_path)
 
     def losses(name, seed):
         recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=2, seed=seed))
-        rows = train_taad(recipe, train_footage, val_footage, tmp_path / name)
+        rows = train_detector(recipe, train_footage, val_footage, tmp_path / name)
         return [row["loss"] for row in rows]
 
     first = losses("a", 0)
@@ -223,10 +223,10 @@ def test_two_runs_of_a_recipe_are_equal_and_another_seed_differs(data, tmp_path)
 def test_fine_tuning_begins_with_the_weights_it_is_given(data, tmp_path):
     footage = open_footage(data, "train")
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_taad(recipe, footage, footage, tmp_path / "first")
+    train_detector(recipe, footage, footage, tmp_path / "first")
     start = checkpoint_path(tmp_path / "first")
     still = replace(recipe, train=replace(recipe.train, lr={"": 0.0}, seed=9))
-    train_taad(still, footage, footage, tmp_path / "second", start=start)
+    train_detector(still, footage, footage, tmp_path / "second", start=start)
     before, after = (
         load_checkpoint(path)["model"] for path in (start, checkpoint_path(tmp_path / "second"))
     )
@@ -234,39 +234,39 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(data, tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in learned)
     other = replace(recipe, model=replace(recipe.model, width=recipe.model.width + 8))
     with pytest.raises(DataError, match=r"model\.width"):
-        train_taad(other, footage, footage, tmp_path / "third", start=start)
+        train_detector(other, footage, footage, tmp_path / "third", start=start)
 
 
 def test_a_run_of_another_recipe_is_not_continued(data, tmp_path):
     footage = open_footage(data, "train")
     one = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_taad(one, footage, footage, tmp_path)
+    train_detector(one, footage, footage, tmp_path)
     before = (tmp_path / LAST).read_bytes()
     other = replace(one, clips=replace(one.clips, dilation=2))
     with pytest.raises(DataError, match=r"of another config: about.clips"):
-        train_taad(other, footage, footage, tmp_path)
+        train_detector(other, footage, footage, tmp_path)
     assert (tmp_path / LAST).read_bytes() == before
 
 
 def test_a_run_on_another_season_is_not_continued(data, tmp_path):
     footage = open_footage(data, "train")
     recipe = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_taad(recipe, footage, footage, tmp_path / "run")
+    train_detector(recipe, footage, footage, tmp_path / "run")
     other = seasons.write(tmp_path, {H1: EVENTS["train"][H1], H2: {(341, 20): 4, (390, 2): 2}})
     with pytest.raises(DataError, match=r"of another config: about.events"):
-        train_taad(recipe, open_footage(other, "train"), footage, tmp_path / "run")
+        train_detector(recipe, open_footage(other, "train"), footage, tmp_path / "run")
 
 
 def test_the_best_epoch_is_chosen_on_one_set_of_clips(data, tmp_path):
     footage = open_footage(data, "train")
     one = replace(SMOKE, train=replace(SMOKE.train, epochs=1))
-    train_taad(one, footage, footage, tmp_path)
+    train_detector(one, footage, footage, tmp_path)
     with pytest.raises(DataError, match=r"of another config: about.validation"):
-        train_taad(replace(one, validation=one.validation + 1), footage, footage, tmp_path)
+        train_detector(replace(one, validation=one.validation + 1), footage, footage, tmp_path)
     content = torch.load(tmp_path / LAST, weights_only=True)
     del content["config"]["about"]["validation"]  # as of an older one
     torch.save(content, tmp_path / LAST)
-    assert len(train_taad(SMOKE, footage, footage, tmp_path)) == SMOKE.train.epochs
+    assert len(train_detector(SMOKE, footage, footage, tmp_path)) == SMOKE.train.epochs
 
 
 def test_a_backbone_has_one_beginning_wherever_its_file_lies(data, tmp_path):
@@ -275,10 +275,10 @@ def test_a_backbone_has_one_beginning_wherever_its_file_lies(data, tmp_path):
     torch.save(TAAD(SMOKE.model).features.x3d.state_dict(), tmp_path / "one")
     shutil.copy(tmp_path / "one", tmp_path / "two")
     for name in ("one", "two"):
-        rows = train_taad(recipe, footage, footage, tmp_path / "run", kinetics=tmp_path / name)
+        rows = train_detector(recipe, footage, footage, tmp_path / "run", kinetics=tmp_path / name)
     start = checkpoint_path(tmp_path / "run")
     with pytest.raises(DataError, match="a backbone begins with one of them"):
-        train_taad(recipe, footage, footage, tmp_path, kinetics=tmp_path / "one", start=start)
+        train_detector(recipe, footage, footage, tmp_path, kinetics=tmp_path / "one", start=start)
     assert len(rows) == 1
 
 
@@ -286,7 +286,7 @@ def test_kinetics_weights_that_do_not_fit_are_an_error(data, tmp_path):
     footage = open_footage(data, "train")
     torch.save({"model_state": {"blocks.0.conv": torch.ones(1)}}, tmp_path / "x3d.pyth")
     with pytest.raises(DataError, match=r"x3d.pyth: no weights for this backbone"):
-        train_taad(SMOKE, footage, footage, tmp_path / "run", kinetics=tmp_path / "x3d.pyth")
+        train_detector(SMOKE, footage, footage, tmp_path / "run", kinetics=tmp_path / "x3d.pyth")
 
 
 def test_public_checkpoints_are_taken(reference, tmp_path):

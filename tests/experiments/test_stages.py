@@ -29,7 +29,7 @@ SMOKE = load_profile("smoke")
 @pytest.fixture
 def untrained(tmp_path, monkeypatch):
     """A study of no data whose stages are made at once."""
-    for train in ("train_taad", "train_gnn", "train_dst", "pretrain_dst"):
+    for train in ("train_detector", "train_dst", "pretrain_dst"):
         monkeypatch.setattr(stages, train, lambda *args, **more: [])
     monkeypatch.setattr(stages, "fine_tuning", lambda recipe, start: recipe)
     monkeypatch.setattr(Study, "recorded", lambda *args: {})
@@ -122,9 +122,9 @@ def test_more_matches_of_val_train_nothing_anew_but_are_found_and_scored(folder,
     names = {path.name for path in folder.iterdir()}
 
     large = study_of(folder, data, 2, monkeypatch)
-    for model in ("taad", "dst"):  # a finished training is read by the same function
-        rows = getattr(small, model)().rows
-        monkeypatch.setattr(stages, f"train_{model}", lambda *args, rows=rows, **more: rows)
+    for kind, stage in (("detector", small.taad()), ("dst", small.dst())):
+        # A finished training is read by the same function.
+        monkeypatch.setattr(stages, f"train_{kind}", lambda *args, rows=stage.rows, **more: rows)
     monkeypatch.delattr(
         stages, "pretrain_dst"
     )  # it would simulate a hundred matches to find it is there
