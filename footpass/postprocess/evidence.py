@@ -17,7 +17,7 @@ import pandas as pd
 
 from footpass.data.halves import HalfMatch
 from footpass.data.hdf5 import names_in
-from footpass.data.logits import read_logits
+from footpass.data.logits import read_logits, softmax
 from footpass.events import halves_of, select_halves
 from footpass.files import DataError
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, RANGES, State
@@ -185,9 +185,16 @@ class LogitEvidence(Evidence):
 
     def near(self, events: pd.DataFrame, window: int, own: bool = False) -> Near:
         parts = [NOTHING]
-        for half, asked in self._by_half(events):
-            near = self._near_in(half, asked, window, own)
-            parts.append(near._replace(event=asked.row[near.event]))
+        for half, rows, asked in self._by_half(events):
+            frames, slots, jersey, present, visible = self._around(half, asked, window)
+            known = present & visible
+            if own:
+                known &= jersey == asked["jersey"].to_numpy()[:, None, None]
+            event, step, role = np.nonzero(known)
+            frame, slot = frames[event, step], slots[event, role]
+            p = softmax(self.logits[half][:, slot, frame - self.lineups[half].first_frame])  # (9, K)
+            strength = p[asked["cls"].to_numpy()[event], np.arange(len(event))]
+            parts.append(Near(rows[event], jersey[event, step, role], frame, strength))
         near = Near(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(near.event, kind="stable")
         return Near(*(values[order] for values in near))
@@ -196,48 +203,33 @@ class LogitEvidence(Evidence):
         known = super().known(events, window)
         if self.unseen:
             return known
-        for half, asked in self._by_half(events):
-            around = self._around(half, asked, window)
-            own = around.present & (around.jersey == asked.jersey[:, None, None])
-            known[asked.row] = (own & around.visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
+        for half, rows, asked in self._by_half(events):
+            _, _, jersey, present, visible = self._around(half, asked, window)
+            own = present & (jersey == asked["jersey"].to_numpy()[:, None, None])
+            known[rows] = (own & visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
         return known
 
-    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, "_Asked"]]:
-        """Covered halves with events, and these: columns are taken once, as searches ask often."""
-        columns = [events[name].to_numpy() for name in ("frame", "team", "jersey", "cls")]
-        codes = events["half"].cat.codes.to_numpy()
-        code_of = {half: code for code, half in enumerate(halves_of(events))}
+    def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, pd.DataFrame]]:
+        """Covered halves with events: which rows these are, and they."""
+        rows_of = events.groupby("half", observed=True).indices
         for half in self.halves:
-            rows = np.flatnonzero(codes == code_of.get(half, len(code_of)))
-            if len(rows):
-                yield half, _Asked(rows, *(column[rows] for column in columns))
+            if half in rows_of:
+                yield half, rows_of[half], events.iloc[rows_of[half]]
 
-    def _near_in(self, half: str, asked: "_Asked", window: int, own: bool) -> Near:
-        frames, slots, jersey, present, visible = self._around(half, asked, window)
-        known = present & visible
-        if own:
-            known &= jersey == asked.jersey[:, None, None]
-        event, step, role = np.nonzero(known)
-        frame, slot = frames[event, step], slots[event, role]
-        if not len(event):
-            return NOTHING
-        at = frame - self.lineups[half].first_frame
-        x = self.logits[half][:, slot, at].astype(np.float32)  # (9, K)
-        x = np.exp(x - x.max(axis=0))
-        strength = x[asked.cls[event], np.arange(len(event))] / x.sum(axis=0)
-        return Near(event, jersey[event, step, role], frame, strength)
+    def _around(self, half: str, asked: pd.DataFrame, window: int) -> tuple[np.ndarray, ...]:
+        """Frames ``(N, W)`` around events of a half, and the slots ``(N, 13)`` of their teams.
 
-    def _around(self, half: str, asked: "_Asked", window: int) -> "_Around":
-        """The slots of the events' teams at the frames around them."""
+        And ``(N, W, 13)`` jerseys in these slots at these frames, who is on the pitch, who has a box.
+        """
         lineup = self.lineups[half]
-        frames = asked.frame[:, None] + np.arange(-window, window + 1)  # (N, W)
+        frames = asked["frame"].to_numpy()[:, None] + np.arange(-window, window + 1)
         inside = (frames >= lineup.first_frame) & (frames < lineup.end_frame)
         index = np.where(inside, frames - lineup.first_frame, 0)
-        slots = N_ROLES * asked.team[:, None] + np.arange(N_ROLES)  # (N, 13)
+        slots = N_ROLES * asked["team"].to_numpy()[:, None] + np.arange(N_ROLES)
         place = slots[:, None], index[..., None]
-        jersey = lineup.jersey[place]  # (N, W, 13)
+        jersey = lineup.jersey[place]
         present = (jersey >= 0) & inside[..., None]
-        return _Around(frames, slots, jersey, present, lineup.state[State.VISIBLE][place] > 0)
+        return frames, slots, jersey, present, lineup.state[State.VISIBLE][place] > 0
 
 
 class Remembered(Evidence):
@@ -290,24 +282,6 @@ class Remembered(Evidence):
             low, high = RANGES[column]
             name = name * (high - low + 1) + events[column].to_numpy() - low
         return name
-
-
-class _Asked(NamedTuple):
-    """Events of one half, ``(N,)`` each, and the rows of the query that they are."""
-
-    row: np.ndarray
-    frame: np.ndarray
-    team: np.ndarray
-    jersey: np.ndarray
-    cls: np.ndarray
-
-
-class _Around(NamedTuple):
-    frames: np.ndarray  # (N, W)
-    slots: np.ndarray  # (N, 13)
-    jersey: np.ndarray  # (N, W, 13), as are the two below
-    present: np.ndarray
-    visible: np.ndarray
 
 
 def load_logits(path: str | Path, lineups: Mapping[str, HalfMatch]) -> LogitEvidence:
