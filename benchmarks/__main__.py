@@ -3,7 +3,6 @@
 ``footpass publish`` puts the tables into ``reports/speed.md``.
 """
 
-import json
 import pkgutil
 from datetime import UTC, datetime
 from importlib import import_module
@@ -14,8 +13,8 @@ from tqdm.auto import tqdm
 
 import benchmarks
 from benchmarks import progress, whole
-from footpass.configs import plain
-from footpass.files import PROJECT, atomic_write, revision
+from footpass.configs import write_config
+from footpass.files import PROJECT, revision
 from footpass.report.run import environment
 from footpass.report.speed import Benchmark, Benchmarks
 from footpass.report.tables import filled
@@ -41,8 +40,7 @@ def main() -> None:
         bars=bars,
         limits=limits,
     )
-    with atomic_write(OUT) as stream:
-        json.dump(plain(measured), stream, indent=1)
+    write_config(measured, OUT, indent=1)
     for name in ("speed", "progress", "bars", "limits"):
         print(filled(f"<!-- table {name} -->\n<!-- end -->", OUT.parent), end="\n\n")
     print(f"{OUT}: written")

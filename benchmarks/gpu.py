@@ -33,7 +33,7 @@ from footpass.detectors.inputs import model_inputs
 from footpass.detectors.recipes import TAADRecipe
 from footpass.detectors.train import ClipLoss
 from footpass.experiments.profile import load_profile
-from footpass.files import PROJECT, atomic_write, revision
+from footpass.files import PROJECT, revision, write_json
 from footpass.models import x3d
 from footpass.models.gnn import TAADGNN
 from footpass.models.taad import TAAD
@@ -76,8 +76,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - began, 1),
         "measurements": rows,
     }
-    with atomic_write(args.out) as stream:
-        json.dump(content, stream, indent=1)
+    write_json(content, args.out, indent=1)
     print(f"{args.out}: written")
 
 

@@ -9,7 +9,6 @@ worth is seen only where its weights are: ``--kinetics X3D_S.pyth``. Writes ``re
 """
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -24,7 +23,7 @@ from footpass.data.provenance import season_provenance
 from footpass.experiments.profile import load_profile
 from footpass.experiments.season import Season
 from footpass.experiments.stages import Study
-from footpass.files import PROJECT, atomic_write, revision
+from footpass.files import PROJECT, revision, write_json
 from footpass.metrics import compare, evaluate
 from footpass.schema import MODEL_SIZE, PITCH
 from footpass.simulate import camera, render, season
@@ -96,8 +95,7 @@ def main() -> None:
     print(*map(result.verdict, result.gains), sep="\n")
     content = {"git": revision(), "scores": {n: asdict(one) for n, one in result.scores.items()}}
     content["gains"] = {n: asdict(one) for n, one in result.gains.items()}
-    with atomic_write(PROJECT / "reports" / "other_look.json") as stream:
-        json.dump(content, stream, indent=1)
+    write_json(content, PROJECT / "reports" / "other_look.json", indent=1)
 
 
 if __name__ == "__main__":

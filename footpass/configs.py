@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args,
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from footpass.files import DataError
+from footpass.files import DataError, write_json
 
 Config = TypeVar("Config")
 MAX_BYTES = 64 * 2**20  # of a file of settings, or of a fitted re-scoring (30 MB)
@@ -57,6 +57,11 @@ def build(cls: type[Config], values: Any) -> Config:
         return parse(cls, json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:  # DataError, and what JSON cannot hold
         raise error if isinstance(error, DataError) else DataError(f"{cls.__name__}: {error}") from error
+
+
+def write_config(config: Any, path: str | Path, indent: int | None = None) -> None:
+    """Write a config as JSON, atomically, for `read_config`."""
+    write_json(plain(config), path, indent)
 
 
 def read_config(path: str | Path, cls: type[Config], what: str) -> Config:

@@ -252,6 +252,12 @@ def _pour(content: bytes, path: Path) -> None:
         stream.write(content)
 
 
+def write_json(content: Any, path: str | Path, indent: int | None = None) -> None:
+    """Write what JSON can hold, atomically."""
+    with atomic_write(path) as stream:
+        json.dump(content, stream, indent=indent)
+
+
 def make_folder(folder: str | Path) -> None:
     """Make a folder and those it is in, unless it is there."""
     try:

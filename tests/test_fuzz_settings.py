@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from footpass.configs import plain
+from footpass.configs import plain, write_config
 from footpass.detectors.clips import ClipConfig
 from footpass.detectors.predict import load_detector
 from footpass.detectors.spotting import LogitAdjustment, read_adjustment, write_adjustment
@@ -88,7 +88,7 @@ def fitted(tmp_path_factory):
     tables = [table[table["frame"] < 20_000] for table in season.predictions.values()]
     tables = [table.reset_index(drop=True) for table in tables]
     config = RescoreConfig(2, repeats=1, stages=1, boosting=Boosting(500, trees=3, least_rows=5))
-    rescore.save(rescore.fit(tables, season.val, season.train, config), folder / "whole.json")
+    write_config(rescore.fit(tables, season.val, season.train, config), folder / "whole.json")
     for number, table in enumerate(tables):
         write_events(table[:200], folder / f"{number}.json")
     return folder

@@ -1,12 +1,11 @@
 """``check``, ``halves``, ``prepare``, ``simulate``, ``label``, ``view``: tactical data and video."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from footpass.cli.options import add_command, add_strict
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError, write_json
 from footpass.schema import FPS, SPLITS, counted
 from footpass.simulate import FORMS
 
@@ -92,8 +91,7 @@ def _check(args: argparse.Namespace) -> int:
 
     result = check(args.data_dir)
     if args.json:
-        with atomic_write(args.json) as stream:
-            json.dump(result.as_dict(), stream, indent=2)
+        write_json(result.as_dict(), args.json, indent=2)
     width = max(len(item.name) for item in result.items)
     for item in result.items:
         note = item.note if item.found else f"not there: {item.note}"

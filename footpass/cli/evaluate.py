@@ -1,12 +1,11 @@
 """``evaluate``, ``submit``: from predictions to figures and submissions."""
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command, add_strict
-from footpass.files import DataError, atomic_write, tolerate
+from footpass.files import DataError, tolerate, write_json
 from footpass.schema import ACTION_LABELS, SCORE_THRESHOLD, SPLITS, TOLERANCE, counted
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         counts = result.per_match()
         figures["per_match"] = {m: {"macro_f1": c.macro_f1, "micro": c.micro} for m, c in counts.items()}
     if args.json:
-        with atomic_write(args.json) as stream:
-            json.dump(figures, stream, indent=2)
+        write_json(figures, args.json, indent=2)
 
     halves = counted(len(halves_of(result.truth)), "half") + (f", {data}" if data.simulated else "")
     print(f"{halves}, tolerance {args.tolerance} frames, scores from {args.threshold}")

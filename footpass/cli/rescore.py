@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footpass.cli.options import add_command, add_settings, add_strict
-from footpass.configs import override
+from footpass.configs import override, write_config
 from footpass.files import DataError, fingerprint, make_folder
 from footpass.schema import ACTION_LABELS, ACTIONS
 
@@ -154,7 +154,7 @@ def _rescore(args: argparse.Namespace) -> None:
     if action == "fit":
         settings = () if args.chain else (config, args.seed)
         fitted = method.fit(list(tables.values()), truth, train, *settings)
-        method.save(replace(fitted, made_by=tuple(models)), args.out)
+        write_config(replace(fitted, made_by=tuple(models)), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
     if args.chain:

@@ -1,6 +1,5 @@
 """Prepared halves: memory-mapped, shared by processes, with the video of their match."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from footpass.files import (
     locked,
     make_folder,
     tolerate,
+    write_json,
 )
 from footpass.schema import N_SLOTS, SPLITS, Tactical
 
@@ -175,8 +175,7 @@ def _prepare(path: str | Path, name: str, cache: str | Path) -> HalfMatch | None
     try:
         with atomic_write(folder / "cells.npy", "wb") as stream:
             np.save(stream, cells)
-        with atomic_write(folder / "meta.json") as stream:  # the last: the half counts only with it
-            json.dump(asdict(meta), stream)
+        write_json(asdict(meta), folder / "meta.json")  # the last: the half counts only with it
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -18,7 +18,7 @@ from footpass.configs import Config, parse, read_config
 from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path
 from footpass.events import write_events
-from footpass.files import DataError, atomic_write, locked, package_version
+from footpass.files import DataError, locked, package_version, write_json
 from footpass.schema import SPLITS
 
 MARK = Path("simulated.json")  # in the folder of a season, by split
@@ -73,8 +73,7 @@ def mark_season(folder: str | Path, split: str, provenance: Provenance) -> None:
     with locked(folder):  # splits may be simulated at the same time
         marks = _read(path, dict[str, Provenance]) if path.is_file() else {}
         marks[split] = provenance
-        with atomic_write(path) as stream:
-            json.dump({split: asdict(mark) for split, mark in marks.items()}, stream, indent=1)
+        write_json({split: asdict(mark) for split, mark in marks.items()}, path, indent=1)
 
 
 def write_marked(events: pd.DataFrame, path: str | Path, provenance: Provenance) -> None:
@@ -92,8 +91,7 @@ def write_provenance(path: str | Path, provenance: Provenance) -> None:
     if provenance == REAL:
         beside.unlink(missing_ok=True)  # of what was there before
         return
-    with atomic_write(beside) as stream:
-        json.dump(asdict(provenance), stream, indent=1)
+    write_json(asdict(provenance), beside, indent=1)
 
 
 def read_provenance(path: str | Path) -> Provenance:

@@ -1,6 +1,5 @@
 """From logits to events: class offsets and smoothing, then the peaks of each player and class."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -13,13 +12,13 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 
-from footpass.configs import config_dataclass, plain, read_config
+from footpass.configs import config_dataclass, read_config, write_config
 from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch, event_table, events_of
 from footpass.data.logits import made_by, read_logits
 from footpass.detectors.clips import asked_about
 from footpass.events import class_counts, concat
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError
 from footpass.metrics import evaluate
 from footpass.schema import ACTIONS, N_CLASSES, Action, State
 from footpass.timeline import suppress
@@ -179,8 +178,7 @@ def check_model(adjustment: LogitAdjustment, model: str | None) -> None:
 
 def write_adjustment(adjustment: LogitAdjustment, path: str | Path, model: str | None = None) -> None:
     """Write an adjustment as JSON, atomically, with the model that it was fitted on."""
-    with atomic_write(path) as stream:
-        json.dump(plain(replace(adjustment, model=model)), stream)
+    write_config(replace(adjustment, model=model), path)
 
 
 def read_adjustment(path: str | Path) -> LogitAdjustment:

@@ -5,7 +5,6 @@ train's ground truth say which of them go together (`postprocess.grammar`). The 
 `ensemble.rescore`, which take hours, have the same macro F1 on the val matches: reports/grammar.md.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,12 +14,12 @@ import pandas as pd
 from pydantic import Field
 from scipy.special import logit
 
-from footpass.configs import build, config_dataclass, plain, read_config
+from footpass.configs import build, config_dataclass, read_config
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import Rows, apply_logistic, calibrate, fit_logistic
 from footpass.ensemble.rescore import ByClassId, Logistic, check_given, choose, known_part
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError
 from footpass.postprocess.grammar import GAPS, SHAPE, decode, log_ratios
 from footpass.schema import N_CLASSES, SCORE_THRESHOLD
 
@@ -130,12 +129,6 @@ def chain_lomo(
     return cross_fit(fit_known, apply_to, predictions, truth, folds)
 
 
-def save(chain: Chain, path: str | Path) -> None:
-    """Write a fitted chain as JSON, atomically."""
-    with atomic_write(path) as stream:
-        json.dump(plain(chain), stream)
-
-
 def load(path: str | Path) -> Chain:
-    """Read a fitted chain."""
+    """Read a fitted chain, written by `write_config`."""
     return read_config(path, Chain, f"a fitted chain (write one with: rescore fit --chain --out {path})")

@@ -12,7 +12,6 @@
 5. Per class, the k candidates that maximise the expected F1 are kept.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm.auto import tqdm
 
-from footpass.configs import build, check_seed, config_dataclass, plain, read_config
+from footpass.configs import build, check_seed, config_dataclass, plain, read_config, write_config
 from footpass.crossfit import CrossFit, cross_fit, cut
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import (
@@ -45,7 +44,7 @@ from footpass.ensemble.classifiers import (
 from footpass.ensemble.config import RescoreConfig
 from footpass.ensemble.features import RATIOS_SHAPE, feature_names, features, transitions
 from footpass.events import halves_of, match_of, select_halves
-from footpass.files import DataError, atomic_write, fingerprint, make_folder, sources
+from footpass.files import DataError, fingerprint, make_folder, sources
 from footpass.schema import ACTIONS, N_CLASSES, SCORE_THRESHOLD
 from footpass.simulate.copy_paste import cut_snippets, paste
 
@@ -288,7 +287,7 @@ def rescore_lomo(
         path = Path(cache_dir) / f"rescore-{made_of}.json"
         if not path.is_file():
             make_folder(path.parent)
-            save(fit(tables, known, train_truth, config, seed), path)
+            write_config(fit(tables, known, train_truth, config, seed), path)
         return load(path)
 
     def apply_to(rescorer: Rescorer, inputs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -297,14 +296,8 @@ def rescore_lomo(
     return cross_fit(fit_cached, apply_to, predictions, truth, folds)
 
 
-def save(rescorer: Rescorer, path: str | Path) -> None:
-    """Write a fitted pipeline as JSON, atomically: numbers and LightGBM's own text, no code."""
-    with atomic_write(path) as stream:
-        json.dump(plain(rescorer), stream)
-
-
 def load(path: str | Path) -> Rescorer:
-    """Read a fitted pipeline."""
+    """Read a fitted pipeline, written by `write_config`: numbers and LightGBM's own text, no code."""
     what = f"a fitted re-scoring (write one with: rescore fit --out {path})"
     rescorer = read_config(path, Rescorer, what)
     try:

@@ -1,13 +1,12 @@
 """The public FOOTPASS release, or simulated tables in its place where there is none."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from footpass.configs import config_dataclass, read_config
+from footpass.configs import config_dataclass, read_config, write_config
 from footpass.data.paths import data_dir, find, play_by_play_path, release_dir
 from footpass.data.provenance import (
     REAL,
@@ -18,7 +17,7 @@ from footpass.data.provenance import (
     write_marked,
 )
 from footpass.events import read_ground_truth, read_predictions, select_halves
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, make_folder
 from footpass.simulate.detections import released_detectors, simulate_detections
 from footpass.simulate.events import simulate_season
 
@@ -97,8 +96,7 @@ def write_release(
     for file, table in tables.items():
         make_folder((folder / file).parent)
         write_marked(table, folder / file, provenance)
-    with atomic_write(folder / _SOURCE) as stream:
-        json.dump(asdict(_Note(what)), stream)
+    write_config(_Note(what), folder / _SOURCE)
     return folder
 
 

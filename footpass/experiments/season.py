@@ -12,7 +12,7 @@ from footpass.data.cache import Footage, open_footage
 from footpass.data.paths import data_dir, tactical_path
 from footpass.data.provenance import Provenance, season_provenance
 from footpass.experiments.profile import Profile, SeasonSize
-from footpass.files import PROJECT, DataError, atomic_write, fingerprint, locked, make_folder
+from footpass.files import PROJECT, DataError, fingerprint, locked, make_folder, write_json
 from footpass.schema import FPS
 from footpass.simulate.season import EDITION, write_season
 
@@ -134,6 +134,5 @@ def default_season(profile: Profile, runs: str | Path = PROJECT / "runs") -> Pat
                 write_season(_highlights_of(folder), matches, seed=size.seed, highlights=True, kept=kept)
             else:
                 write_season(folder, matches, size.minutes, size.seed, part, kept=kept)
-            with atomic_write(made) as stream:
-                json.dump(there() | {part: matches}, stream)
+            write_json(there() | {part: matches}, made)
     return folder

@@ -13,7 +13,7 @@ import pandas as pd
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import video_path
 from footpass.events import halves_of, match_of
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write, make_folder, write_json
 from footpass.importers.actions import AWAY, HOME
 from footpass.schema import ACTION_LABELS, FPS, PITCH, Action, Role, counted
 
@@ -128,8 +128,7 @@ def write_osl(table: pd.DataFrame, path: str | Path) -> None:
         "labels": {"action": {"type": "single_label", "labels": list(ACTION_LABELS)}},
         "data": data,
     }
-    with atomic_write(path) as stream:
-        json.dump(content, stream, indent=1)
+    write_json(content, path, indent=1)
 
 
 def write_sportscode(table: pd.DataFrame, path: str | Path) -> None:
@@ -218,8 +217,7 @@ def write_cdf(
             stream.write(json.dumps(event) + "\n")
     if score:
         written.append(Path(folder, "match.json"))
-        with atomic_write(written[1]) as stream:
-            json.dump(_cdf_match(match, positions, score), stream, indent=1)
+        write_json(_cdf_match(match, positions, score), written[1], indent=1)
     return written
 
 

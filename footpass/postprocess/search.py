@@ -1,6 +1,5 @@
 """Search of post-processing parameters, and their file."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from footpass.configs import config_dataclass, plain, read_config
+from footpass.configs import config_dataclass, read_config, write_config
 from footpass.crossfit import Apply, Fit, Inputs
-from footpass.files import DataError, atomic_write
+from footpass.files import DataError
 from footpass.metrics import Evaluation, compare, evaluate
 from footpass.postprocess.evidence import Evidence, Remembered, as_evidence
 from footpass.postprocess.steps import NMS, STEPS, Gate, PostprocessConfig, Reassign, Refine, postprocess
@@ -81,8 +80,7 @@ class Saved:
 
 def save(config: PostprocessConfig, path: str | Path) -> None:
     """Write fitted steps as JSON."""
-    with atomic_write(path) as stream:
-        json.dump(plain(Saved("footpass postprocess 1", config)), stream, indent=1)
+    write_config(Saved("footpass postprocess 1", config), path, indent=1)
 
 
 def load(path: str | Path) -> PostprocessConfig:

@@ -30,12 +30,12 @@ from footpass.data.paths import data_dir, release_dir
 from footpass.files import (
     PROJECT,
     DataError,
-    atomic_write,
     fingerprint,
     identity,
     locked,
     make_folder,
     sources,
+    write_json,
 )
 from footpass.report.html import write_page
 
@@ -86,8 +86,7 @@ def run_notebooks(
                 if reason := _run(path, run_dir, profile):
                     failures.append(Failure(path.stem, reason))
                 else:
-                    with atomic_write(stamp) as stream:
-                        json.dump(inputs, stream)
+                    write_json(inputs, stamp)
             changed = [file.stat().st_mtime_ns for file in (executed, page) if file.is_file()]
             if executed.is_file() and (not page.is_file() or changed[1] < changed[0]):
                 write_notebook_page(executed, page)

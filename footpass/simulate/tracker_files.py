@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from footpass.files import DataError, atomic_write, make_folder
+from footpass.files import DataError, atomic_write, make_folder, write_json
 from footpass.importers.gsr import write_gsr
 from footpass.importers.mot import write_mot
 from footpass.processes import in_parallel
@@ -112,8 +112,8 @@ def write_skillcorner(halves: list[tuple[Motion, pd.DataFrame]], game: int, fold
     kloppy loads it. Ten frames a second, who is in the picture only; a track without a shirt number is
     nobody of the line-up, and y points away from the camera.
     """
-    with atomic_write(folder / f"game_{game}_match.json") as stream:
-        json.dump(_line_up([motion for motion, _ in halves], game), stream, indent=1)
+    line_up = _line_up([motion for motion, _ in halves], game)
+    write_json(line_up, folder / f"game_{game}_match.json", indent=1)
     with atomic_write(folder / f"game_{game}_tracking.json") as stream:
         opening = "[\n"
         for period, (motion, tracks) in enumerate(halves, 1):

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.bench_window import half_rows
+from footpass import files
 from footpass.__main__ import main
 from footpass.data import cache as cache_module
 from footpass.data import paths
@@ -371,11 +372,11 @@ def test_a_half_written_half_is_not_used_and_not_left(season, monkeypatch):
                 raise DataError(f"{target}: no space")
             return real(target, mode)
 
-        monkeypatch.setattr(cache_module, "atomic_write", broken)
-        with pytest.raises(DataError, match="no space"):
+        with monkeypatch.context() as patched, pytest.raises(DataError, match="no space"):
+            for module in (cache_module, files):
+                patched.setattr(module, "atomic_write", broken)
             load_half(path, "game_1_H1", cache)
         assert [file.name for file in cache.rglob("*") if file.is_file()] == [".lock"]
-    monkeypatch.setattr(cache_module, "atomic_write", real)
     assert_same_half(load_half(path, "game_1_H1", cache), expected)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from footpass.__main__ import main
+from footpass.configs import write_config
 from footpass.data.statistics import same_team_throw_ins
 from footpass.ensemble import chain
 from footpass.ensemble.chain import chain_lomo, probabilities
@@ -50,7 +51,7 @@ def test_without_transitions_it_is_what_expected_f1_keeps(season):
 
 
 def test_it_is_kept_by_saving_and_loading(fitted, season, tmp_path):
-    chain.save(fitted, tmp_path / "chain.json")
+    write_config(fitted, tmp_path / "chain.json")
     assert chain.load(tmp_path / "chain.json") == fitted
     events = chain.apply(fitted, list(season.predictions.values()))
     assert halves_of(events) == halves_of(season.val)
@@ -59,7 +60,7 @@ def test_it_is_kept_by_saving_and_loading(fitted, season, tmp_path):
 
 @pytest.mark.parametrize("field", ["logistic", "transitions", "format"])
 def test_a_file_that_is_no_chain_is_refused(fitted, tmp_path, field):
-    chain.save(fitted, path := tmp_path / "chain.json")
+    write_config(fitted, path := tmp_path / "chain.json")
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {field: content[field][:-1]}))
     with pytest.raises(DataError, match="chain.json"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from footpass.__main__ import main
+from footpass.configs import write_config
 from footpass.ensemble import rescore
 from footpass.ensemble.candidates import check_order, delay_of, label, merge, on_time, scores_of
 from footpass.ensemble.classifiers import (
@@ -303,7 +304,7 @@ def test_lomo_predictions_do_not_depend_on_the_scored_matchs_truth(season, tmp_p
 
 def test_everything_is_kept_by_saving_and_loading(season, fitted, tmp_path):
     tables = [*season[0].values()]
-    rescore.save(fitted, tmp_path / "m.json")
+    write_config(fitted, tmp_path / "m.json")
     loaded = rescore.load(tmp_path / "m.json")
     assert loaded.config == fitted.config
     pd.testing.assert_frame_equal(rescore.apply(loaded, tables), rescore.apply(fitted, tables))
@@ -367,7 +368,7 @@ def test_as_many_tables_as_fitted_on(season, fitted):
     ],
 )
 def test_a_file_that_is_no_pipeline_is_refused(fitted, tmp_path, change):
-    rescore.save(fitted, tmp_path / "m.json")
+    write_config(fitted, tmp_path / "m.json")
     content = json.loads((tmp_path / "m.json").read_text()) | change
     (tmp_path / "m.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"m\.json: (not a fitted|a damaged) re-scoring"):
@@ -434,7 +435,7 @@ def test_swapped_files_are_refused(files, fitted, season, capsys, caplog):
     """By what made them; where they do not say, by how many events they have: here 1 to 2."""
     swapped = ["--predictions", "TAAD.json", "DST.json"]
     apply = ["rescore", "apply", "--model", "model.json", "--out", "out.json"]
-    rescore.save(fitted, "model.json")
+    write_config(fitted, "model.json")
     assert main([*apply, *swapped]) == 2
     assert "--predictions in another order than the re-scoring was fitted in" in capsys.readouterr().err
     tables, known = list(season[0].values()), ["DST 1", "TAAD 2"]
