@@ -72,16 +72,10 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
-    from footpass.data.provenance import together, write_marked
+    from footpass.data.provenance import together
     from footpass.events import predictions_path
-    from footpass.sequence.decode import (
-        check_logits,
-        load_dst,
-        open_recorded,
-        predict_shared,
-        written_by,
-    )
-    from footpass.training.distributed import join_processes, locked_by_first, rank_and_world
+    from footpass.sequence.decode import check_logits, open_recorded, write_events
+    from footpass.training.distributed import join_processes, rank_and_world
 
     if not args.logits:
         raise DataError("a DST reads logits: name the runs that made them with --logits")
@@ -92,17 +86,12 @@ def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
     if args.dask or args.workers != 1:
         raise DataError("a DST takes minutes, not hours: --workers and --dask are for detectors")
     device = join_processes()
-    model, windows = load_dst(checkpoint, args.public)
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
         check_logits(checkpoint, together(half.provenance for half in halves.values()).models)
-    with locked_by_first(out):  # what cannot be made is found before decoding
-        events = predict_shared(model.to(device), halves, windows)
-        if rank_and_world()[0] > 0:
-            return
-        made = written_by(model, checkpoint, halves)
-        write_marked(events, predictions_path(out, args.split), made)
-    print(f"{predictions_path(out, args.split)}: {len(events)} events")
+    events = write_events(checkpoint, halves, out, args.split, device, args.public)
+    if rank_and_world()[0] == 0:
+        print(f"{predictions_path(out, args.split)}: {len(events)} events")
 
 
 def _predict_detectors(args: argparse.Namespace, checkpoints: list[Path]) -> None:

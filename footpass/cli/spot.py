@@ -149,24 +149,19 @@ def _events(
     from footpass.data.provenance import read_provenance, write_marked
     from footpass.detectors.predict import predict
     from footpass.events import predictions_path
+    from footpass.sequence.decode import open_recorded, write_events
     from footpass.training.distributed import join_processes
 
     run, device = args.out / "logits", join_processes()
     events = predict(
         args.checkpoint, footage, run, _SPLIT, device, public=args.public, adjustment=adjusted
     )
-    made = read_provenance(predictions_path(run, _SPLIT))
     if args.dst:
-        from footpass.sequence.decode import load_dst, open_recorded, predict_events, written_by
-
-        model, windows = load_dst(args.dst, args.public)
         halves = open_recorded(args.out / "data", _SPLIT, [run])
-        events = predict_events(model.to(device), halves, windows)
-        made = written_by(model, args.dst, halves)
+        return write_events(args.dst, halves, args.out, _SPLIT, device, args.public)
+    made = read_provenance(predictions_path(run, _SPLIT))
     write_marked(events, predictions_path(args.out, _SPLIT), made)
-    if not args.dst:
-        events["slot"] = _slots(args, footage, adjusted)
-    return events
+    return events.assign(slot=_slots(args, footage, adjusted))
 
 
 def _slots(

@@ -12,11 +12,11 @@ from footpass import zoo
 from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import play_by_play_path, video_path
-from footpass.data.provenance import REAL, Provenance, read_provenance, together, write_marked
+from footpass.data.provenance import REAL, Provenance, read_provenance, together
 from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
 from footpass.detectors.windows import logits_of_versions
-from footpass.events import concat, predictions_path, read_ground_truth
+from footpass.events import concat, read_ground_truth
 from footpass.files import make_folder
 from footpass.importers import export
 from footpass.importers.actions import actions, placed
@@ -28,7 +28,7 @@ from footpass.sequence.decode import (
     load_dst,
     open_recorded,
     predict_events,
-    written_by,
+    write_events,
 )
 from footpass.sequence.sources import Recorded
 from footpass.simulate.season import FIRST_GAME, write_season
@@ -139,13 +139,9 @@ def spotted(folder: Path, run_dir: Path, models: Models) -> dict[str, pd.DataFra
     taad = predict(models.detector, footage, runs["TAAD"], SPLIT, device, adjustment=models.adjustment)
     events = {"TAAD": taad}
     if models.dst:
-        model, windows = load_dst(models.dst)
         halves = open_recorded(folder, SPLIT, [runs["TAAD"]])
         check_logits(models.dst, together(half.provenance for half in halves.values()).models)
-        events["DST"] = predict_events(model.to(device), halves, windows)
-        make_folder(runs["DST"])
-        made = written_by(model, models.dst, halves)
-        write_marked(events["DST"], predictions_path(runs["DST"], SPLIT), made)
+        events["DST"] = write_events(models.dst, halves, runs["DST"], SPLIT, device)
     return events
 
 

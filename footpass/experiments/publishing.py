@@ -5,9 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import NamedTuple
 
 from footpass.data.cache import open_footage
 from footpass.data.halves import events_of
@@ -16,7 +14,7 @@ from footpass.events import concat
 from footpass.experiments.stages import Stage, Study
 from footpass.files import DataError, fingerprint
 from footpass.metrics import compare, evaluate
-from footpass.sequence.decode import load_dst, open_recorded, predict_events
+from footpass.sequence.decode import load_dst, open_recorded, write_events
 from footpass.simulate.season import write_season
 from footpass.zoo import ZOO, Card, Score, add, adjustment, card, cards, weights, write_card
 
@@ -127,19 +125,13 @@ def trial(names: Iterable[str], folder: Path, zoo: Path = ZOO) -> Iterator[tuple
     frames = sum(entry.half.n_frames for entry in footage.values())
     for name in names:
         path, reads, began = weights(name, zoo), card(name, zoo).reads, time.monotonic()
-        events: Any = (
-            _written(path, folder, reads)
-            if reads
-            else predict(path, footage, folder / name, "val", adjustment=adjustment(f"zoo:{name}", zoo))
-        )
+        if reads:
+            halves = open_recorded(folder, "val", [folder / read for read in reads])
+            events = write_events(path, halves, folder / name, "val")
+        else:
+            adjusted = adjustment(f"zoo:{name}", zoo)
+            events = predict(path, footage, folder / name, "val", adjustment=adjusted)
         yield name, evaluate(events, truth).counts.micro["f1"], frames / (time.monotonic() - began)
-
-
-def _written(path: Path, folder: Path, reads: tuple[str, ...]) -> pd.DataFrame:
-    model, windows = load_dst(path)
-    return predict_events(
-        model, open_recorded(folder, "val", [folder / read for read in reads]), windows
-    )
 
 
 _TRIAL_MINUTES, _TRIAL_SEED = 0.4, 2000  # no season that is learned from or scored on has this seed

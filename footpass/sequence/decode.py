@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from footpass.data.cache import open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.logits import logits_path, made_by, read_logits
-from footpass.data.provenance import Provenance, together
-from footpass.events import concat, select_halves
+from footpass.data.provenance import Provenance, together, write_marked
+from footpass.events import concat, predictions_path, select_halves
 from footpass.files import DataError, fingerprint
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.player_dst import PlayerDST
@@ -27,7 +27,7 @@ from footpass.sequence.sources import Recorded, Source
 from footpass.sequence.tokens import decode
 from footpass.sequence.windows import FixedWindows, WindowConfig, collate
 from footpass.training.checkpoints import load_checkpoint, load_model
-from footpass.training.distributed import gather, rank_and_world
+from footpass.training.distributed import gather, locked_by_first, rank_and_world
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,23 @@ def predict_shared(model: AnyDST, halves: Mapping[str, Source], config: WindowCo
     tables = gather(predict_events(model, mine, config) if mine else None)
     events = select_halves(concat(table for table in tables if table is not None), halves)
     return events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
+
+
+def write_events(
+    checkpoint: str | Path,
+    halves: Mapping[str, Source],
+    out: str | Path,
+    split: str,
+    device: torch.device | str = "cpu",
+    public: bool | str = False,
+) -> pd.DataFrame:
+    """Events that a DST, read from a checkpoint, finds in a split, after writing them to ``out``."""
+    model, windows = load_dst(checkpoint, public)
+    with locked_by_first(out):  # what cannot be made is found before decoding
+        events = predict_shared(model.to(device), halves, windows)
+        if rank_and_world()[0] == 0:
+            write_marked(events, predictions_path(out, split), written_by(model, checkpoint, halves))
+    return events
 
 
 def _check_inputs(model: AnyDST, features: Tensor) -> None:
