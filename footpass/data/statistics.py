@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from footpass.data.paths import play_by_play_path, release_dir
-from footpass.events import match_of, read_ground_truth
+from footpass.events import read_ground_truth
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTIONS, Action
 
@@ -26,14 +26,12 @@ ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's acto
 # stretch the straight line to it over all long gaps.
 GAP_LEVELS = np.array([0, 0.02, *np.arange(0.05, 0.95, 0.05).round(2), 0.95, 0.98, 0.99, 0.995])
 FEWEST_GAPS = 40  # a cell with fewer has the quantiles of its relation, all classes together
-MOST_PLAYERS = 11  # ranks of ``player_share``
 
 
 @dataclass(frozen=True)
 class Statistics:
     """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`."""
 
-    n_matches: int
     n_halves: int
     half_frames: float  # mean from the first to the last event of a half
     count: np.ndarray  # (A,): events
@@ -43,8 +41,6 @@ class Statistics:
     gaps: np.ndarray  # (A, 3, A, len(GAP_LEVELS)): quantiles of the frames between the two
     box_after: np.ndarray  # (2, A): share with a box of live events, after one without and one with
     replay_after: np.ndarray  # (2, A): share in a replay, after a live event and after one in a replay
-    # (A, 11): mean share of a team's events in a half of its most, second most, ... active player
-    player_share: np.ndarray
 
 
 def derive(truth: pd.DataFrame) -> Statistics:
@@ -70,7 +66,6 @@ def derive(truth: pd.DataFrame) -> Statistics:
     spans = truth.groupby("half", observed=True)["frame"].agg(["min", "max"])
     live = follows & ~replay
     return Statistics(
-        n_matches=spans.index.map(match_of).nunique(),
         n_halves=len(spans),
         half_frames=float((spans["max"] - spans["min"]).mean()),
         count=np.bincount(cls, minlength=n),
@@ -80,7 +75,6 @@ def derive(truth: pd.DataFrame) -> Statistics:
         gaps=gaps.round(1),
         box_after=_share_after(box, live, cls),
         replay_after=_share_after(replay, follows, cls),
-        player_share=np.stack([_player_share(truth[cls == c]) for c in range(n)]).round(4),
     )
 
 
@@ -103,16 +97,6 @@ def _share_after(flag: pd.Series, rows: pd.Series, cls: pd.Series) -> np.ndarray
         for state in (False, True)
     ]
     return np.nan_to_num(np.array(shares)).round(4)
-
-
-def _player_share(events: pd.DataFrame) -> np.ndarray:
-    """``(11,)``: mean share of a team's most, second most, ... active player in a half."""
-    per_player = events.groupby(["half", "team", "jersey"], observed=True).size()
-    shares = per_player / per_player.groupby(["half", "team"], observed=True).transform("sum")
-    shares = shares.sort_values(ascending=False, kind="stable")
-    rank = shares.groupby(["half", "team"], observed=True).cumcount()
-    teams = per_player.index.droplevel("jersey").nunique()
-    return np.bincount(rank, shares, minlength=MOST_PLAYERS)[:MOST_PLAYERS] / max(teams, 1)
 
 
 @cache
