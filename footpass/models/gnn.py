@@ -38,7 +38,7 @@ class GNNConfig:
     head_dropout: Share = 0.2
     checkpoint_backbone: bool = False
     # Compute as the public code does: messages go from a player to the nearest others rather than from
-    # them, and what lies outside the picture is zero (`roi_mean`).
+    # them, and what lies outside the picture is zero (`roi_weights`).
     public: bool = False
 
 

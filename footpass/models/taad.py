@@ -44,7 +44,7 @@ class TAADConfig:
     head: Width = 512
     # Recompute the backbone in backward rather than keep its activations: less memory, more time.
     checkpoint_backbone: bool = False
-    # Compute as the public code does: what lies outside the picture is zero (`roi_mean`).
+    # Compute as the public code does: what lies outside the picture is zero (`roi_weights`).
     public: bool = False
     # What looks along time in the head: "convolution" over 3 frames, as published, or "transformer"
     # (PAVE, arXiv 2606.28389) of these sizes.
@@ -121,33 +121,28 @@ class _Merge(nn.Module):
         return found.movedim(-1, 1)
 
 
-def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
-    """RoI-align over 4x2 cells, then the mean over the cells: ``(B, M, T, C)``, zero where not visible.
+def roi_weights(
+    boxes: Tensor, visible: Tensor, size: Sequence[int], zero_outside: bool = False
+) -> Tensor:
+    """``(B, T, M, H, W)``: the weight of each cell of a map in the mean over the 4x2 cells of RoI-align.
 
     The sampling points of RoI-align are a grid, each cell has as many, and bilinear interpolation is a
     product of one weight per row and one per column. So the mean over all points is ``w_y^T F w_x``,
-    with the mean weight of each row and column, and no point is ever sampled. Equal to
-    ``torchvision.ops.roi_align`` as called by default (adaptive sampling, not aligned), then the mean.
+    with the mean weight of each row and column, and no point is ever sampled. `weighted_mean` with them
+    is equal to ``torchvision.ops.roi_align`` as called by default (adaptive sampling, not aligned), then
+    the mean; it is zero where not visible.
 
     Parameters
     ----------
-    features
-        ``(B, C, T, H, W)``.
     boxes, visible
-        ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the feature map, and bool ``(B, M, T)``.
+        ``(B, M, T, 4)`` x1, y1, x2, y2 in cells of the map, and bool ``(B, M, T)``.
+    size
+        ``(H, W)``.
     zero_outside
         Points more than a cell outside the map are zero, as in torchvision's compiled kernel, which the
         public models were trained with; else they take the value at its border, as in its Python
         version. It differs only for boxes that leave the picture.
     """
-    weights = roi_weights(boxes, visible, features.shape[-2:], zero_outside)
-    return weighted_mean(features, weights)
-
-
-def roi_weights(
-    boxes: Tensor, visible: Tensor, size: Sequence[int], zero_outside: bool = False
-) -> Tensor:
-    """``(B, T, M, H, W)``: the weight of each cell of a map in the mean of `roi_mean`."""
     height, width = size
     # Coordinates are never less than float32: bfloat16 would be off by up to a quarter of a cell.
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))

@@ -10,7 +10,15 @@ from torch import nn
 
 from footpass.files import DataError
 from footpass.models.public import load_reference
-from footpass.models.taad import STRIDE, TAAD, TAADConfig, TemporalConfig, TemporalTransformer, roi_mean
+from footpass.models.taad import (
+    STRIDE,
+    TAAD,
+    TAADConfig,
+    TemporalConfig,
+    TemporalTransformer,
+    roi_weights,
+    weighted_mean,
+)
 from footpass.models.x3d import X3DConfig, folded
 from tests import golden
 from tests.oracles import roi as plain_roi
@@ -31,6 +39,10 @@ def example(clips: int = 2, tracklets: int = 3, frames: int = 4) -> tuple[torch.
     boxes = torch.cat((corner, corner + 10 + 20 * torch.rand(corner.shape, generator=rng)), dim=-1)
     visible = torch.rand(clips, tracklets, frames, generator=rng) < 0.7
     return clip, boxes, visible
+
+
+def roi_mean(features, boxes, visible, zero_outside=False):
+    return weighted_mean(features, roi_weights(boxes, visible, features.shape[-2:], zero_outside))
 
 
 def test_pooling_equals_the_golden_values(reference):

@@ -7,7 +7,7 @@ from footpass.models.taad import ROI_CELLS
 
 
 def roi_mean(features: Tensor, boxes: Tensor, visible: Tensor, zero_outside: bool = False) -> Tensor:
-    """The function of `footpass.models.taad.roi_mean`, box by box."""
+    """`weighted_mean` with the `roi_weights` of `footpass.models.taad`, box by box."""
     clips, tracklets, frames, _ = boxes.shape
     pooled = []
     for b in range(clips):
