@@ -17,7 +17,7 @@ import pandas as pd
 from footpass.data.paths import play_by_play_path, release_dir
 from footpass.events import read_ground_truth
 from footpass.files import DataError, atomic_write
-from footpass.schema import ACTIONS, Action
+from footpass.schema import ACTIONS
 
 FILE = Path(__file__).with_name("statistics.json")
 ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
@@ -76,17 +76,6 @@ def derive(truth: pd.DataFrame) -> Statistics:
         box_after=_share_after(box, live, cls),
         replay_after=_share_after(replay, follows, cls),
     )
-
-
-def same_team_throw_ins(events: pd.DataFrame) -> float:
-    """Share of throw-ins that follow an event of their own team: 1.2 % in train, NaN of none.
-
-    The other team has put the ball out; a half's first event follows nothing.
-    """
-    events = events.sort_values(["half", "frame", "team", "jersey", "cls"], kind="stable")
-    before = events[["half", "team"]].shift()
-    throw_ins = (events["cls"] == Action.THROW_IN) & (events["half"] == before["half"])
-    return float((events["team"] == before["team"])[throw_ins].mean())
 
 
 def _share_after(flag: pd.Series, rows: pd.Series, cls: pd.Series) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.grammar import same_team_throw_ins
 from footpass.__main__ import main
 from footpass.configs import write_config
-from footpass.data.statistics import same_team_throw_ins
 from footpass.ensemble import chain
 from footpass.ensemble.chain import chain_lomo, probabilities
 from footpass.ensemble.rescore import choose

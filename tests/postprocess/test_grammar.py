@@ -5,8 +5,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
+from benchmarks.grammar import same_team_throw_ins
 from footpass.__main__ import main
-from footpass.data.statistics import derive, load_statistics, same_team_throw_ins
+from footpass.data.statistics import derive, load_statistics
 from footpass.events import read_ground_truth, read_predictions, write_events
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES
 from footpass.metrics import evaluate
