@@ -105,7 +105,7 @@ def cut_snippets(
         first=np.cumsum(count) - count,
         count=count,
         detections=detections.iloc[order].reset_index(drop=True),
-        least_gap=np.array([_least_gap(table) for table in tables]),
+        least_gap=np.nan_to_num([_gaps(_sorted(table)).min() for table in tables]),
     )
 
 
@@ -148,15 +148,17 @@ def paste(
             "score": expit(logit(taken["score"].to_numpy().clip(1e-6, 1 - 1e-6)) + noise),
             "model": taken["model"].to_numpy(),
         }
-    )[keep]
-    return [
-        _thinned(table[table["model"] == m].drop(columns="model"), gap)
-        for m, gap in enumerate(snippets.least_gap)
-    ]
+    )
+    table = _sorted(table[keep])
+    pasted = []
+    for model, gap in enumerate(snippets.least_gap):
+        mine = table[table["model"] == model].drop(columns="model")
+        pasted.append(mine[~(_gaps(mine) < max(gap, 1))].reset_index(drop=True))
+    return pasted
 
 
-def _sorted(truth: pd.DataFrame) -> pd.DataFrame:
-    return truth.sort_values(["half", "frame"], kind="stable", ignore_index=True)
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
 def _nearest(sorted_places: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -244,19 +246,6 @@ def _bystanders(
     return chosen
 
 
-_PLAYER_AND_CLASS = ["half", "team", "jersey", "cls"]
-
-
 def _gaps(table: pd.DataFrame) -> pd.Series:
     """Frames since the same player's previous event of the class; a table sorted by frame."""
-    return table.groupby(_PLAYER_AND_CLASS, observed=True)["frame"].diff()
-
-
-def _least_gap(table: pd.DataFrame) -> float:
-    least = _gaps(table.sort_values(["half", "frame"], kind="stable")).min()
-    return 0.0 if np.isnan(least) else float(least)
-
-
-def _thinned(table: pd.DataFrame, least_gap: float) -> pd.DataFrame:
-    table = table.sort_values(["half", "frame"], kind="stable")
-    return table[~(_gaps(table) < max(least_gap, 1))].reset_index(drop=True)
+    return table.groupby(["half", "team", "jersey", "cls"], observed=True)["frame"].diff()
