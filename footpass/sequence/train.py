@@ -46,8 +46,8 @@ def train_dst(
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
-    if start:
-        _begin_with(model, start)
+    if start:  # the checkpoint's config may differ in what is no size
+        load_weights(model, load_checkpoint(start, {"kind": type(model).__name__}), start)
     weights = torch.as_tensor(token_weights(counts, recipe.weighting), dtype=torch.float32)
     begin = halves(0)
     first = _epoch(recipe, begin, 0)
@@ -83,11 +83,6 @@ def _seen(samples: WindowDataset | list[Sample], counts: np.ndarray) -> str:
     """Fingerprint of what a run learns from: class counts; first, middle, last window of an epoch."""
     some = sorted({0, len(samples) // 2, len(samples) - 1}) if len(samples) else ()
     return fingerprint(counts, *(part for i in some for part in samples[i]))
-
-
-def _begin_with(model: AnyDST, path: str | Path) -> None:
-    """Take the weights of a checkpoint whose config may differ in what is no size."""
-    load_weights(model, load_checkpoint(path, {"kind": type(model).__name__}), path)
 
 
 def _epoch(recipe: DSTRecipe, halves: Mapping[str, Source], epoch: int) -> WindowDataset | list[Sample]:
