@@ -266,20 +266,11 @@ def make_folder(folder: str | Path) -> None:
         raise DataError(f"cannot be made: {error.strerror or error}", folder) from error
 
 
-class Busy(DataError):
-    """Another process is at work in the same folder."""
-
-
 @contextmanager
 def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     """Keep other processes out of a folder; the operating system lets go when this one ends.
 
-    The same thread may lock it again. A folder that cannot be written is a `DataError`.
-
-    Raises
-    ------
-    Busy
-        If another process is in it, and this one does not wait.
+    The same thread may lock it again. Unless it ``waits``, a folder that another is in is an error.
     """
     from filelock import FileLock, Timeout  # this module needs nothing installed: it has the error
 
@@ -295,7 +286,7 @@ def locked(folder: str | Path, waits: bool = True) -> Iterator[None]:
     except Timeout:
         who = f"{there or 'another process'} is at work there"
         if not waits:
-            raise Busy(f"{who}: wait for it, or choose another folder", folder) from None
+            raise DataError(f"{who}: wait for it, or choose another folder", folder) from None
         log.warning("%s: %s: waiting for it", folder, who)
         lock.acquire()
     except OSError as error:

@@ -15,7 +15,7 @@ from footpass.data.paths import tactical_path
 from footpass.data.provenance import Provenance, mark_season, read_provenance
 from footpass.data.tactical import half_names
 from footpass.events import write_events
-from footpass.files import Busy, locked
+from footpass.files import DataError, locked
 from footpass.importers.match import ImportConfig, import_match
 from footpass.training.config import TrainConfig
 from footpass.training.loop import train
@@ -79,5 +79,5 @@ def test_of_two_seasons_at_once_the_second_says_who_is_there(tmp_path, capsys):
 def test_of_two_trainings_at_once_the_second_says_who_is_there(tmp_path):
     config = TrainConfig(epochs=1, lr={"weight": 0.1, "bias": 0.1})
     model, data = nn.Linear(1, 1), torch.zeros(4, 1)
-    with locked(tmp_path), pytest.raises(Busy, match="is at work there"):
+    with locked(tmp_path), pytest.raises(DataError, match="is at work there"):
         elsewhere(train, model, config, lambda epoch: data, lambda m, x: m(x).mean(), tmp_path)

@@ -219,7 +219,7 @@ import sys
 from pathlib import Path
 from footpass.training.distributed import join_processes, rank_and_world
 from footpass.training.distributed import locked_by_first
-from footpass.files import Busy
+from footpass.files import DataError
 
 folder = Path(sys.argv[1])
 join_processes()
@@ -227,7 +227,7 @@ for name in ("held", "free"):
     try:
         with locked_by_first(folder / name, waits=False):
             said = "at work"
-    except Busy:
+    except DataError:
         said = "busy"
     (folder / f"{name}, {rank_and_world()[0]}").write_text(said)
 """
