@@ -103,19 +103,15 @@ def write_submission(table: pd.DataFrame, path: str | Path, layout: str = "offic
 _NAMES = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')  # of anything in an object
 
 
-def load_json(path: str | Path, finite: bool = True) -> object:
-    """Read JSON as the standard has it: no NaN, no infinity, no name twice in an object.
-
-    Unless ``finite``, NaN and infinity are numbers too: for a caller who can say where they are.
-    """
+def load_json(path: str | Path) -> object:
+    """Read JSON with no name twice in an object; NaN and infinity too: whoever asks can say where."""
     try:
         text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         names = _NAMES.findall(text)
         if len(names) == len(set(names)):
             with suppress(ValueError):  # json says it better
-                return from_json(text, allow_inf_nan=not finite)
-        constant = _no_constant if finite else float
-        return json.loads(text.decode(), object_pairs_hook=_unique_names, parse_constant=constant)
+                return from_json(text, allow_inf_nan=True)
+        return json.loads(text.decode(), object_pairs_hook=_unique_names)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except RecursionError:
@@ -131,10 +127,6 @@ def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{twice!r} occurs twice")
     return content
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def restarts(spans: Mapping[str, tuple[int, int]]) -> list[tuple[str, str]]:
@@ -169,7 +161,7 @@ def read_with_notes(
 
     ``columns`` None: those of ground truth or predictions, by the first row's length.
     """
-    halves = _halves_in(load_json(path, finite=False), path)
+    halves = _halves_in(load_json(path), path)
     if columns is None:
         first = next((rows[0] for rows in halves.values() if isinstance(rows, list) and rows), [])
         truth = isinstance(first, list) and len(first) == len(GROUND_TRUTH_COLUMNS)
