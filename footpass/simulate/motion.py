@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.linalg import solveh_banded
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from footpass.files import DataError
 from footpass.schema import FPS, N_TEAMS, PITCH, Action, Role
@@ -343,21 +343,13 @@ def _paths(home: np.ndarray, vias: pd.DataFrame, points: np.ndarray) -> np.ndarr
             fast = np.hypot(*np.diff(path, axis=0).T) * FPS > limit
             if not fast.any():
                 break
-            around = _around(fast, 6 * FPS, length)
+            # Six seconds to either side of where it is; a window of even size is centred by its origin.
+            around = maximum_filter1d(np.append(fast, False), 12 * FPS, mode="constant", origin=-1)
             stay[around] = np.maximum(0.3 * stay[around], 1e-5)
             if attempt >= 20:
                 pass_by[around[steps]] *= 0.2
         xy[figure] = path
     return xy
-
-
-def _around(where: np.ndarray, reach: int, length: int) -> np.ndarray:
-    """(length,) whether a frame is within ``reach`` frames of a True."""
-    change = np.zeros(length + 1, int)
-    at = np.flatnonzero(where)
-    np.add.at(change, np.maximum(at - reach, 0), 1)
-    np.add.at(change, np.minimum(at + reach, length), -1)
-    return np.cumsum(change[:-1]) > 0
 
 
 def _ball(script: pd.DataFrame, xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
