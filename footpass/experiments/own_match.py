@@ -208,20 +208,12 @@ def costs(
         By ``tracks``: ``model, macro F1, against, change, low, high``, the last two of a paired 90 %
         interval.
     """
-    parts = []
+    rows = []
     for model, tables in events.items():
         results = {name: evaluate(table, truth) for name, table in tables.items()}
         comparison = compare(results, OFFICIAL, block_minutes=0.5, seed=seed)
-        rows = {
-            name: {
-                "model": model,
-                "macro F1": comparison.scores[name].value,
-                "against": f"{model}, {OFFICIAL}",
-                "change": gain.value,
-                "low": gain.low,
-                "high": gain.high,
-            }
-            for name, gain in comparison.gains.items()
-        }
-        parts.append(pd.DataFrame.from_dict(rows, orient="index"))
-    return pd.concat(parts).rename_axis("tracks")
+        for name, gain in comparison.gains.items():
+            score, against = comparison.scores[name].value, f"{model}, {OFFICIAL}"
+            rows.append((name, model, score, against, gain.value, gain.low, gain.high))
+    columns = ["tracks", "model", "macro F1", "against", "change", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index("tracks")
