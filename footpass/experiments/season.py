@@ -42,11 +42,6 @@ class Season:
         return 0.5 if self.simulated else 5.0
 
     @property
-    def systems(self) -> str:
-        """Where the systems that are scored on it come from, in words."""
-        return "trained here"
-
-    @property
     def files(self) -> list[Path]:
         """Files whose content tells one season from another."""
         if not self.simulated:

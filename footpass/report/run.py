@@ -207,7 +207,7 @@ def start_experiment(
     asked = {"config": settings, "kinetics": kinetics, **extra}
     run = start_run(name, profile=profile, run_dir=run_dir, seed=seed, **asked)
     season = find_season(settings, data)
-    run.uses(season.source, season.files, season.provenance, season.systems)
+    run.uses(season.source, season.files, season.provenance, "trained here")
     return run, Study(run.dir.parent / "stages", settings, season, join_processes(), kinetics)
 
 
