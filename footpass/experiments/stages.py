@@ -7,7 +7,7 @@ and what was broken off goes on where it stopped.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
@@ -340,7 +340,7 @@ class Study:
         if stage.name == "dst":
             return self._written(stage, split)
         adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
-        with self.locked(stage.dir):
+        with locked_by_first(stage.dir):
             halves, device = self.watched(split), torch.device(self.device)
             recipe = getattr(self.profile, stage.name)
             to = stage.dir, split, device, resolve_precision(recipe.train.precision, device)
@@ -373,7 +373,7 @@ class Study:
         self.predict(stage, "train")
         halves = {half: entry.half for half, entry in self.watched("train").items()}
         store = logits_path(stage.dir, "train")
-        with self.locked(stage.dir), _made(path, fingerprint(*sources(*_ADJUSTING))) as missing:
+        with locked_by_first(stage.dir), _made(path, fingerprint(*sources(*_ADJUSTING))) as missing:
             if missing:
                 fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
                 write_adjustment(fitted, path, made_by(store))
@@ -403,7 +403,7 @@ class Study:
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)
         made_of = fingerprint(self.fingerprint_of(split), *sources(*DECODING))
-        with self.locked(stage.dir), _made(path, made_of) as missing:
+        with locked_by_first(stage.dir), _made(path, made_of) as missing:
             if missing:
                 events, made = self.decoded(stage, split)
                 write_marked(events, path, made)
@@ -429,15 +429,11 @@ class Study:
         """
         made_of = fingerprint(recipe, self._season_fingerprint, *depends)
         folder = self.folder / "-".join(filter(None, (name, of, made_of[:8])))
-        with suppress(OSError):  # another worker has made it, or `locked` will say why it cannot be
+        with suppress(OSError):  # another worker has made it, or the lock will say why it cannot be
             folder.mkdir(parents=True)
             log.warning("%s: not there yet, so it is made now", folder)
-        with self.locked(folder):
+        with locked_by_first(folder):
             yield folder
-
-    def locked(self, folder: Path) -> AbstractContextManager[None]:
-        """The lock of a folder, for this process or all that compute with it."""
-        return locked_by_first(folder)
 
 
 @contextmanager
