@@ -74,7 +74,7 @@ def _predict(args: argparse.Namespace) -> None:
 def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
     from footpass.data.provenance import together
     from footpass.events import predictions_path
-    from footpass.sequence.decode import check_logits, open_recorded, write_events
+    from footpass.sequence.decode import check_logits, open_recorded, write_predictions
     from footpass.training.distributed import join_processes, rank_and_world
 
     if not args.logits:
@@ -89,7 +89,7 @@ def _predict_dst(args: argparse.Namespace, checkpoint: Path, out: str) -> None:
     halves = open_recorded(args.data, args.split, args.logits)
     if not args.public:
         check_logits(checkpoint, together(half.provenance for half in halves.values()).models)
-    events = write_events(checkpoint, halves, out, args.split, device, args.public)
+    events = write_predictions(checkpoint, halves, out, args.split, device, args.public)
     if rank_and_world()[0] == 0:
         print(f"{predictions_path(out, args.split)}: {len(events)} events")
 

@@ -149,7 +149,7 @@ def _events(
     from footpass.data.provenance import read_provenance, write_marked
     from footpass.detectors.predict import predict
     from footpass.events import predictions_path
-    from footpass.sequence.decode import open_recorded, write_events
+    from footpass.sequence.decode import open_recorded, write_predictions
     from footpass.training.distributed import join_processes
 
     run, device = args.out / "logits", join_processes()
@@ -158,7 +158,7 @@ def _events(
     )
     if args.dst:
         halves = open_recorded(args.out / "data", _SPLIT, [run])
-        return write_events(args.dst, halves, args.out, _SPLIT, device, args.public)
+        return write_predictions(args.dst, halves, args.out, _SPLIT, device, args.public)
     made = read_provenance(predictions_path(run, _SPLIT))
     write_marked(events, predictions_path(args.out, _SPLIT), made)
     return events.assign(slot=_slots(args, footage, adjusted))

@@ -28,7 +28,7 @@ from footpass.sequence.decode import (
     load_dst,
     open_recorded,
     predict_events,
-    write_events,
+    write_predictions,
 )
 from footpass.sequence.sources import Recorded
 from footpass.simulate.season import FIRST_GAME, write_season
@@ -141,7 +141,7 @@ def spotted(folder: Path, run_dir: Path, models: Models) -> dict[str, pd.DataFra
     if models.dst:
         halves = open_recorded(folder, SPLIT, [runs["TAAD"]])
         check_logits(models.dst, together(half.provenance for half in halves.values()).models)
-        events["DST"] = write_events(models.dst, halves, runs["DST"], SPLIT, device)
+        events["DST"] = write_predictions(models.dst, halves, runs["DST"], SPLIT, device)
     return events
 
 

@@ -14,7 +14,7 @@ from footpass.events import concat
 from footpass.experiments.stages import Stage, Study
 from footpass.files import DataError, fingerprint
 from footpass.metrics import compare, evaluate
-from footpass.sequence.decode import load_dst, open_recorded, write_events
+from footpass.sequence.decode import load_dst, open_recorded, write_predictions
 from footpass.simulate.season import write_season
 from footpass.zoo import ZOO, Card, Score, add, adjustment, card, cards, weights, write_card
 
@@ -127,7 +127,7 @@ def trial(names: Iterable[str], folder: Path, zoo: Path = ZOO) -> Iterator[tuple
         path, reads, began = weights(name, zoo), card(name, zoo).reads, time.monotonic()
         if reads:
             halves = open_recorded(folder, "val", [folder / read for read in reads])
-            events = write_events(path, halves, folder / name, "val")
+            events = write_predictions(path, halves, folder / name, "val")
         else:
             adjusted = adjustment(f"zoo:{name}", zoo)
             events = predict(path, footage, folder / name, "val", adjustment=adjusted)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from footpass.data.halves import HalfMatch
 from footpass.data.hdf5 import names_in
-from footpass.data.logits import read_logits, softmax
+from footpass.data.logits import read_logits
 from footpass.events import halves_of, select_halves
 from footpass.files import DataError
 from footpass.schema import N_CLASSES, N_ROLES, N_SLOTS, N_TEAMS, RANGES, State
@@ -192,8 +192,9 @@ class LogitEvidence(Evidence):
                 known &= jersey == asked["jersey"].to_numpy()[:, None, None]
             event, step, role = np.nonzero(known)
             frame, slot = frames[event, step], slots[event, role]
-            p = softmax(self.logits[half][:, slot, frame - self.lineups[half].first_frame])  # (9, K)
-            strength = p[asked["cls"].to_numpy()[event], np.arange(len(event))]
+            x = self.logits[half][:, slot, frame - self.lineups[half].first_frame].astype(np.float32)
+            p = np.exp(x - x.max(axis=0))  # (9, K), in half the time of SciPy's softmax
+            strength = p[asked["cls"].to_numpy()[event], np.arange(len(event))] / p.sum(axis=0)
             parts.append(Near(rows[event], jersey[event, step, role], frame, strength))
         near = Near(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(near.event, kind="stable")

@@ -161,7 +161,7 @@ def predict_shared(model: AnyDST, halves: Mapping[str, Source], config: WindowCo
     return events.sort_values(["half", "frame"], kind="stable", ignore_index=True)
 
 
-def write_events(
+def write_predictions(
     checkpoint: str | Path,
     halves: Mapping[str, Source],
     out: str | Path,
