@@ -180,7 +180,7 @@ def test_training_goes_on_from_a_pretraining(data, tmp_path):
 def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monkeypatch):
     """It begins with the weights that its pre-training ended with, whose matches are simulated."""
     begun = []
-    monkeypatch.setattr("footpass.sequence.train._begin_with", lambda model, start: begun.append(start))
+    monkeypatch.setattr("footpass.sequence.train.load_weights", lambda *given: begun.append(given[-1]))
     what = ["--data", data, "--logits", data / "taad", "--out", tmp_path / "run", "--profile", "smoke"]
     code, _, err = run(capsys, "train", "dst", *what, "--pretrain", "--set", "pretraining.minutes=0.2")
     assert code == 0, err
