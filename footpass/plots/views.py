@@ -1,6 +1,6 @@
 """Looking at a half: the broadcast with boxes and events over it, and the pitch from above.
 
-All pictures are uint8 (height, width, 3) RGB. Team 0 is blue, team 1 is red; true events are white,
+All pictures are uint8 (height, width, 3) RGB. Team 0 is turquoise, team 1 violet; true events are white,
 predicted ones yellow.
 """
 
