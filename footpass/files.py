@@ -375,6 +375,19 @@ def sources(*wings: str) -> list[Path]:
     return sorted(found)
 
 
+@contextmanager
+def made_anew(path: Path, made_of: str) -> Iterator[bool]:
+    """Whether a file is missing, or is made of something else, and is to be written in here."""
+    beside = path.with_suffix(".made_of")
+    missing = not (path.is_file() and beside.is_file() and beside.read_text() == made_of)
+    if missing:
+        beside.unlink(missing_ok=True)
+    yield missing
+    if missing:
+        with atomic_write(beside) as stream:
+            stream.write(made_of)
+
+
 def package_version() -> str:
     """Version of the library, as it is installed or lies beside its ``pyproject.toml``."""
     try:

@@ -63,29 +63,10 @@ def train_detector(
     should say. Rows per epoch are as of `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
-    graph, clips = isinstance(recipe, GNNRecipe), recipe.clips
-    model: Any = new_model(TAADGNN if graph else TAAD, recipe.model)
+    model: Any = new_model(TAADGNN if isinstance(recipe, GNNRecipe) else TAAD, recipe.model).to(device)
+    clips, without_box = recipe.clips, model.without_box
     begins = not Path(run_dir, LAST).exists()  # what a run begins with is said only then
-    if start and kinetics:
-        raise DataError(f"weights of Kinetics, and {start}: a backbone begins with one of them")
-    if start:
-        _start_from(model, recipe, start)
-    elif kinetics:
-        model.features.x3d.load_kinetics(kinetics)
-    elif begins and graph:
-        log.warning("no TAAD was given to start from: the backbone starts from random weights")
-    elif begins:
-        log.warning("no Kinetics weights were given: the backbone starts from random ones")
-    if kinetics and Path(kinetics).is_file():  # and no address
-        kinetics = fingerprint(Path(kinetics))
-    # Runs that go on must find the same: one kind has always named its start, the other its Kinetics.
-    begin: dict[str, Any] = {"gammas": recipe.gammas} if isinstance(recipe, GNNRecipe) else {}
-    if start or graph:
-        begin["start"] = fingerprint(Path(start)) if start else None
-    if kinetics or not graph:
-        begin["kinetics"] = kinetics or None
-
-    model, without_box = model.to(device), model.without_box
+    begin = _begin(model, recipe, kinetics, start, begins)
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
     events = [learnable_events([f.half for f in part], clips.frames, without_box) for part in parts]
     for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
@@ -123,6 +104,34 @@ def train_detector(
         },
         track=track,
     )
+
+
+def _begin(
+    model: Any, recipe: TAADRecipe, kinetics: str | Path | None, start: str | Path | None, says: bool
+) -> dict[str, Any]:
+    """Take the weights that a run begins with; what a checkpoint says of them.
+
+    Runs that go on must find the same: one kind has always named its start, the other its Kinetics.
+    """
+    graph = isinstance(recipe, GNNRecipe)
+    if start and kinetics:
+        raise DataError(f"weights of Kinetics, and {start}: a backbone begins with one of them")
+    if start:
+        _start_from(model, recipe, start)
+    elif kinetics:
+        model.features.x3d.load_kinetics(kinetics)
+    elif says and graph:
+        log.warning("no TAAD was given to start from: the backbone starts from random weights")
+    elif says:
+        log.warning("no Kinetics weights were given: the backbone starts from random ones")
+    if kinetics and Path(kinetics).is_file():  # and no address
+        kinetics = fingerprint(Path(kinetics))
+    begin: dict[str, Any] = {"gammas": recipe.gammas} if isinstance(recipe, GNNRecipe) else {}
+    if start or graph:
+        begin["start"] = fingerprint(Path(start)) if start else None
+    if kinetics or not graph:
+        begin["kinetics"] = kinetics or None
+    return begin
 
 
 def _start_from(model: TAAD | TAADGNN, recipe: TAADRecipe, path: str | Path) -> None:

@@ -45,7 +45,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile, varied
 from footpass.experiments.season import Season
-from footpass.files import DataError, atomic_write, fingerprint, sources
+from footpass.files import DataError, fingerprint, made_anew, sources
 from footpass.metrics import evaluate
 from footpass.models.losses import token_weights
 from footpass.models.transformer import FUSIONS
@@ -220,8 +220,7 @@ class Study:
         known, kinetics = self.profile.from_zoo("taad"), self.kinetics
         if known and kinetics:
             raise DataError('weights of Kinetics, and start = "zoo": a backbone begins with one of them')
-        if scratch:
-            known = None
+        known = None if scratch else known
         start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
@@ -373,7 +372,7 @@ class Study:
         self.predict(stage, "train")
         halves = {half: entry.half for half, entry in self.watched("train").items()}
         store = logits_path(stage.dir, "train")
-        with locked_by_first(stage.dir), _made(path, fingerprint(*sources(*_ADJUSTING))) as missing:
+        with locked_by_first(stage.dir), made_anew(path, fingerprint(*sources(*_ADJUSTING))) as missing:
             if missing:
                 fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
                 write_adjustment(fitted, path, made_by(store))
@@ -403,7 +402,7 @@ class Study:
     def _written(self, stage: Stage, split: str) -> pd.DataFrame:
         path = predictions_path(stage.dir, split)
         made_of = fingerprint(self.fingerprint_of(split), *sources(*DECODING))
-        with locked_by_first(stage.dir), _made(path, made_of) as missing:
+        with locked_by_first(stage.dir), made_anew(path, made_of) as missing:
             if missing:
                 events, made = self.decoded(stage, split)
                 write_marked(events, path, made)
@@ -434,19 +433,6 @@ class Study:
             log.warning("%s: not there yet, so it is made now", folder)
         with locked_by_first(folder):
             yield folder
-
-
-@contextmanager
-def _made(path: Path, made_of: str) -> Iterator[bool]:
-    """Whether a file is missing, or is made of something else, and is to be written in here."""
-    beside = path.with_suffix(".made_of")
-    missing = not (path.is_file() and beside.is_file() and beside.read_text() == made_of)
-    if missing:
-        beside.unlink(missing_ok=True)
-    yield missing
-    if missing:
-        with atomic_write(beside) as stream:
-            stream.write(made_of)
 
 
 def _adjusted(logits: Sequence[np.ndarray], fitted: Sequence[LogitAdjustment]) -> tuple[np.ndarray, ...]:

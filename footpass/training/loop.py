@@ -97,8 +97,7 @@ def train(
                 bar.set_postfix(loss=f"{run.mean_loss:.4f}", refresh=False)
                 due = config.save_every and run.step % config.save_every == 0
                 if rank == 0 and due and run.step % run.per_epoch:
-                    run.seconds = time.monotonic() - began
-                    save_checkpoint(run_dir / LAST, settings, run.state_dict())
+                    save_checkpoint(run_dir / LAST, settings, run.state_dict(began))
 
             while (epoch := run.step // run.per_epoch) < config.epochs:
                 began = time.monotonic() - run.seconds

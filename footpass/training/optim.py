@@ -1,6 +1,7 @@
 """How gradients become weights: learning rates, parameter groups, optimizer steps."""
 
 import logging
+import time
 from collections.abc import Mapping
 from functools import cache
 from math import inf, isfinite, nan
@@ -187,8 +188,8 @@ class Updates:
         self.best = max(figure, self.best)
         return best
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on, as tensors and plain values."""
+    def state_dict(self, began: float | None = None) -> dict[str, Any]:
+        """All that is needed to go on, as tensors and plain values; ``began`` is when an epoch did."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
@@ -199,7 +200,7 @@ class Updates:
             "step": self.step,
             "total": self.total,
             "losses": self.losses,
-            "seconds": self.seconds,
+            "seconds": time.monotonic() - began if began else 0.0,
             "best": self.best,
             "rows": self.rows,
         }

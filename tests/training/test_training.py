@@ -323,6 +323,25 @@ def test_mean_of_the_last_epochs_is_what_is_validated_and_kept(tmp_path):
         TrainConfig(ema=0.9, average_epochs=2)
 
 
+def test_the_time_of_an_epoch_that_was_broken_off_counts(tmp_path, monkeypatch):
+    clock, breaks = [100.0], [3]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+
+    def slow(model: nn.Module, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+        clock[0] += 10
+        breaks[0] -= 1
+        if not breaks[0]:
+            raise KeyboardInterrupt
+        return squares(model, batch)
+
+    config = TrainConfig(epochs=1, batch=4, save_every=1)  # three steps, of which the third is lost
+    with pytest.raises(KeyboardInterrupt):
+        train(linear(), config, points, slow, tmp_path)
+    clock[0] += 1000
+    (row,) = train(linear(), config, points, slow, tmp_path)
+    assert row["seconds"] == 30
+
+
 def test_best_checkpoint_has_the_highest_macro_f1(tmp_path):
     scores = iter([0.2, 0.5, 0.5, 0.4])
     kept = []
