@@ -77,7 +77,7 @@ def train_detector(
     # Not dilated: these labels are the events themselves.
     fixed = replace(clips, per_class=recipe.validation, dilation=0, random_per_half=0)
     fixed_data = ClipDataset(parts[1], fixed, events=events[1])
-    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), begin.get("gammas", ((0, 0.0),))
+    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), getattr(recipe, "gammas", ((0, 0.0),))
 
     def of_epoch(epoch: int) -> ClipDataset:
         # The loss changes with the epoch, within one run: so its rates fall on one schedule.

@@ -369,11 +369,11 @@ class Study:
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"{name}.json"
-        self.predict(stage, "train")
-        halves = {half: entry.half for half, entry in self.watched("train").items()}
-        store = logits_path(stage.dir, "train")
         with locked_by_first(stage.dir), made_anew(path, fingerprint(*sources(*_ADJUSTING))) as missing:
             if missing:
+                self.predict(stage, "train")
+                halves = {half: entry.half for half, entry in self.watched("train").items()}
+                store = logits_path(stage.dir, "train")
                 fitted = fit({half: read_logits(store, one) for half, one in halves.items()}, halves)
                 write_adjustment(fitted, path, made_by(store))
             return read_adjustment(path)
