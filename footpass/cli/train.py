@@ -58,6 +58,8 @@ def _detectors(models: argparse._SubParsersAction) -> list[argparse.ArgumentPars
     for option in (taad.add_argument, gnn.add_argument):
         option("--data", required=True, metavar="DATA_DIR", help="with splits train and val")
         option("--out", required=True, metavar="DIR", help="checkpoints, log")
+        text = "zoo:taad: keep the features of its players as they are, and learn the rest"
+        option("--features", metavar="BEST.pt", help=text)
         given: Any = {"dest": "set", "const": "model.checkpoint_backbone=true", "default": []}
         text = "K detectors in OUT/fold0..., each without a K-th of the train matches (predict --folds)"
         option("--folds", type=int, metavar="K", help=f"{text}; --from may be such a folder")
@@ -148,7 +150,8 @@ def _train_detector(args: argparse.Namespace) -> None:
     device = join_processes()
     start = resolve(args.start) if args.start else None
     profile = load_profile(args.profile)
-    recipe = getattr(varied(profile, args.variant), args.model)
+    varied_profile = varied(profile, args.variant)
+    recipe, kept = getattr(varied_profile, args.model), args.features or varied_profile.features
     if start:
         of_folds = args.folds is not None and start.is_dir()
         recipe = fine_tuning(recipe, checkpoint_path(fold_dir(start, 0)) if of_folds else start)
@@ -161,6 +164,7 @@ def _train_detector(args: argparse.Namespace) -> None:
         runs = make_folds(args.out, args.folds, splits["train"], start)
     for run in runs:
         begin: dict = {"start": run.start, "kinetics": getattr(args, "kinetics", None)}
+        begin["features"] = resolve(kept) if kept else None
         if args.tracker and rank_and_world()[0] == 0:
             from footpass.plots import filmstrip
 

@@ -54,19 +54,22 @@ def train_detector(
     start: str | Path | None = None,
     track: Track | None = None,
     about: Mapping[str, object] | None = None,
+    features: str | Path | None = None,
 ) -> list[dict]:
     """Train a TAAD, or a TAAD + GNN by the recipe of one, or go on with a run that was interrupted.
 
     The backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless there is a
     ``start``: the checkpoint of a detector of the same kind and sizes, or, for a TAAD + GNN, of a TAAD
-    with the same backbone and width, whose features it takes. ``about`` is what else its checkpoints
-    should say. Rows per epoch are as of `training.train`.
+    with the same backbone and width, whose features it takes. Or it keeps the ``features`` of a detector
+    with the same backbone and width as they are, and learns what comes after them alone: `predict`
+    computes them once for all that share them. ``about`` is what else its checkpoints should say. Rows
+    per epoch are as of `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model: Any = new_model(TAADGNN if isinstance(recipe, GNNRecipe) else TAAD, recipe.model).to(device)
     clips, without_box = recipe.clips, model.without_box
     begins = not Path(run_dir, LAST).exists()  # what a run begins with is said only then
-    begin = _begin(model, recipe, kinetics, start, begins)
+    begin = _begin(model, recipe, kinetics, start, features, begins)
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
     events = [learnable_events([f.half for f in part], clips.frames, without_box) for part in parts]
     for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
@@ -107,16 +110,25 @@ def train_detector(
 
 
 def _begin(
-    model: Any, recipe: TAADRecipe, kinetics: str | Path | None, start: str | Path | None, says: bool
+    model: Any,
+    recipe: TAADRecipe,
+    kinetics: str | Path | None,
+    start: str | Path | None,
+    features: str | Path | None,
+    says: bool,
 ) -> dict[str, Any]:
     """Take the weights that a run begins with; what a checkpoint says of them.
 
     Runs that go on must find the same: one kind has always named its start, the other its Kinetics.
     """
     graph = isinstance(recipe, GNNRecipe)
-    if start and kinetics:
-        raise DataError(f"weights of Kinetics, and {start}: a backbone begins with one of them")
-    if start:
+    named = [str(one) for one in (kinetics and "weights of Kinetics", start, features) if one]
+    if len(named) > 1:
+        raise DataError(f"{', and '.join(named)}: a backbone begins with one of them")
+    if features:
+        _take_features(model, recipe, features)
+        model.features.freeze()
+    elif start:
         _start_from(model, recipe, start)
     elif kinetics:
         model.features.x3d.load_kinetics(kinetics)
@@ -131,6 +143,8 @@ def _begin(
         begin["start"] = fingerprint(Path(start)) if start else None
     if kinetics or not graph:
         begin["kinetics"] = kinetics or None
+    if features:
+        begin["features"] = fingerprint(Path(features))
     return begin
 
 
@@ -138,14 +152,22 @@ def _start_from(model: TAAD | TAADGNN, recipe: TAADRecipe, path: str | Path) -> 
     """Take a detector's weights; a TAAD + GNN takes the features of a TAAD too."""
     sizes = plain(recipe.model)
     if isinstance(model, TAAD):
-        load_weights(model, _taad(path, recipe.model, sizes), path)
-    elif not is_public(path) and load_checkpoint(path)["config"].get("kind") == "TAADGNN":
+        load_weights(model, _trained(path, recipe.model, {"kind": "TAAD", "model": sizes}), path)
+    elif _kind(path) == "TAADGNN":
         load_weights(model, load_checkpoint(path), path)
     else:
-        content = _taad(path, recipe.model, {name: sizes[name] for name in ("x3d", "width")})
-        weights, of = trained_weights(content), "features."
-        features = {name.removeprefix(of): weights[name] for name in weights if name.startswith(of)}
-        model.features.load_state_dict(features)
+        _take_features(model, recipe, path)
+
+
+def _take_features(model: TAAD | TAADGNN, recipe: TAADRecipe, path: str | Path) -> None:
+    """Take those of a detector with the same backbone and width."""
+    sizes = plain(recipe.model)
+    kind = "TAADGNN" if _kind(path) == "TAADGNN" else "TAAD"
+    expected = {"kind": kind, "model": {name: sizes[name] for name in ("x3d", "width")}}
+    content = _trained(path, recipe.model, expected)
+    weights, of = trained_weights(content), "features."
+    features = {name.removeprefix(of): weights[name] for name in weights if name.startswith(of)}
+    model.features.load_state_dict(features)
 
 
 def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
@@ -156,7 +178,7 @@ def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
     graph = isinstance(recipe, GNNRecipe)
     if is_public(start):  # of the published sizes, which the recipe must have
         return recipe if graph else replace(recipe, train=gentle(recipe.train))
-    if load_checkpoint(start)["config"].get("kind") != (TAADGNN if graph else TAAD).__name__:
+    if _kind(start) != (TAADGNN if graph else TAAD).__name__:
         return recipe
     model, seen = load_detector(start)
     sizes: Any = model.config  # of its kind
@@ -165,10 +187,17 @@ def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
     return replace(recipe, model=sizes, clips=clips, train=gentle(recipe.train))
 
 
-def _taad(path: str | Path, config: TAADConfig | GNNConfig, sizes: Mapping) -> Mapping[str, Any]:
-    """Content of the checkpoint of a TAAD of these sizes, ours or a public one."""
+def _kind(path: str | Path) -> Any:
+    """Of model, as a checkpoint of ours says it."""
+    return None if is_public(path) else load_checkpoint(path)["config"].get("kind")
+
+
+def _trained(
+    path: str | Path, config: TAADConfig | GNNConfig, expected: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Content of the checkpoint of a detector that is as expected, or of a public TAAD."""
     if not is_public(path):
-        return load_checkpoint(path, {"kind": "TAAD", "model": sizes})
+        return load_checkpoint(path, expected)
     published = TAAD(TAADConfig())
     if (config.x3d, config.width) != (published.config.x3d, published.config.width):
         raise DataError("a public TAAD has the published sizes: train with --profile paper", path)

@@ -1,11 +1,13 @@
 """A half's logits: windows decoded ahead, computed side by side, and averaged where they overlap."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from footpass.detectors.clips import ClipConfig
 from footpass.detectors.inputs import ModelInputs, mirror_inputs, window_inputs
 from footpass.files import DataError
 from footpass.models.gnn import TAADGNN
-from footpass.models.taad import TAAD
+from footpass.models.taad import TAAD, Detector, PlayerFeatures
 from footpass.models.x3d import folded
 from footpass.schema import N_CLASSES
 from footpass.training.optim import autocast
@@ -82,7 +84,7 @@ def logits_together(
         raise DataError(f"stride {stride}: windows of {length} frames would leave gaps")
     half = footage.half
     device = next(models[0].parameters()).device
-    models = [folded(model) for model in models]
+    models = _folded(models)
     # Inference asks no more of a config than how boxes are drawn: those that agree share their inputs.
     configs = [replace(configs[0], grow=config.grow, public=config.public) for config in configs]
     # Of the frames that are not finished.
@@ -95,8 +97,10 @@ def logits_together(
         window = half.window(start, start + len(pixels))
         with torch.inference_mode(), autocast(device, precision):
             seen = {config: window_inputs(window, pixels, config, device) for config in set(configs)}
-            each = zip(models, configs, strict=True)
-            logits = torch.stack([_logits(model, seen[config], mirrored) for model, config in each])
+            logits = _logits(models, [seen[config] for config in configs])
+            if mirrored:
+                turned = {config: mirror_inputs(inputs) for config, inputs in seen.items()}
+                logits = (logits + _logits(models, [turned[config] for config in configs])) / 2
             return logits[..., : len(pixels)].cpu().numpy()  # (models, 9, 26, T)
 
     share = _threads(length * size[0] * size[1])
@@ -118,10 +122,43 @@ def logits_together(
     yield begin, total / passes
 
 
-def _logits(model: nn.Module, inputs: ModelInputs, mirrored: bool) -> Tensor:
-    """``(9, M, T)`` of a clip, in float32."""
-    logits = model(*inputs)[0].float()
-    return (logits + model(*mirror_inputs(inputs))[0].float()) / 2 if mirrored else logits
+def _logits(models: Sequence[nn.Module], inputs: Sequence[ModelInputs]) -> Tensor:
+    """``(models, 9, M, T)`` of a clip, in float32."""
+    return torch.stack([model(*given)[0].float() for model, given in zip(models, inputs, strict=True)])
+
+
+def _folded(models: Sequence[nn.Module]) -> list[Any]:
+    """Copies for inference; those whose features have the same weights share them."""
+    copies: list[Any] = [folded(model) for model in models]
+    known: list[tuple[PlayerFeatures, _Shared]] = []  # as they were, and folded
+    for model, copy in zip(models, copies, strict=True):
+        if isinstance(model, Detector):
+            found = [shared for other, shared in known if _alike(other, model.features)]
+            copy.features = found[0] if found else _Shared(copy.features)
+            known.append((model.features, copy.features))
+    return copies
+
+
+def _alike(one: PlayerFeatures, other: PlayerFeatures) -> bool:
+    """Whether they say the same of every clip."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    same = one.public == other.public and mine.keys() == theirs.keys()
+    return same and all(mine[name].equal(theirs[name]) for name in mine)
+
+
+class _Shared(nn.Module):
+    """Features that several models have in common, computed for the first that asks about a clip."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.last = threading.local()  # windows are computed side by side
+
+    def forward(self, *clip: Tensor) -> Tensor:
+        seen = getattr(self.last, "clip", ())
+        if [*map(id, seen)] != [*map(id, clip)]:
+            self.last.clip, self.last.found = clip, self.features(*clip)
+        return self.last.found
 
 
 def logits_of_versions(

@@ -69,8 +69,9 @@ def run_grid(
 
 
 def _graph(study: Study, grid: Grid) -> Graph:
-    """Tasks: ``("train", model)``, ``("watch", split, model)`` finds its events, pre-trainings, rows."""
+    """Tasks: ``("train", model)``, ``("watch", split, *models)`` finds events, pre-trainings, rows."""
     graph: dict[Task, frozenset[Task]] = {}
+    together = _together(study, grid)
 
     def add(*task: Any, after: Iterable[Task] = ()) -> Task:
         graph[task] = frozenset(after)
@@ -78,7 +79,7 @@ def _graph(study: Study, grid: Grid) -> Graph:
 
     def trained(model: Model) -> Task:
         needed = []
-        if model.kind == "gnn":
+        if model.kind == "gnn" and not study.of_variant(model.variant).profile.features:
             needed.append(trained(_model(study, "taad", model.variant, *model.of)))
         if model.kind == "dst":
             fusion, *_, reads = model.of
@@ -90,14 +91,29 @@ def _graph(study: Study, grid: Grid) -> Graph:
 
     def watched(model: Model) -> Task:
         """On val; a detector first on train, from which it is told how to read its logits."""
-        done = trained(model)
+        models = together.get(model, [model])
+        done = [trained(one) for one in models]
         if model.kind != "dst":
-            done = add("watch", "train", model, after=[done])
-        return add("watch", "val", model, after=[done])
+            done = [add("watch", "train", *models, after=done)]
+        return add("watch", "val", *models, after=done)
 
     for row, seed in grid.jobs():
         add("row", row, seed, after=[watched(model) for model in _models(study, row, seed).values()])
     return graph
+
+
+def _together(study: Study, grid: Grid) -> dict[Model, list[Model]]:
+    """Detectors that keep the same features, which are computed once for all of them."""
+    groups: dict[Any, list[Model]] = {}
+    for row, seed in grid.jobs():
+        for model in _models(study, row, seed).values():
+            own = study.of_variant(model.variant).profile
+            if own.features and model.kind != "dst":
+                recipe = getattr(own, model.kind)
+                how = own.features, own.stride, recipe.train.precision, recipe.clips.frames
+                group = groups.setdefault((*how, recipe.clips.size), [])
+                group += [model] * (model not in group)
+    return {model: group for group in groups.values() for model in group}
 
 
 def _models(study: Study, row: Row, seed: int) -> dict[str, Model]:
@@ -119,7 +135,7 @@ def _models(study: Study, row: Row, seed: int) -> dict[str, Model]:
 def _model(study: Study, kind: str, variant: str | None, *of: Any) -> Model:
     """Of no variant where that changes nothing of what the model depends on: it is trained once."""
     own, plain = (
-        [profile.stride, *(getattr(profile, recipe) for recipe in _RECIPES[kind])]
+        [profile.stride, profile.features, *(getattr(profile, recipe) for recipe in _RECIPES[kind])]
         + [profile.from_zoo(start) for start in _STARTS[kind]]
         for profile in (study.of_variant(variant).profile, study.profile)
     )
@@ -143,8 +159,12 @@ def _do(study: Study, task: Task) -> None:
     if name == "row":
         run_row(study, *of)
     elif name == "watch":
-        split, model = of
-        _events_of(study, model, split)
+        split, *models = of
+        if len(models) == 1:
+            _events_of(study, models[0], split)
+        else:
+            stages = [_made(study, model) for model in models]
+            study.of_variant(models[0].variant).watch(stages, split)
     elif name == "pretraining":
         variant, fusion = of
         study.of_variant(variant).pretraining(fusion)

@@ -122,6 +122,8 @@ class Planner:
         seconds, spotting = self._seconds(flops, share), self._seconds(seen, parts)
         if halves:
             model = kind(recipe.model).to(self.device)
+            if self.profile.features:
+                model.features.freeze()
             frozen, learns, frame = detector_seconds(model, recipe, config, halves, 3 * forward)
             first = min(config.frozen_epochs, config.epochs)
             steps = first * frozen + (config.epochs - first) * learns

@@ -14,7 +14,7 @@ from footpass.sequence.recipes import DSTRecipe
 
 _Known = Literal["taad", "gnn", "dst", "dst-gnn"]
 # What a variant may change: the models, and how they are used. All else is of the study as a whole.
-_VARIED = ("taad", "gnn", "dst", "play_by_play", "start", "stride")
+_VARIED = ("taad", "gnn", "dst", "play_by_play", "start", "features", "stride")
 # Recipes of the zoo's models
 _ZOO: dict[_Known, str] = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}
 
@@ -63,6 +63,9 @@ class Profile:
     # What training goes on from: the models of the zoo, those named; or random weights (of the backbone,
     # Kinetics' if they are given), and the DST's pre-training.
     start: Literal["zoo", "random"] | tuple[_Known, ...] = "random"
+    # A detector, such as "zoo:taad", whose features of players the profile's keep as they are, so that
+    # only what comes after these learns, from random weights.
+    features: str | None = None
     # Frames from clip to clip when detectors watch whole halves; None: half a clip, so that each frame
     # is seen twice.
     stride: Positive | None = None
@@ -72,6 +75,8 @@ class Profile:
     def from_zoo(self, name: str) -> str | None:
         """The zoo's model to go on from, if training goes on from these and there is one."""
         there = name in self.start if isinstance(self.start, tuple) else self.start == "zoo"
+        if self.features and name in ("taad", "gnn"):
+            return None
         return f"{zoo.PREFIX}{name}" if there and name in zoo.cards() else None
 
 

@@ -81,10 +81,12 @@ class Grid:
     detector_seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (0,)
     # Rows of detectors that learn nothing, so that their first seed is as good as all.
     untrained: tuple[str, ...] = ()
+    # Rows of detectors that learn what comes after common features alone: minutes, so all seeds.
+    heads: tuple[str, ...] = ()
 
     def seeds_of(self, row: Row) -> tuple[int, ...]:
         """The seeds that a row is made with."""
-        if row.model == "dst":
+        if row.model == "dst" or row.name in self.heads:
             return self.seeds
         return self.detector_seeds[:1] if row.name in self.untrained else self.detector_seeds
 
@@ -132,8 +134,10 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
                 missing = f"row {row.name!r} is of variant {variant!r}, which profile {profile.name}"
                 raise DataError(f"{missing} has not: add it, or leave out the group {row.group!r}", path)
     seeds, detector_seeds = grid.seeds[: asked.seeds], grid.detector_seeds[: asked.seeds]
-    untrained = tuple(row.name for row in rows if row.model != "dst" and not _learns(row, profile))
-    return Grid(rows, seeds, detector_seeds, untrained)
+    detectors = [row for row in rows if row.model != "dst"]
+    untrained = tuple(row.name for row in detectors if not _learns(row, profile))
+    heads = tuple(row.name for row in detectors if varied(profile, row.variant).features)
+    return Grid(rows, seeds, detector_seeds, untrained, heads)
 
 
 def _learns(row: Row, profile: Profile) -> bool:

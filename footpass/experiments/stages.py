@@ -23,7 +23,8 @@ from footpass.data.halves import HalfMatch, events_of
 from footpass.data.logits import logits_path, made_by, read_logits
 from footpass.data.provenance import Provenance, write_marked
 from footpass.detectors.calibration import fit_calibration
-from footpass.detectors.predict import predict
+from footpass.detectors.predict import Run, predict_together
+from footpass.detectors.recipes import TAADRecipe
 from footpass.detectors.spotting import (
     SMOOTHINGS,
     UNADJUSTED,
@@ -186,10 +187,16 @@ class Study:
 
     @cached_property
     def _season_fingerprint(self) -> str:
-        """Of what stages learn from and are chosen on: more matches of val train nothing anew."""
-        learned = self.training_footage, self.footage["train"], self._chosen_on
+        """Of the matches that stages learn from and are chosen on: more of val train nothing anew."""
+        matches = self.footage["train"]
+        own = {name: entry for name, entry in self.training_footage.items() if name in matches}
+        learned = own, matches, self._chosen_on
         watched = [self.profile.stride] if self.profile.stride else []
         return fingerprint(*(part for footage in learned for part in _content(footage)), *watched)
+
+    def _more_footage(self, recipe: TAADRecipe) -> list[Any]:
+        """What highlights a detector learns from, which no other stage looks at."""
+        return list(_content(self.season.highlights())) if recipe.train.epochs else []
 
     @_once
     def fingerprint_of(self, split: str) -> str:
@@ -217,32 +224,45 @@ class Study:
     @_once
     def taad(self, seed: int = 0, scratch: bool = False) -> Stage:
         """TAAD, trained on the season's pixels; from ``scratch`` whatever the profile starts from."""
-        known, kinetics = self.profile.from_zoo("taad"), self.kinetics
-        if known and kinetics:
-            raise DataError('weights of Kinetics, and start = "zoo": a backbone begins with one of them')
-        known = None if scratch else known
+        known, kept, kinetics = self.profile.from_zoo("taad"), self._kept, self.kinetics
+        if kinetics and (known or kept):
+            other = "features" if kept else 'start = "zoo"'
+            raise DataError(f"weights of Kinetics, and {other}: a backbone begins with one of them")
+        known, kept = (None, None) if scratch else (known, kept)
         start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         # A file, an address, or nothing
-        begin = start or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
+        begin = start or kept or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
         footage, val = self.training_footage, self._chosen_on
-        with self.stage("taad", recipe, begin, *val, of=f"seed{seed}") as run:
-            rows = train_detector(recipe, footage, val, run, self.device, kinetics, start)
+        more = self._more_footage(recipe)
+        with self.stage("taad", recipe, begin, *val, *more, of=f"seed{seed}") as run:
+            to: dict = {"kinetics": kinetics, "start": start, "features": kept}
+            rows = train_detector(recipe, footage, val, run, self.device, **to)
         return Stage("taad", run, rows, recipe, zoo=known)
 
     @_once
     def gnn(self, seed: int = 0) -> Stage:
-        """TAAD + GNN, which starts from that of the zoo, or else from the TAAD of the same seed."""
-        known = self.profile.from_zoo("gnn")
-        taad = None if known else self.taad(seed)
-        start = taad.checkpoint if taad else zoo.resolve(f"{known}")
-        recipe = fine_tuning(self.profile.gnn, start)
+        """TAAD + GNN, which starts from that of the zoo, or else from the TAAD of the same seed.
+
+        Where the profile has ``features``, it starts from neither.
+        """
+        known, kept = self.profile.from_zoo("gnn"), self._kept
+        taad = None if known or kept else self.taad(seed)
+        start = taad.checkpoint if taad else zoo.resolve(known) if known else None
+        recipe = fine_tuning(self.profile.gnn, start) if start else self.profile.gnn
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        val = self._chosen_on
-        with self.stage("gnn", recipe, taad.dir.name if taad else start, *val, of=f"seed{seed}") as run:
-            rows = train_detector(recipe, self.training_footage, val, run, self.device, start=start)
+        footage, val = self.training_footage, self._chosen_on
+        begin = [taad.dir.name if taad else start or kept, *val, *self._more_footage(recipe)]
+        with self.stage("gnn", recipe, *begin, of=f"seed{seed}") as run:
+            to: dict = {"start": start, "features": kept}
+            rows = train_detector(recipe, footage, val, run, self.device, **to)
         return Stage("gnn", run, rows, recipe, taad, known)
+
+    @property
+    def _kept(self) -> Path | None:
+        """The detector whose features the profile's keep."""
+        return zoo.resolve(self.profile.features) if self.profile.features else None
 
     @_once
     def dst(
@@ -336,15 +356,17 @@ class Study:
     @_once
     def predict(self, stage: Stage, split: str) -> pd.DataFrame:
         """Events that a stage's model finds, once its logits of the split are written."""
-        if stage.name == "dst":
-            return self._written(stage, split)
-        adjustment = UNADJUSTED if split == "train" else self.adjustment(stage)
-        with locked_by_first(stage.dir):
-            halves, device = self.watched(split), torch.device(self.device)
-            recipe = getattr(self.profile, stage.name)
-            to = stage.dir, split, device, resolve_precision(recipe.train.precision, device)
-            stride = self.profile.stride
-            return predict(stage.checkpoint, halves, *to, adjustment=adjustment, stride=stride)
+        return self._written(stage, split) if stage.name == "dst" else self.watch([stage], split)[0]
+
+    def watch(self, detectors: Sequence[Stage], split: str) -> list[pd.DataFrame]:
+        """As `predict`, of several detectors: each picture is decoded once, common features too."""
+        fitted = [UNADJUSTED if split == "train" else self.adjustment(stage) for stage in detectors]
+        each = zip(detectors, fitted, strict=True)
+        runs = [Run(stage.checkpoint, stage.dir, adjustment) for stage, adjustment in each]
+        device = torch.device(self.device)
+        (precision,) = {stage.recipe.train.precision for stage in detectors}
+        how = device, resolve_precision(precision, device)
+        return predict_together(runs, self.watched(split), split, *how, stride=self.profile.stride)
 
     def adjustment(self, stage: Stage, smooth: bool = True) -> LogitAdjustment:
         """Of a detector, fitted on the train matches that it never learned; none if it learned all.

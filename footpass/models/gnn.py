@@ -190,7 +190,7 @@ class TAADGNN(Detector):
         batch = torch.arange(len(clip), device=clip.device)[:, None, None]
         sends = present[batch, neighbours.index] & neighbours.exists[..., None]  # (B, M, K, T)
 
-        visual = self.visual(self.features(clip, boxes, visible & present)) * there  # (B, M, T, visual)
+        visual = self.visual(self.features(clip, boxes, visible)) * there  # (B, M, T, visual)
         x = torch.cat((nodes.to(visual.dtype), visual), dim=-1)
         for i, edge_conv in enumerate(self.edge_convs):
             if i:

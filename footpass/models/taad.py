@@ -58,6 +58,8 @@ class PlayerFeatures(nn.Module):
     ``recompute`` is as of `X3D`, ``public`` as of `TAADConfig`.
     """
 
+    frozen = False
+
     def __init__(
         self, x3d: X3DConfig, width: int, recompute: bool = False, public: bool = False
     ) -> None:
@@ -67,6 +69,14 @@ class PlayerFeatures(nn.Module):
         self.x3d = X3D(x3d, recompute)
         self.merge16 = _Merge(stride32 + stride16, width)
         self.merge8 = _Merge(width + stride8, width)
+
+    def freeze(self) -> None:
+        """Learn nothing any more, statistics of batch norms included."""
+        self.frozen = True
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "PlayerFeatures":
+        return super().train(mode and not self.frozen)
 
     def forward(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         """Pool the features of every box: ``(B, M, T, width)``, zero where not visible.
@@ -80,6 +90,11 @@ class PlayerFeatures(nn.Module):
         visible
             ``(B, M, T)`` bool, whether there is a box.
         """
+        # Frozen, they are computed as for inference, which is several times faster on a CPU.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self._pooled(clip, boxes, visible)
+
+    def _pooled(self, clip: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         stride8, stride16, stride32 = self.x3d(clip)
         weights = roi_weights(boxes / STRIDE, visible, stride8.shape[-2:], self.public)
         at8 = at16 = None
@@ -216,8 +231,12 @@ class Detector(nn.Module):
         )
 
     def freeze(self, blocks: int | None) -> None:
-        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`."""
-        self.features.x3d.freeze(blocks)
+        """Freeze the first blocks of the video backbone, None all of them: as of `X3D.freeze`.
+
+        Features that are frozen as a whole stay so.
+        """
+        if not self.features.frozen:
+            self.features.x3d.freeze(blocks)
 
 
 class TAAD(Detector):

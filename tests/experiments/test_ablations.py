@@ -66,9 +66,16 @@ def test_every_profile_has_what_its_rows_are_of(name):
 def test_short_profiles_have_few_rows_and_the_first_seeds():
     demo, study = (open_grid(None, load_profile(name)) for name in ("demo", "study"))
     whole = read_grid(PROJECTS)
-    assert study == whole and demo.seeds == whole.seeds[:1] and demo.detector_seeds == (0,)
+    assert (
+        (study.rows, study.seeds) == (whole.rows, whole.seeds)
+        and demo.seeds == whole.seeds[:1]
+        and demo.detector_seeds == (0,)
+    )
     groups = {"detectors", "player-wise DST", "player-wise, full system"}
     assert {row.group for row in demo.rows} == groups and len(demo.rows) <= 13
+
+
+HEADS = (("taad", "kept"), ("taad", "other"), ("gnn", "kept"))
 
 
 def test_detectors_that_learn_nothing_have_one_seed():
@@ -83,6 +90,23 @@ def test_detectors_that_learn_nothing_have_one_seed():
     assert seeds(mine) == [1, 1, 1, 3]
     variants = {**mine.variants, "transformer": {"taad": {"train": {"epochs": 2}}}}
     assert seeds(replace(mine, variants=variants)) == [1, 1, 2, 3]
+
+
+def test_heads_have_all_seeds_and_are_watched_with_together():
+    """They learn in minutes, and what looks at the pictures is common to them."""
+    variants = {"kept": {"features": "zoo:taad"}}
+    variants["other"] = {"features": "zoo:taad", "taad": {"model": {"temporal": "transformer"}}}
+    profile = replace(load_profile("smoke"), variants=variants)
+    rows = Row("a", model="taad", variant="kept"), Row("b", model="taad", variant="other")
+    rows += Row("c", model="gnn", variant="kept"), Row("d", model="taad")
+    grid = Grid(rows, (0, 1), heads=("a", "b", "c"))
+    graph = ablations._graph(FakeStudy("nowhere", profile, season=None), grid)
+    watched = [models for kind, *models in graph if kind == "watch"]
+    together = [Model(kind, name, (seed,)) for seed in (0, 1) for kind, name in HEADS]
+    alone = Model("taad", None, (0,))
+    assert watched == [["train", *together], ["val", *together], ["train", alone], ["val", alone]]
+    assert not any(graph["train", model] for model in together)  # a TAAD + GNN needs no TAAD of its own
+    assert graph["row", rows[2], 1] >= {("watch", "val", *together)}
 
 
 def test_the_projects_grid_is_as_short_by_its_path(monkeypatch):

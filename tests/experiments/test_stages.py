@@ -32,7 +32,8 @@ def untrained(tmp_path, monkeypatch):
     for train in ("train_detector", "train_dst", "pretrain_dst"):
         monkeypatch.setattr(stages, train, lambda *args, **more: [])
     monkeypatch.setattr(stages, "fine_tuning", lambda recipe, start: recipe)
-    monkeypatch.setattr(Study, "recorded", lambda *args: {})
+    for name in ("recorded", "_more_footage"):
+        monkeypatch.setattr(Study, name, lambda *args: {})
     study = Study(tmp_path / "stages", SMOKE, season=None)
     nothing = {"_season_fingerprint": "season", "_held_out": set(), "training_footage": {}}
     truth = {"train": pd.DataFrame({"cls": np.zeros(0, int)})}
@@ -80,6 +81,38 @@ def test_models_of_the_zoo_can_be_used_as_they_are(untrained):
     assert boxed.dst().dir != untrained.dst().dir
     with pytest.raises(DataError, match="0 epochs"):
         boxed.dst(weighting="sqrt")
+
+
+def test_detectors_may_keep_the_features_of_another(untrained, monkeypatch):
+    given = []
+    monkeypatch.setattr(stages, "train_detector", lambda *args, **more: given.append(more) or [])
+    variants = {"kept": {"features": "zoo:taad"}, "mine": {"features": "zoo:gnn"}}
+    boxed = replace(untrained, profile=replace(SMOKE, start="zoo", variants=variants), known={})
+    taad, gnn, other = (
+        make(boxed.of_variant(v))
+        for make, v in ((Study.taad, "kept"), (Study.gnn, "kept"), (Study.taad, "mine"))
+    )
+    assert (taad.zoo, gnn.zoo, gnn.start) == (None, None, None) and taad.dir != other.dir
+    assert [str(one["features"].name) for one in given] == ["taad.pt", "taad.pt", "gnn.pt"]
+    assert not any(one["start"] for one in given)
+    assert taad.recipe.train.lr == SMOKE.taad.train.lr  # it goes on from nothing: no tenth of the rates
+    with pytest.raises(DataError, match="weights of Kinetics, and features"):
+        replace(boxed, profile=replace(SMOKE, features="zoo:taad"), kinetics="x3d.pth", known={}).taad()
+    boxed.taad()
+    assert given[-1]["features"] is None
+
+
+def test_highlights_are_of_the_detectors_that_learn_from_them_alone(folder, data, monkeypatch):
+    plain, shown = (study_of(folder, data, 2, monkeypatch) for _ in range(2))
+    monkeypatch.setitem(shown.season.__dict__, "highlights", lambda: shown.footage["train"])
+    monkeypatch.setattr(stages, "train_detector", lambda *args, **more: [])
+    zero = replace(SMOKE.taad, train=replace(SMOKE.taad.train, epochs=0))
+    assert plain._season_fingerprint == shown._season_fingerprint
+    assert plain.taad().dir != shown.taad().dir
+    one, other = (
+        replace(study, profile=replace(SMOKE, taad=zero), known={}) for study in (plain, shown)
+    )
+    assert one.taad().dir == other.taad().dir
 
 
 def test_what_a_dst_reads_is_part_of_its_folder(untrained):
