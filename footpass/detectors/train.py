@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from footpass.configs import plain
 from footpass.data.cache import Footage
 from footpass.data.provenance import together
-from footpass.detectors.clips import Clip, ClipDataset, learnable_events
+from footpass.detectors.clips import Clip, ClipDataset, Events, learnable_events
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.predict import load_detector
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
@@ -60,22 +60,19 @@ def train_detector(
 
     The backbone begins with Kinetics weights (pytorchvideo's X3D-S) or random ones, unless there is a
     ``start``: the checkpoint of a detector of the same kind and sizes, or, for a TAAD + GNN, of a TAAD
-    with the same backbone and width, whose features it takes. Or it keeps the ``features`` of a detector
-    with the same backbone and width as they are, and learns what comes after them alone: `predict`
-    computes them once for all that share them. ``about`` is what else its checkpoints should say. Rows
-    per epoch are as of `training.train`.
+    with the same backbone and width, whose features it takes. Or it keeps the ``features`` of such a
+    detector as they are and learns the rest alone; `predict` computes them once for all that share them.
+    ``about`` is what else its checkpoints should say. Rows per epoch are as of `training.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model: Any = new_model(TAADGNN if isinstance(recipe, GNNRecipe) else TAAD, recipe.model).to(device)
-    clips, without_box = recipe.clips, model.without_box
     begins = not Path(run_dir, LAST).exists()  # what a run begins with is said only then
     begin = _begin(model, recipe, kinetics, start, features, begins)
+    clips, without_box = recipe.clips, model.without_box
     parts = [list(footage.values()) for footage in (train_footage, val_footage)]
     events = [learnable_events([f.half for f in part], clips.frames, without_box) for part in parts]
-    for part, purpose in zip(events, ("learn from", "validate on"), strict=True):
-        absent = [action.label for action in ACTIONS if action not in part.cls]
-        if absent and begins:
-            log.warning("no event to %s of class %s in these halves", purpose, ", ".join(absent))
+    if begins:
+        _say_absent(*events)
     data = ClipDataset(parts[0], clips, recipe.augmentation, recipe.train.seed, events=events[0])
     # Not dilated: these labels are the events themselves.
     fixed = replace(clips, per_class=recipe.validation, dilation=0, random_per_half=0)
@@ -107,6 +104,13 @@ def train_detector(
         },
         track=track,
     )
+
+
+def _say_absent(train: Events, val: Events) -> None:
+    for part, purpose in ((train, "learn from"), (val, "validate on")):
+        absent = ", ".join(action.label for action in ACTIONS if action not in part.cls)
+        if absent:
+            log.warning("no event to %s of class %s in these halves", purpose, absent)
 
 
 def _begin(

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ from footpass.events import (
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
 from footpass.experiments.profile import Profile, varied
 from footpass.experiments.season import Season
+from footpass.experiments.stage import Reading, Stage
 from footpass.files import DataError, fingerprint, made_anew, sources
 from footpass.metrics import evaluate
 from footpass.models.losses import token_weights
@@ -64,61 +65,17 @@ from footpass.sequence.train import fine_tuning as dst_fine_tuning
 from footpass.sequence.train import train_dst
 from footpass.simulate.logits import perfect_logits
 from footpass.simulate.season import EDITION
-from footpass.training.checkpoints import LAST, checkpoint_path
 from footpass.training.distributed import locked_by_first
 from footpass.training.loop import finished_rows
 from footpass.training.optim import resolve_precision
 
 log = logging.getLogger(__name__)
-# What a DST reads: the logits of its detectors, the same calibrated, or the truth in place of the second
-# detector's, to see what it makes of a perfect second opinion.
-Reading = Literal["detectors", "calibrated", "oracle"]
 # The code that writes a DST's events.
 DECODING: tuple[str, ...] = ("sequence/decode.py", "sequence/tokens.py", "sequence/windows.py")
 DECODING += ("models/dst.py", "models/player_dst.py", "models/slots.py", "models/transformer.py")
 _ADJUSTING = ("detectors/spotting.py", "detectors/calibration.py", "metrics.py", "timeline.py")
 _ALONE = 5  # times the epochs, of a DST without a pre-training
-_DETECTORS = ("taad", "gnn")
 _DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A trained model: its folder, with checkpoints and logits, and the rows of its training log."""
-
-    name: str
-    dir: Path
-    rows: list[dict]
-    recipe: Any = None  # that it is trained by, a variant's its own
-    # The stage that it has gone on from, if there was one: a TAAD + GNN's TAAD, a DST's pre-training.
-    start: "Stage | None" = None
-    zoo: str | None = None  # the model of the zoo that it has gone on from, if it was one
-    reads: Reading = "detectors"  # of a DST
-
-    @property
-    def checkpoint(self) -> Path:
-        """Its best checkpoint; of a DST, which nothing is chosen for, the last."""
-        return checkpoint_path(self.dir) if self.name in _DETECTORS else self.dir / LAST
-
-    @property
-    def without_box(self) -> bool:
-        """Whether it speaks of players without a box too."""
-        return self.name == "gnn"
-
-    @property
-    def train_seconds(self) -> float:
-        """What its training took, validation included."""
-        return sum(row["seconds"] for row in self.rows)
-
-    @property
-    def revisions(self) -> tuple[str | None, ...]:
-        """Of the code that its epochs were trained with, in order; those from earlier do not say.
-
-        Without an epoch, what the card of the zoo's model says.
-        """
-        if self.zoo and not self.rows:
-            return (zoo.card(self.zoo.removeprefix(zoo.PREFIX)).revision,)
-        return tuple(dict.fromkeys(row.get("revision") for row in self.rows))
 
 
 def _once(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from footpass.data.halves import dense
 from footpass.detectors.clips import ClipConfig, public_boxes
 from footpass.detectors.inputs import window_inputs
 from footpass.detectors.predict import load_detector
-from footpass.detectors.train import _taad
+from footpass.detectors.train import _trained
 from footpass.files import DataError
 from footpass.models.gnn import GNNConfig
 from footpass.models.public import is_public, load_reference, read_public
@@ -103,8 +103,8 @@ def test_the_last_window_is_filled_up_with_grey_where_nobody_is():
 def test_a_graph_model_starts_from_a_public_taad_and_says_so(reference, tmp_path, caplog):
     path = tmp_path / "public.pt"
     torch.save(golden.filled(golden.read(reference, "taad_state_dict")["state_dict"]), path)
-    weights = _taad(path, GNNConfig(), {})["model"]
+    weights = _trained(path, GNNConfig(), {})["model"]
     assert weights["features.merge8.conv.weight"].equal(read_public(path)["conv_L8_16.weight"])
     assert "public.pt: a public TAAD: its weights are the start" in caplog.text
     with pytest.raises(DataError, match=r"public.pt: .*published sizes: train with --profile paper"):
-        _taad(path, GNNConfig(width=8), {})
+        _trained(path, GNNConfig(width=8), {})
