@@ -140,7 +140,7 @@ def _check_start(
 def _train_detector(args: argparse.Namespace) -> None:
     from footpass.data.cache import open_footage
     from footpass.detectors.folds import Fold, fold_dir, make_folds
-    from footpass.detectors.train import fine_tuning, train_detector
+    from footpass.detectors.train import fine_tuning, on_features, train_detector
     from footpass.experiments.profile import load_profile, varied
     from footpass.training.checkpoints import checkpoint_path
     from footpass.training.distributed import join_processes, rank_and_world
@@ -152,7 +152,10 @@ def _train_detector(args: argparse.Namespace) -> None:
     profile = load_profile(args.profile)
     varied_profile = varied(profile, args.variant)
     recipe, kept = getattr(varied_profile, args.model), args.features or varied_profile.features
-    if start:
+    kept = resolve(kept) if kept else None
+    if kept:
+        recipe = on_features(recipe, kept)
+    elif start:
         of_folds = args.folds is not None and start.is_dir()
         recipe = fine_tuning(recipe, checkpoint_path(fold_dir(start, 0)) if of_folds else start)
         _check_start(profile, args.variant, args.model, recipe, args)
@@ -164,7 +167,7 @@ def _train_detector(args: argparse.Namespace) -> None:
         runs = make_folds(args.out, args.folds, splits["train"], start)
     for run in runs:
         begin: dict = {"start": run.start, "kinetics": getattr(args, "kinetics", None)}
-        begin["features"] = resolve(kept) if kept else None
+        begin["features"] = kept
         if args.tracker and rank_and_world()[0] == 0:
             from footpass.plots import filmstrip
 

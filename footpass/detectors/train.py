@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from footpass.configs import plain
 from footpass.data.cache import Footage
 from footpass.data.provenance import together
-from footpass.detectors.clips import Clip, ClipDataset, Events, learnable_events
+from footpass.detectors.clips import Clip, ClipConfig, ClipDataset, Events, learnable_events
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.predict import load_detector
 from footpass.detectors.recipes import GNNRecipe, TAADRecipe
@@ -184,11 +184,24 @@ def fine_tuning(recipe: Recipe, start: str | Path) -> Recipe:
         return recipe if graph else replace(recipe, train=gentle(recipe.train))
     if _kind(start) != (TAADGNN if graph else TAAD).__name__:
         return recipe
-    model, seen = load_detector(start)
+    model, clips = load_detector(start)
     sizes: Any = model.config  # of its kind
-    names = ("frames", "size", "earliest", "latest", "grow")
-    clips = replace(recipe.clips, **{name: getattr(seen, name) for name in names})
+    clips = _seen_as(recipe.clips, clips)
     return replace(recipe, model=sizes, clips=clips, train=gentle(recipe.train))
+
+
+def on_features(recipe: Recipe, detector: str | Path) -> Recipe:
+    """A recipe for learning on the features of a trained detector: they have its sizes."""
+    if is_public(detector):
+        return recipe
+    known, clips = load_detector(detector)
+    model = replace(recipe.model, x3d=known.config.x3d, width=known.config.width)
+    return replace(recipe, model=model, clips=_seen_as(recipe.clips, clips))
+
+
+def _seen_as(clips: ClipConfig, others: ClipConfig) -> ClipConfig:
+    names = ("frames", "size", "earliest", "latest", "grow")
+    return replace(clips, **{name: getattr(others, name) for name in names})
 
 
 def _kind(path: str | Path) -> Any:

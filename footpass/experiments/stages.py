@@ -34,7 +34,7 @@ from footpass.detectors.spotting import (
     read_adjustment,
     write_adjustment,
 )
-from footpass.detectors.train import fine_tuning, train_detector
+from footpass.detectors.train import fine_tuning, on_features, train_detector
 from footpass.events import (
     class_counts,
     concat,
@@ -188,6 +188,7 @@ class Study:
         known, kept = (None, None) if scratch else (known, kept)
         start = zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
+        recipe = on_features(recipe, kept) if kept else recipe
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         # A file, an address, or nothing
         begin = start or kept or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
@@ -208,6 +209,7 @@ class Study:
         taad = None if known or kept else self.taad(seed)
         start = taad.checkpoint if taad else zoo.resolve(known) if known else None
         recipe = fine_tuning(self.profile.gnn, start) if start else self.profile.gnn
+        recipe = on_features(recipe, kept) if kept else recipe
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         footage, val = self.training_footage, self._chosen_on
         begin = [taad.dir.name if taad else start or kept, *val, *self._more_footage(recipe)]

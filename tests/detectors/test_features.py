@@ -11,7 +11,7 @@ from footpass.data.cache import open_footage
 from footpass.detectors.clips import ClipDataset
 from footpass.detectors.inputs import model_inputs
 from footpass.detectors.predict import Run, load_detector, predict_together
-from footpass.detectors.train import train_detector
+from footpass.detectors.train import on_features, train_detector
 from footpass.detectors.windows import logits_together
 from footpass.experiments.profile import load_profile
 from footpass.files import DataError
@@ -146,3 +146,11 @@ def test_the_command_takes_them_too(detectors, data, tmp_path, capsys):
     taad, gnn = (load_detector(path)[0] for path in (detectors[0], checkpoint_path(tmp_path / "run")))
     assert gnn.features.merge8.conv.weight.equal(taad.features.merge8.conv.weight)
     assert "random weights" not in capsys.readouterr().err
+
+
+def test_features_have_their_detectors_sizes_whatever_the_profile_says(detectors):
+    own = load_profile("demo").gnn
+    recipe = on_features(own, detectors[0])
+    assert (recipe.model.x3d, recipe.model.width) == (SMOKE.taad.model.x3d, SMOKE.taad.model.width)
+    assert (recipe.clips.frames, recipe.clips.size) == (SMOKE.taad.clips.frames, SMOKE.taad.clips.size)
+    assert (recipe.model.head, recipe.clips.others, recipe.train) == (own.model.head, 25, own.train)

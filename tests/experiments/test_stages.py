@@ -31,7 +31,8 @@ def untrained(tmp_path, monkeypatch):
     """A study of no data whose stages are made at once."""
     for train in ("train_detector", "train_dst", "pretrain_dst"):
         monkeypatch.setattr(stages, train, lambda *args, **more: [])
-    monkeypatch.setattr(stages, "fine_tuning", lambda recipe, start: recipe)
+    for name in ("fine_tuning", "on_features"):
+        monkeypatch.setattr(stages, name, lambda recipe, start: recipe)
     for name in ("recorded", "_more_footage"):
         monkeypatch.setattr(Study, name, lambda *args: {})
     study = Study(tmp_path / "stages", SMOKE, season=None)
