@@ -57,6 +57,13 @@ def write(folder: Path, events: dict[str, dict[tuple[int, int], int]], split: st
     return folder
 
 
+def write_splits(folder: Path, events: dict[str, dict[str, dict[tuple[int, int], int]]]) -> Path:
+    """`write` of every split."""
+    for split, halves in events.items():
+        write(folder, halves, split)
+    return folder
+
+
 def model_box(slot: int, frame: int, size: tuple[int, int] = MODEL_SIZE) -> np.ndarray:
     """x1, y1, x2, y2 in pixels of a picture of this size."""
     x, y, width, height = box(slot, frame)

@@ -38,10 +38,7 @@ def trained(kind, data, out, temporal="convolution", **begin):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("season")
-    for split, events in EVENTS.items():
-        seasons.write(folder, events, split)
-    return folder
+    return seasons.write_splits(tmp_path_factory.mktemp("season"), EVENTS)
 
 
 @pytest.fixture(scope="module")

@@ -50,10 +50,7 @@ ALL = ClipConfig(frames=16, size=(64, 96), earliest=6, latest=6, others=N_SLOTS 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("season")
-    for split, events in EVENTS.items():
-        seasons.write(folder, events, split)
-    return folder
+    return seasons.write_splits(tmp_path_factory.mktemp("season"), EVENTS)
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,7 @@ EVENTS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("season")
-    for split, events in EVENTS.items():
-        seasons.write(folder, events, split)
-    return folder
+    return seasons.write_splits(tmp_path_factory.mktemp("season"), EVENTS)
 
 
 # --- learning by heart
