@@ -95,6 +95,8 @@ def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
         batch = next(iter(DataLoader(data, recipe.train.batch, collate_fn=collate)))
         return model.to(study.device), sequence_loss, batch, recipe.train.precision
     detector, config = load_detector(stage.checkpoint)
+    if stage.keeps:
+        detector.features.freeze()
     halves = list(study.footage["val"].values())
     events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
     clips = ClipDataset(halves, config, recipe.augmentation, events=events)

@@ -25,6 +25,7 @@ class Stage:
     start: "Stage | None" = None
     zoo: str | None = None  # the model of the zoo that it has gone on from, if it was one
     reads: Reading = "detectors"  # of a DST
+    keeps: Path | None = None  # the detector whose features it has, as they were
 
     @property
     def checkpoint(self) -> Path:

@@ -197,7 +197,7 @@ class Study:
         with self.stage("taad", recipe, begin, *val, *more, of=f"seed{seed}") as run:
             to: dict = {"kinetics": kinetics, "start": start, "features": kept}
             rows = train_detector(recipe, footage, val, run, self.device, **to)
-        return Stage("taad", run, rows, recipe, zoo=known)
+        return Stage("taad", run, rows, recipe, zoo=known, keeps=kept)
 
     @_once
     def gnn(self, seed: int = 0) -> Stage:
@@ -216,7 +216,7 @@ class Study:
         with self.stage("gnn", recipe, *begin, of=f"seed{seed}") as run:
             to: dict = {"start": start, "features": kept}
             rows = train_detector(recipe, footage, val, run, self.device, **to)
-        return Stage("gnn", run, rows, recipe, taad, known)
+        return Stage("gnn", run, rows, recipe, taad, known, keeps=kept)
 
     @property
     def _kept(self) -> Path | None:

@@ -103,6 +103,14 @@ def test_detectors_may_keep_the_features_of_another(untrained, monkeypatch):
     assert given[-1]["features"] is None
 
 
+def test_a_step_of_a_head_is_one_of_what_it_learns(folder, data, monkeypatch):
+    study = study_of(folder, data, 1, monkeypatch)
+    profile = replace(SMOKE, features=str(study.taad().checkpoint))
+    model, *_ = _a_step(study, replace(study, profile=profile, known={}).taad())
+    learned = {name for name, part in model.named_parameters() if part.requires_grad}
+    assert learned and not any(name.startswith("features.") for name in learned)
+
+
 def test_highlights_are_of_the_detectors_that_learn_from_them_alone(folder, data, monkeypatch):
     plain, shown = (study_of(folder, data, 2, monkeypatch) for _ in range(2))
     monkeypatch.setitem(shown.season.__dict__, "highlights", lambda: shown.footage["train"])
