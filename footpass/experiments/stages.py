@@ -151,9 +151,13 @@ class Study:
         watched = [self.profile.stride] if self.profile.stride else []
         return fingerprint(*(part for footage in learned for part in _content(footage)), *watched)
 
-    def _more_footage(self, recipe: TAADRecipe) -> list[Any]:
-        """What highlights a detector learns from, which no other stage looks at."""
-        return list(_content(self.season.highlights())) if recipe.train.epochs else []
+    def _lessons(self, recipe: TAADRecipe) -> tuple[dict[str, Footage], list[Any]]:
+        """What a detector learns from, and its highlights' content: no other stage looks at these."""
+        matches, learned = self.footage["train"], self.training_footage
+        shown = {name: entry for name, entry in learned.items() if name not in matches}
+        if not recipe.train.epochs:  # it learns nothing, and is the same whatever is shown
+            return {name: entry for name, entry in learned.items() if name in matches}, []
+        return learned, list(_content(shown))
 
     @_once
     def fingerprint_of(self, split: str) -> str:
@@ -192,8 +196,7 @@ class Study:
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         # A file, an address, or nothing
         begin = start or kept or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
-        footage, val = self.training_footage, self._chosen_on
-        more = self._more_footage(recipe)
+        (footage, more), val = self._lessons(recipe), self._chosen_on
         with self.stage("taad", recipe, begin, *val, *more, of=f"seed{seed}") as run:
             to: dict = {"kinetics": kinetics, "start": start, "features": kept}
             rows = train_detector(recipe, footage, val, run, self.device, **to)
@@ -211,8 +214,8 @@ class Study:
         recipe = fine_tuning(self.profile.gnn, start) if start else self.profile.gnn
         recipe = on_features(recipe, kept) if kept else recipe
         recipe = replace(recipe, train=replace(recipe.train, seed=seed))
-        footage, val = self.training_footage, self._chosen_on
-        begin = [taad.dir.name if taad else start or kept, *val, *self._more_footage(recipe)]
+        (footage, more), val = self._lessons(recipe), self._chosen_on
+        begin = [taad.dir.name if taad else start or kept, *val, *more]
         with self.stage("gnn", recipe, *begin, of=f"seed{seed}") as run:
             to: dict = {"start": start, "features": kept}
             rows = train_detector(recipe, footage, val, run, self.device, **to)

@@ -33,8 +33,7 @@ def untrained(tmp_path, monkeypatch):
         monkeypatch.setattr(stages, train, lambda *args, **more: [])
     for name in ("fine_tuning", "on_features"):
         monkeypatch.setattr(stages, name, lambda recipe, start: recipe)
-    for name in ("recorded", "_more_footage"):
-        monkeypatch.setattr(Study, name, lambda *args: {})
+    monkeypatch.setattr(Study, "recorded", lambda *args: {})
     study = Study(tmp_path / "stages", SMOKE, season=None)
     nothing = {"_season_fingerprint": "season", "_held_out": set(), "training_footage": {}}
     truth = {"train": pd.DataFrame({"cls": np.zeros(0, int)})}
@@ -112,16 +111,21 @@ def test_a_step_of_a_head_is_one_of_what_it_learns(folder, data, monkeypatch):
 
 
 def test_highlights_are_of_the_detectors_that_learn_from_them_alone(folder, data, monkeypatch):
+    """A model of the box that learns nothing is the same with and without, and goes on as it was."""
     plain, shown = (study_of(folder, data, 2, monkeypatch) for _ in range(2))
-    monkeypatch.setitem(shown.season.__dict__, "highlights", lambda: shown.footage["train"])
-    monkeypatch.setattr(stages, "train_detector", lambda *args, **more: [])
-    zero = replace(SMOKE.taad, train=replace(SMOKE.taad.train, epochs=0))
+    more = {name.replace("1002", "4001"): half for name, half in plain.footage["train"].items()}
+    monkeypatch.setitem(shown.season.__dict__, "highlights", lambda: more)
+    given = []
+    monkeypatch.setattr(
+        stages, "train_detector", lambda recipe, seen, *_, **more: given.append(seen) or []
+    )
+    own = ["game_1001_H1", "game_1001_H2"]
     assert plain._season_fingerprint == shown._season_fingerprint
     assert plain.taad().dir != shown.taad().dir
-    one, other = (
-        replace(study, profile=replace(SMOKE, taad=zero), known={}) for study in (plain, shown)
-    )
-    assert one.taad().dir == other.taad().dir
+    assert [*map(list, given)] == [own, [*own, "game_4001_H1", "game_4001_H2"]]
+    learns_nothing = replace(SMOKE, taad=replace(SMOKE.taad, train=replace(SMOKE.taad.train, epochs=0)))
+    one, other = (replace(study, profile=learns_nothing, known={}) for study in (plain, shown))
+    assert one.taad().dir == other.taad().dir and [*map(list, given[2:])] == [own, own]
 
 
 def test_what_a_dst_reads_is_part_of_its_folder(untrained):
