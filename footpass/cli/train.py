@@ -166,8 +166,7 @@ def _train_detector(args: argparse.Namespace) -> None:
     if args.folds is not None:
         runs = make_folds(args.out, args.folds, splits["train"], start)
     for run in runs:
-        begin: dict = {"start": run.start, "kinetics": getattr(args, "kinetics", None)}
-        begin["features"] = kept
+        begin: dict = {"start": run.start, "kinetics": getattr(args, "kinetics", None), "features": kept}
         if args.tracker and rank_and_world()[0] == 0:
             from footpass.plots import filmstrip
 

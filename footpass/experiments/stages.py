@@ -120,8 +120,12 @@ class Study:
     @cached_property
     def training_footage(self) -> dict[str, Footage]:
         """What the detectors learn from: train matches, and highlights of more where there are some."""
-        held_out = self._held_out
-        footage = self.footage["train"] | self.season.highlights()
+        return self._matches | self.season.highlights()
+
+    @property
+    def _matches(self) -> dict[str, Footage]:
+        """The train matches that detectors learn from."""
+        footage, held_out = self.footage["train"], self._held_out
         return {name: entry for name, entry in footage.items() if name not in held_out}
 
     def watched(self, split: str) -> dict[str, Footage]:
@@ -145,19 +149,16 @@ class Study:
     @cached_property
     def _season_fingerprint(self) -> str:
         """Of the matches that stages learn from and are chosen on: more of val train nothing anew."""
-        matches = self.footage["train"]
-        own = {name: entry for name, entry in self.training_footage.items() if name in matches}
-        learned = own, matches, self._chosen_on
+        learned = self._matches, self.footage["train"], self._chosen_on
         watched = [self.profile.stride] if self.profile.stride else []
         return fingerprint(*(part for footage in learned for part in _content(footage)), *watched)
 
     def _lessons(self, recipe: TAADRecipe) -> tuple[dict[str, Footage], list[Any]]:
         """What a detector learns from, and its highlights' content: no other stage looks at these."""
-        matches, learned = self.footage["train"], self.training_footage
-        shown = {name: entry for name, entry in learned.items() if name not in matches}
+        matches, learned = self._matches, self.training_footage
         if not recipe.train.epochs:  # it learns nothing, and is the same whatever is shown
-            return {name: entry for name, entry in learned.items() if name in matches}, []
-        return learned, list(_content(shown))
+            return matches, []
+        return learned, [*_content({name: learned[name] for name in learned if name not in matches})]
 
     @_once
     def fingerprint_of(self, split: str) -> str:
@@ -191,9 +192,7 @@ class Study:
             raise DataError(f"weights of Kinetics, and {other}: a backbone begins with one of them")
         known, kept = (None, None) if scratch else (known, kept)
         start = zoo.resolve(known) if known else None
-        recipe = fine_tuning(self.profile.taad, start) if start else self.profile.taad
-        recipe = on_features(recipe, kept) if kept else recipe
-        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        recipe = _begun(self.profile.taad, start, kept, seed)
         # A file, an address, or nothing
         begin = start or kept or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
         (footage, more), val = self._lessons(recipe), self._chosen_on
@@ -211,9 +210,7 @@ class Study:
         known, kept = self.profile.from_zoo("gnn"), self._kept
         taad = None if known or kept else self.taad(seed)
         start = taad.checkpoint if taad else zoo.resolve(known) if known else None
-        recipe = fine_tuning(self.profile.gnn, start) if start else self.profile.gnn
-        recipe = on_features(recipe, kept) if kept else recipe
-        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
+        recipe = _begun(self.profile.gnn, start, kept, seed)
         (footage, more), val = self._lessons(recipe), self._chosen_on
         begin = [taad.dir.name if taad else start or kept, *val, *more]
         with self.stage("gnn", recipe, *begin, of=f"seed{seed}") as run:
@@ -417,6 +414,15 @@ class Study:
             log.warning("%s: not there yet, so it is made now", folder)
         with locked_by_first(folder):
             yield folder
+
+
+def _begun(recipe: TAADRecipe, start: Path | None, kept: Path | None, seed: int) -> TAADRecipe:
+    """A detector's recipe for its start, or for the features that it keeps."""
+    if start:
+        recipe = fine_tuning(recipe, start)
+    elif kept:
+        recipe = on_features(recipe, kept)
+    return replace(recipe, train=replace(recipe.train, seed=seed))
 
 
 def _adjusted(logits: Sequence[np.ndarray], fitted: Sequence[LogitAdjustment]) -> tuple[np.ndarray, ...]:

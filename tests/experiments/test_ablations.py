@@ -75,9 +75,6 @@ def test_short_profiles_have_few_rows_and_the_first_seeds():
     assert {row.group for row in demo.rows} == groups and len(demo.rows) <= 13
 
 
-HEADS = (("taad", "kept"), ("taad", "other"), ("gnn", "kept"))
-
-
 def test_detectors_that_learn_nothing_have_one_seed():
     def seeds(profile):
         grid = open_grid(None, profile)
@@ -102,7 +99,8 @@ def test_heads_have_all_seeds_and_are_watched_with_together():
     grid = Grid(rows, (0, 1), heads=("a", "b", "c"))
     graph = ablations._graph(FakeStudy("nowhere", profile, season=None), grid)
     watched = [models for kind, *models in graph if kind == "watch"]
-    together = [Model(kind, name, (seed,)) for seed in (0, 1) for kind, name in HEADS]
+    heads = ("taad", "kept"), ("taad", "other"), ("gnn", "kept")
+    together = [Model(kind, name, (seed,)) for seed in (0, 1) for kind, name in heads]
     alone = Model("taad", None, (0,))
     assert watched == [["train", *together], ["val", *together], ["train", alone], ["val", alone]]
     assert not any(graph["train", model] for model in together)  # a TAAD + GNN needs no TAAD of its own
