@@ -5,7 +5,7 @@ What rows have in common is a stage (`experiments.stages`) and trained once.
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -186,7 +186,9 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     if row.thresholds or row.steps or row.ensemble or row.members:
         code = sources("postprocess", "ensemble/fusion.py", "ensemble/candidates.py", *_MATCHING)
         made_of += [search(), *code]
-    recipe = replace(row, name="", group="", against=())  # another name is no other row
+    # Another name is no other row; its seed is that of its models.
+    recipe = asdict(replace(row, name="", group="", against=()))
+    del recipe["seed"]
     parts = [
         part
         for part in ("divide_weights", "thresholds", "steps", "ensemble", "members", "rescore")

@@ -27,6 +27,7 @@ class Row:
     group: str = "rows"  # rows that belong together; a profile says which groups it computes
     model: Literal["taad", "gnn", "dst"] = "dst"  # whose events
     variant: str | None = None  # of the profile (`Profile.variants`) that all its models are of
+    seed: Count | None = None  # the only one that it is made with; None: the grid's
     # Of the DST: whether it reads TAAD + GNN too, `losses.WEIGHTINGS`, and what it reads.
     fusion: Literal["none", "concat"] = "none"
     weighting: Weighting = "none"
@@ -86,6 +87,8 @@ class Grid:
 
     def seeds_of(self, row: Row) -> tuple[int, ...]:
         """The seeds that a row is made with."""
+        if row.seed is not None:
+            return (row.seed,)
         if row.model == "dst" or row.name in self.heads:
             return self.seeds
         return self.detector_seeds[:1] if row.name in self.untrained else self.detector_seeds
