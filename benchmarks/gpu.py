@@ -127,7 +127,7 @@ def _timed(step: Callable[[], object], device: torch.device) -> dict[str, float 
 def _learns(model: nn.Module, loss: Loss, batch: Any, config: Any, device: torch.device) -> dict:
     """A training step that is an optimizer step too."""
     updates, micro = Updates(model, config, per_epoch=1000), MicroBatch([], 0, True, 1.0)
-    step = lambda: run_epoch(model, [(micro, batch)], loss, config.precision, updates)  # noqa: E731
+    step = lambda: run_epoch(model, [(micro, batch)], loss, updates)  # noqa: E731
     return {"samples": config.batch, **_timed(step, device)}
 
 

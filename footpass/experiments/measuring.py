@@ -39,9 +39,9 @@ def step_seconds(
     began = _clock()
     batches = list(load_batches(data, size, micro, collate, 0, device))
     loads = (_clock() - began) / sum(len(part.samples) for part in micro)
-    run_epoch(model, batches[:1], loss, config.precision, updates)
+    run_epoch(model, batches[:1], loss, updates)
     began = _clock()
-    run_epoch(model, batches[1:], loss, config.precision, updates)
+    run_epoch(model, batches[1:], loss, updates)
     learns = (_clock() - began) / max(1, sum(len(part.samples) for part in micro[1:]))
     # Workers load while the model learns.
     return max(loads / config.workers, learns) if config.workers else loads + learns

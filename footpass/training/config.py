@@ -62,12 +62,13 @@ class TrainConfig:
     batch: Positive = 8
     accumulate: Positive = 1
     lr: Annotated[
-        Mapping[str, float], Field(max_length=1000, validation_alias=AliasChoices("lr", "rates"))
+        Mapping[str, Annotated[float, Field(ge=0)]],
+        Field(max_length=1000, validation_alias=AliasChoices("lr", "rates")),
     ] = field(default_factory=lambda: {"": 1e-3})
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Count = 0
     milestones: Annotated[tuple[Count, ...], Field(max_length=1000)] = ()
-    decay: float = 0.1
+    decay: Annotated[float, Field(ge=0)] = 0.1
     schedule: Literal["steps", "cosine"] = "steps"
     constant: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     max_grad_norm: Annotated[

@@ -10,10 +10,10 @@ them are batch-norm statistics: each process counts its own share, and they are 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from math import ceil, nan
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -106,7 +106,7 @@ def train(
                 try:
                     with _repeatable(run.device):
                         net = _trainable(model, config, epoch, world)
-                        run_epoch(net, batches, loss, run.precision, run, after_step)
+                        run_epoch(net, batches, loss, run, after_step)
                 except NotFinite as error:
                     run.go_back(run_dir / LAST, error)
                     continue
@@ -206,44 +206,32 @@ def run_epoch(
     model: nn.Module,
     batches: Iterable,
     loss: Loss,
-    precision: str = "fp32",
-    updates: Updates | None = None,
-    after_step: Callable[[], None] | None = None,
-) -> float:
-    """Mean loss over the batches of all processes; with ``updates`` the model learns from them.
+    updates: Updates,
+    after_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Learn from batches, each with its `MicroBatch`, as ``(micro, batch)``.
 
-    Then each batch comes with its `MicroBatch`, as ``(micro, batch)``, gradients become optimizer steps
-    as ``updates`` says, and ``after_step`` is called after each.
+    Gradients become optimizer steps as ``updates`` says; ``after_step`` is called after each.
     """
-    learns = updates is not None
-    model.train(learns)
-    device = next(model.parameters()).device
-    total = torch.zeros(2, device=device)  # loss times weight, and weight
-    for item in batches:
-        micro, batch = item if learns else (None, item)
+    model.train()
+    total = torch.zeros(2, device=updates.device)  # loss times weight, and weight
+    for micro, batch in batches:
+        torch.manual_seed(micro.seed)
         waits: AbstractContextManager = nullcontext()
-        if micro is not None:
-            torch.manual_seed(micro.seed)
-            if not micro.last and isinstance(model, DistributedDataParallel):
-                waits = model.no_sync()
-        with torch.set_grad_enabled(learns), waits:
-            with autocast(device, precision):
+        if not micro.last and isinstance(model, DistributedDataParallel):
+            waits = model.no_sync()
+        with waits:
+            with autocast(updates.device, updates.precision):
                 value = loss(model, batch)
             mean, weight = value if isinstance(value, tuple) else (value, 1.0)
-            weight = torch.as_tensor(weight, device=device) * (1.0 if micro is None else micro.share)
+            weight = torch.as_tensor(weight, device=updates.device) * micro.share
             total += torch.stack([mean.detach().float() * weight, weight])
-            if updates is not None:
-                # Sums: how much the mean is to be taken of is known only at the end of the step.
-                updates.scaler.scale(mean * weight).backward()
-        if updates is not None and micro is not None and micro.last:
+            # Sums: how much the mean is to be taken of is known only at the end of the step.
+            updates.scaler.scale(mean * weight).backward()
+        if micro.last:
             updates.apply(*sum_over_processes(total).tolist())
             total.zero_()
-            if after_step:
-                after_step()
-    if updates is not None:
-        return updates.mean_loss
-    loss_sum, weight = sum_over_processes(total).tolist()
-    return loss_sum / weight if weight else nan
+            after_step()
 
 
 class MicroBatch(NamedTuple):
@@ -327,17 +315,29 @@ def load_batches(
     """Micro-batches, each with its samples, which workers load ahead."""
     if len(samples) != size:
         raise DataError(f"an epoch of {len(samples)} samples; the first has {size}")
+    places = [part.samples for part in micro]
+    return zip(micro, loaded(samples, places, workers, device, collate), strict=True)
+
+
+def loaded(
+    samples: Any,
+    places: Sequence[list[int]],
+    workers: int,
+    device: torch.device,
+    collate: Callable[[list], Any] | None = None,
+) -> Iterator[Any]:
+    """Batches of the samples at some places, which workers load ahead; their errors are raised here."""
     loader = DataLoader(
         _OrError(samples),
-        batch_sampler=[part.samples for part in micro],
+        batch_sampler=places,
         collate_fn=partial(_collated, collate or default_collate),
         num_workers=workers,
         pin_memory=device.type == "cuda",
     )
-    for part, batch in zip(micro, begun(loader), strict=True):
+    for batch in begun(loader):
         if isinstance(batch, Exception):
             raise batch
-        yield part, batch
+        yield batch
 
 
 def _write_log(path: Path, rows: list[dict]) -> None:

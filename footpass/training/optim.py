@@ -248,6 +248,7 @@ class Updates:
         self.optimizer.zero_grad()
         scale = self.scaler.get_scale() / _BACK
         state = load_checkpoint(path)
-        self.load_state_dict(state | {"scaler": state["scaler"] | {"scale": scale}}, path)
+        scaler = state["scaler"] or self.scaler.state_dict()
+        self.load_state_dict(state | {"scaler": scaler | {"scale": scale}}, path)
         back = "back to step %d, with scale %g (restart %d of %d)"
         log.warning(f"%s: {back}", error, self.step, scale, self.restarts, _RESTARTS)

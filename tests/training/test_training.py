@@ -239,19 +239,6 @@ def test_accumulated_steps_equal_a_plain_loop_over_whole_steps(tmp_path):
         torch.testing.assert_close(model.state_dict()[name], value, msg=name)
 
 
-def test_validation_is_the_weighted_mean_and_changes_nothing():
-    model = perceptron()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    x, y, weight = points(0).tensors
-    batches = [(x[:3], y[:3], weight[:3]), (x[3:], y[3:], weight[3:])]
-    mean = run_epoch(model, batches, squares)
-    with torch.no_grad():
-        error = (model.eval()(x)[:, 0] - y) ** 2
-    assert mean == pytest.approx(float((weight * error).sum() / weight.sum()), rel=1e-6)
-    assert same(before, dict(model.state_dict()))
-    assert not any(p.grad is not None for p in model.parameters())
-
-
 def test_frozen_backbone_learns_nothing_batch_norm_included(tmp_path):
     """The public scripts freeze the weights and let the statistics go on."""
     model = tiny_run.tiny()
@@ -388,7 +375,7 @@ def test_fp16_skips_steps_that_overflow_and_takes_the_others_as_fp32_does():
         micro = micro_batches(12, config, epoch=0)
         trace = traces[precision] = [model[0].weight.detach().clone()]
         for _ in range(15):
-            run_epoch(model, zip(micro, [points(0).tensors], strict=True), squares, precision, updates)
+            run_epoch(model, zip(micro, [points(0).tensors], strict=True), squares, updates)
             trace.append(model[0].weight.detach().clone())
     fp32, fp16 = traces["fp32"], traces["fp16"]
     skipped = sum(torch.equal(one, two) for one, two in pairwise(fp16))
@@ -432,6 +419,16 @@ def test_a_run_in_fp16_ends_when_going_back_does_not_help(tmp_path, caplog, monk
     with pytest.raises(DataError, match="optimizer step 0: the loss is nan"):
         train(linear(), TrainConfig(precision="fp16"), points, poisoned(range(99)), tmp_path)
     assert [m.partition("(")[2] for m in caplog.messages] == [f"restart {i} of 3)" for i in (1, 2, 3)]
+
+
+def test_what_was_begun_in_another_precision_goes_back_in_fp16(tmp_path, caplog, monkeypatch):
+    config = TrainConfig(epochs=1, batch=4, lr={"": 0.03}, precision="bf16")
+    train(linear(), config, points, squares, tmp_path)
+    monkeypatch.setattr(loop, "_check", lambda *args: None)
+    more = replace(config, epochs=2, precision="fp16")
+    rows = train(linear(), more, points, poisoned(range(1)), tmp_path)
+    assert [row["step"] for row in rows] == [3, 6]
+    assert "back to step 3, with scale 64 (restart 1 of 3)" in caplog.text
 
 
 def test_gradients_that_overflow_at_every_scale_do_not_go_unnoticed(tmp_path, monkeypatch):
@@ -817,8 +814,10 @@ def test_config_that_does_not_suit(tmp_path):
         ),
         ({"constant": ("x3d",)}, r"constant = \['x3d'\]: not among the keys of lr"),
         ({"lr": {"": "1e-3"}}, "TrainConfig.lr = '1e-3': Input should be a valid number"),
+        ({"lr": {"": -1e-3}}, "TrainConfig.lr = -0.001: Input should be greater than or equal to 0"),
         ({"milestones": [3]}, r"TrainConfig.milestones = \[3\]: Input should be a valid tuple"),
         ({"decay": float("nan")}, "TrainConfig.decay = nan: Input should be a finite number"),
+        ({"decay": -0.1}, "TrainConfig.decay = -0.1: Input should be greater than or equal to 0"),
         ({"accumulate": 0}, "TrainConfig.accumulate = 0: Input should be greater than or equal to 1"),
         ({"max_grad_norm": 0.0}, "TrainConfig.max_grad_norm = 0.0: Input should be greater than 0"),
         ({"warmup": -1}, "TrainConfig.warmup = -1: Input should be greater than or equal to 0"),
