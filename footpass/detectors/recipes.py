@@ -1,8 +1,11 @@
 """Recipes of the detectors: what is trained, on what and how."""
 
 from dataclasses import field
+from typing import Annotated
 
-from footpass.configs import Positive, Share, config_dataclass
+from pydantic import Field
+
+from footpass.configs import Count, Positive, Share, config_dataclass
 from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import ClipConfig
 from footpass.models.gnn import GNNConfig
@@ -28,4 +31,4 @@ class GNNRecipe(TAADRecipe):
 
     model: GNNConfig  # type: ignore[assignment]  # instead of a TAAD's, not a kind of it
     # Pairs of an epoch, from 0, and the focal loss's gamma from it on.
-    gammas: tuple[tuple[int, float], ...] = ((0, 1.0), (2, 1.25))
+    gammas: tuple[tuple[Count, Annotated[float, Field(ge=0)]], ...] = ((0, 1.0), (2, 1.25))

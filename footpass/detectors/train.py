@@ -1,8 +1,9 @@
 """Training of TAAD and TAAD + GNN on clips."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from footpass.configs import plain
 from footpass.data.cache import Footage
@@ -26,7 +26,6 @@ from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.losses import masked_cross_entropy
 from footpass.models.public import is_public, load_reference, read_public
 from footpass.models.taad import TAAD, TAADConfig
-from footpass.processes import begun
 from footpass.schema import ACTIONS, N_CLASSES, Action
 from footpass.training.checkpoints import (
     LAST,
@@ -36,7 +35,8 @@ from footpass.training.checkpoints import (
     trained_weights,
 )
 from footpass.training.config import TrainConfig, gentle
-from footpass.training.loop import Track, train
+from footpass.training.distributed import gather, rank_and_world
+from footpass.training.loop import Track, loaded, train
 from footpass.training.optim import autocast
 from footpass.training.tracking import f1_figures
 
@@ -62,7 +62,7 @@ def train_detector(
     ``start``: the checkpoint of a detector of the same kind and sizes, or, for a TAAD + GNN, of a TAAD
     with the same backbone and width, whose features it takes. Or it keeps the ``features`` of such a
     detector as they are and learns the rest alone; `predict` computes them once for all that share them.
-    ``about`` is what else its checkpoints should say. Rows per epoch are as of `training.train`.
+    ``about`` is what else its checkpoints should say. Rows per epoch are as of `training.loop.train`.
     """
     torch.manual_seed(recipe.train.seed)
     model: Any = new_model(TAADGNN if isinstance(recipe, GNNRecipe) else TAAD, recipe.model).to(device)
@@ -77,11 +77,11 @@ def train_detector(
     # Not dilated: these labels are the events themselves.
     fixed = replace(clips, per_class=recipe.validation, dilation=0, random_per_half=0)
     fixed_data = ClipDataset(parts[1], fixed, events=events[1])
-    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), getattr(recipe, "gammas", ((0, 0.0),))
+    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), getattr(recipe, "gammas", ())
 
     def of_epoch(epoch: int) -> ClipDataset:
         # The loss changes with the epoch, within one run: so its rates fall on one schedule.
-        loss.gamma = [gamma for first, gamma in gammas if first <= epoch][-1]
+        loss.gamma = [0.0, *(gamma for first, gamma in gammas if first <= epoch)][-1]
         return data.at_epoch(epoch)
 
     return train(
@@ -123,7 +123,7 @@ def _begin(
 ) -> dict[str, Any]:
     """Take the weights that a run begins with; what a checkpoint says of them.
 
-    Runs that go on must find the same: one kind has always named its start, the other its Kinetics.
+    Runs that go on must find the same; older ones do not name all of it.
     """
     graph = isinstance(recipe, GNNRecipe)
     named = [str(one) for one in (kinetics and "weights of Kinetics", start, features) if one]
@@ -142,14 +142,12 @@ def _begin(
         log.warning("no Kinetics weights were given: the backbone starts from random ones")
     if kinetics and Path(kinetics).is_file():  # and no address
         kinetics = fingerprint(Path(kinetics))
-    begin: dict[str, Any] = {"gammas": recipe.gammas} if isinstance(recipe, GNNRecipe) else {}
-    if start or graph:
-        begin["start"] = fingerprint(Path(start)) if start else None
-    if kinetics or not graph:
-        begin["kinetics"] = kinetics or None
-    if features:
-        begin["features"] = fingerprint(Path(features))
-    return begin
+    return {
+        "start": fingerprint(Path(start)) if start else None,
+        "kinetics": kinetics or None,
+        "features": fingerprint(Path(features)) if features else None,
+        **({"gammas": recipe.gammas} if isinstance(recipe, GNNRecipe) else {}),
+    }
 
 
 def _start_from(model: TAAD | TAADGNN, recipe: TAADRecipe, path: str | Path) -> None:
@@ -253,32 +251,35 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     ``micro_f1``, ``f1/pass`` and so on comes the ``accuracy`` of the class at the frame that a clip is
     around.
     """
-    device = next(model.parameters()).device
-    found, true, right = [], [], []
-    loader = DataLoader(clips, config.batch, num_workers=config.workers)
+    device, (rank, world) = next(model.parameters()).device, rank_and_world()
+    every = range(len(clips))
+    places = [[*every[at : at + config.batch]] for at in every[:: config.batch]]
+    mine, parts = places[rank::world], []  # of several processes, each looks at a share
     with torch.inference_mode():
-        for number, batch in enumerate(begun(loader)):
+        for place, batch in zip(mine, loaded(clips, mine, config.workers, device), strict=True):
             inputs = model_inputs(batch, device)
             with autocast(device, config.precision):
                 logits = model(*inputs)  # (B, 9, M, T)
             asked = inputs.asked(bool(model.without_box)).cpu().numpy()
             logits = logits.float().cpu().numpy()
             labels, at, each = batch.labels.numpy(), batch.at.numpy(), np.arange(len(logits))
-            right.append(logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at])
+            good = logits[each, :, 0, at].argmax(axis=1) == labels[each, 0, at]
             players, frames = asked.shape[1:]
             flat = logits.swapaxes(0, 1).reshape(N_CLASSES, -1, frames)  # (9, B*M, T)
             tracklet, *rest = spot(flat, asked.reshape(-1, frames))
-            first = number * config.batch
-            found.append((first + tracklet // players, tracklet % players, *rest))
+            said = place[0] + tracklet // players, tracklet % players, *rest
             clip, tracklet, frame = np.nonzero((labels > 0) & asked)
-            true.append((first + clip, tracklet, frame, labels[clip, tracklet, frame]))
+            told = place[0] + clip, tracklet, frame, labels[clip, tracklet, frame]
+            parts.append((place[0], good, said, told))
+    ordered = sorted(chain(*gather(parts)), key=lambda part: part[0])  # as one process has them
+    _, right, found, true = zip(*ordered, strict=True)
     predictions = _clip_events(found, len(clips), ("score",))
     truth = _clip_events(true, len(clips)).assign(box_visible=True, replay=False)
     counts = evaluate(predictions, truth).counts
     return {**f1_figures(counts), "accuracy": float(np.concatenate(right).mean())}
 
 
-def _clip_events(parts: list[tuple], clips: int, more: tuple[str, ...] = ()) -> pd.DataFrame:
+def _clip_events(parts: Sequence[tuple], clips: int, more: tuple[str, ...] = ()) -> pd.DataFrame:
     """Event table of (clip, tracklet, frame, class, ...) of batches: a half for each clip."""
     clip, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     names = [f"clip_{i}_H1" for i in range(clips)]

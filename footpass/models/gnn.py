@@ -30,7 +30,7 @@ class GNNConfig:
     width: Width = 192
     visual: Width = 64
     graph: Width = 128
-    head: Width = 256
+    head: Annotated[Width, Field(multiple_of=2)] = 256
     # At most so many neighbours, within this distance (units of the pitch positions).
     neighbours: Annotated[int, Field(ge=1, lt=N_SLOTS)] = 6
     radius: Annotated[float, Field(ge=0)] = 2.0

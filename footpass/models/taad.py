@@ -33,6 +33,10 @@ class TemporalConfig:
     positions: Width = 50
     dropout: Share = 0.1
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise DataError(f"width {self.width} is not a multiple of {self.heads} heads")
+
 
 @config_dataclass
 class TAADConfig:

@@ -16,7 +16,7 @@ from footpass.detectors.windows import logits_together
 from footpass.experiments.profile import load_profile
 from footpass.files import DataError
 from footpass.models.taad import PlayerFeatures
-from footpass.training.checkpoints import checkpoint_path, load_checkpoint
+from footpass.training.checkpoints import LAST, checkpoint_path, load_checkpoint, save_checkpoint
 from tests import seasons
 
 SMOKE = load_profile("smoke")
@@ -135,6 +135,25 @@ def test_other_features_are_no_start_and_no_way_to_go_on(detectors, data, tmp_pa
     footage = [open_footage(data, split) for split in ("train", "val")]
     with pytest.raises(DataError, match="of another config: model.width"):
         train_detector(wide, *footage, tmp_path / "wide", features=gnn)
+
+
+@pytest.mark.parametrize("kind", ["taad", "gnn"])
+def test_a_run_does_not_take_or_leave_features_on_the_way(kind, detectors, data, tmp_path):
+    """Nor a start; but a checkpoint from before all of them were named goes on as it began."""
+    ways = {"plain": {}, "kept": {"features": detectors[0]}, "started": {"start": detectors[0]}}
+    named = {"taad": "kinetics", "gnn": "start"}[kind]  # what they have always said
+    for way, begin in ways.items():
+        trained(kind, data, tmp_path / way, **begin)
+        for other in ways.keys() - {way}:
+            with pytest.raises(DataError, match=r"of another config: about\.(start|features)"):
+                trained(kind, data, tmp_path / way, **ways[other])
+        content = load_checkpoint(tmp_path / way / LAST)
+        about = content["config"]["about"]
+        for name in {"start", "kinetics", "features"} - {named}:
+            if about[name] is None:
+                del about[name]
+        save_checkpoint(tmp_path / way / LAST, content.pop("config"), content)
+        trained(kind, data, tmp_path / way, **begin)
 
 
 def test_the_command_takes_them_too(detectors, data, tmp_path, capsys):

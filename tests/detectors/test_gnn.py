@@ -273,6 +273,9 @@ def test_the_loss_changes_when_the_schedule_says(data, tmp_path):
     assert rows("changed", ((0, 1.0), (2, 3.0))) == changed
     assert rows("resumed", ((0, 1.0), (2, 3.0)), epochs=1) == pytest.approx(changed[:1], rel=1e-4)
     assert rows("resumed", ((0, 1.0), (2, 3.0))) == pytest.approx(changed, rel=1e-4)
+    for gammas in ((), ((1, 2.0),)):  # until it says anything, a plain cross-entropy
+        plain = rows("plain", ((0, 0.0),), epochs=1)
+        assert rows(str(len(gammas)), gammas, epochs=1) == pytest.approx(plain, rel=1e-4)
 
 
 def test_rates_fall_on_one_cosine_whatever_the_loss_does(data, tmp_path):

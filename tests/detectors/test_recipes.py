@@ -14,6 +14,7 @@ from footpass.__main__ import main
 from footpass.configs import PROFILES
 from footpass.data.cache import open_footage
 from footpass.data.logits import logits_path
+from footpass.detectors import train as training
 from footpass.detectors.augment import Augmentation
 from footpass.detectors.clips import Clip, ClipDataset
 from footpass.detectors.predict import load_detector
@@ -156,6 +157,31 @@ def test_figures_of_a_perfect_model_are_perfect(data):
     assert perfect == {"macro_f1": 4 / 8, "micro_f1": 1.0, "accuracy": 1.0}  # 4 of 8 classes occur
     without = clip_figures(Perfect(every, missed=Action.PASS), clips, config)
     assert without["macro_f1"] == 3 / 8 and without["accuracy"] == pytest.approx(3 / 5)
+
+
+def test_processes_share_the_clips_and_all_get_the_figures_of_one(monkeypatch):
+    torch.manual_seed(0)
+    clips, config, shares = Painted(), TrainConfig(batch=3), []
+    model = TAAD(TAADConfig(X3DConfig(8, (8, 16, 16, 16), (1, 1, 1, 1)), width=32, head=64)).eval()
+    alone = clip_figures(model, clips, config)
+    for rank in range(3):
+        monkeypatch.setattr(training, "rank_and_world", lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(training, "gather", lambda mine: shares.append(mine) or [mine])
+        clip_figures(model, clips, config)
+    monkeypatch.setattr(training, "gather", lambda mine: shares)
+    assert sorted(map(len, shares)) == [2, 2, 2] and clip_figures(model, clips, config) == alone
+
+
+class Damaged(Painted):
+    def __getitem__(self, index):
+        raise DataError("ends at frame 40", "match.mp4", H1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_validation_video_is_one_line_from_a_worker_too(workers):
+    with pytest.raises(DataError) as error:
+        clip_figures(TAAD(SMOKE.model).eval(), Damaged(), TrainConfig(workers=workers))
+    assert str(error.value) == "match.mp4: half game_1_H1: ends at frame 40"
 
 
 # --- from data to predictions
