@@ -64,18 +64,15 @@ def predict(
     run_dir: str | Path,
     split: str,
     device: torch.device | str = "cpu",
-    precision: str = "fp32",
     public: bool | str = False,
     adjustment: LogitAdjustment = UNADJUSTED,
-    stride: int | None = None,
 ) -> pd.DataFrame:
     """Events that a checkpoint finds, after writing `logits_path` and `predictions_path`.
 
-    The logits are written as they are; their adjustment is as in `spotting.events_from_logits`, the
-    stride as in `windows.half_logits`.
+    The logits are written as they are; their adjustment is as in `spotting.events_from_logits`.
     """
     one = Run(checkpoint, run_dir, adjustment)
-    (events,) = predict_together([one], footage, split, device, precision, public, stride)
+    (events,) = predict_together([one], footage, split, device, public=public)
     return events
 
 
@@ -279,8 +276,8 @@ def _write_half(
                 dataset[:, :, start:stop] = part
                 stream.raise_error()
             progress.update(stop - start)
-        for dataset in stored:
-            dataset.attrs["seconds"] = time.monotonic() - began
+        if len(stored) == 1:  # of several models together, none of them has a speed of its own
+            stored[0].attrs["seconds"] = time.monotonic() - began
 
 
 def _put_together(

@@ -54,13 +54,11 @@ class LogitAdjustment:
 UNADJUSTED = LogitAdjustment()
 
 
-def spot(
-    logits: np.ndarray, asked: np.ndarray, window: int = NMS_WINDOW
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def spot(logits: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where a tracklet's likeliest class is an action, and no better such frame is near.
 
     Nothing is found where a model is not asked, ``(M, T)`` (`asked_about`): it was never taught what to
-    say there. Of two finds of one tracklet and class at most ``window`` frames apart, the better one
+    say there. Of two finds of one tracklet and class at most `NMS_WINDOW` frames apart, the better one
     stays, of equals the earlier.
 
     Returns
@@ -77,14 +75,13 @@ def spot(
     cls = best[tracklet, frame].astype(np.int64)
     # In order, so that of two frames with the same logits neither is better by a rounding error.
     score = 1 / np.exp(np.sort(x, axis=0) - x.max(axis=0)).sum(axis=0)
-    kept = suppress([tracklet, cls], frame, score, window)
+    kept = suppress([tracklet, cls], frame, score, NMS_WINDOW)
     return tracklet[kept], frame[kept], cls[kept], score[kept]
 
 
 def events_from_logits(
     logits: np.ndarray,
     half: HalfMatch,
-    window: int = NMS_WINDOW,
     without_box: bool = False,
     adjustment: LogitAdjustment = UNADJUSTED,
 ) -> pd.DataFrame:
@@ -104,7 +101,7 @@ def events_from_logits(
         raise DataError(f"logits of shape {logits.shape} instead of {expected}", half=half.name)
     asked = asked_about(half, without_box)
     try:
-        slots, at, cls, score = spot(adjustment(logits), asked, window)
+        slots, at, cls, score = spot(adjustment(logits), asked)
     except DataError as error:
         raise error.at(half=half.name) from error
     jersey = half.jersey_at(slots, at + half.first_frame)
@@ -154,7 +151,7 @@ def fit_adjustment(
 
     def score(volumes: Mapping[str, np.ndarray], adjustment: LogitAdjustment) -> float:
         tables = (
-            events_from_logits(volumes[name], half, NMS_WINDOW, without_box, adjustment)
+            events_from_logits(volumes[name], half, without_box, adjustment)
             for name, half in halves.items()
         )
         return evaluate(concat(tables), truth).macro_f1

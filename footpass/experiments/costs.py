@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
+from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from torch.utils.data import DataLoader
 from footpass.data.logits import frames_per_second, logits_path
 from footpass.detectors.clips import ClipDataset, learnable_events
 from footpass.detectors.predict import load_detector
-from footpass.detectors.recipes import GNNRecipe
 from footpass.detectors.train import ClipLoss
 from footpass.experiments.grid import Outcome
 from footpass.experiments.stages import Stage, Study
@@ -70,7 +70,7 @@ class Cost(NamedTuple):
 
     parameters: int
     step_bytes: int  # at the peak of a training step
-    frames_per_second: float | None  # of video; None for a model that reads none
+    frames_per_second: float | None  # of video; None for one that reads none, or watched beside others
 
 
 def stage_cost(study: Study, stage: Stage) -> Cost:
@@ -101,7 +101,7 @@ def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
     events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
     clips = ClipDataset(halves, config, recipe.augmentation, events=events)
     batch = next(iter(DataLoader(clips, recipe.train.batch)))
-    gamma = recipe.gammas[-1][1] if isinstance(recipe, GNNRecipe) else 0.0
+    gamma = [0.0, *(gamma for _, gamma in getattr(recipe, "gammas", ()))][-1]
     loss = ClipLoss(recipe.background, gamma, detector.without_box)
     return detector.to(study.device), loss, batch, recipe.train.precision
 
@@ -111,6 +111,7 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
 
     Parameters, training time and time per frame are sums over the stages that it is made of, training
     time over those too that these have gone on from; memory is that of the largest.
+    Nothing is known of how fast a detector is that watched in one pass with others.
     """
     known: dict[Path, Cost] = {}
     rows = []
@@ -122,14 +123,14 @@ def costs(study: Study, outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFra
         parts = [known[folder] for folder in stages]
         starts = [stage.start for stage in stages.values() if stage.start]
         trained = {stage.dir: stage.train_seconds for stage in (*stages.values(), *starts)}
-        speeds = [part.frames_per_second for part in parts if part.frames_per_second]
+        speeds = [known[at].frames_per_second or nan for at, one in stages.items() if one.name != "dst"]
         rows.append(
             {
                 "row": name,
                 "parameters": sum(part.parameters for part in parts),
                 "training, s": sum(trained.values()),
                 "peak of a step, MiB": max(part.step_bytes for part in parts) / 2**20,
-                "video, frames/s": 1 / sum(1 / speed for speed in speeds) if speeds else None,
+                "video, frames/s": 1 / sum(1 / speed for speed in speeds),
             }
         )
     return pd.DataFrame(rows).set_index("row")

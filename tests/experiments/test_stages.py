@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,12 @@ from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment
 from footpass.ensemble import chain
 from footpass.events import halves_of
 from footpass.experiments import stages
-from footpass.experiments.costs import _a_step
-from footpass.experiments.grid import run_grid, run_row
+from footpass.experiments.costs import Cost, _a_step, costs
+from footpass.experiments.grid import Outcome, run_grid, run_row
 from footpass.experiments.profile import SeasonSize, load_profile
 from footpass.experiments.rows import Grid, Row
 from footpass.experiments.season import Season
+from footpass.experiments.stage import Stage
 from footpass.experiments.stages import Study
 from footpass.files import DataError
 from footpass.simulate.logits import perfect_logits
@@ -108,6 +110,19 @@ def test_a_step_of_a_head_is_one_of_what_it_learns(folder, data, monkeypatch):
     model, *_ = _a_step(study, replace(study, profile=profile, known={}).taad())
     learned = {name for name, part in model.named_parameters() if part.requires_grad}
     assert learned and not any(name.startswith("features.") for name in learned)
+
+
+def test_a_row_is_as_fast_as_all_its_detectors_or_nobody_knows(monkeypatch):
+    speeds = {"taad": 200.0, "gnn": 50.0, "head": None, "dst": None}
+    cost = lambda study, stage: Cost(1, 1, speeds[stage.name])  # noqa: E731
+    monkeypatch.setattr("footpass.experiments.costs.stage_cost", cost)
+    rows = [("taad",), ("taad", "gnn", "dst"), ("taad", "head", "dst")]
+    outcomes = {
+        "+".join(row): [Outcome(pd.DataFrame(), {name: Stage(name, Path(name), []) for name in row})]
+        for row in rows
+    }
+    table = costs(None, outcomes)
+    np.testing.assert_allclose(table["video, frames/s"], [200, 40, np.nan])
 
 
 def test_highlights_are_of_the_detectors_that_learn_from_them_alone(folder, data, monkeypatch):
