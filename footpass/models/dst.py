@@ -15,7 +15,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from footpass.configs import Depth, Share, Width, config_dataclass
-from footpass.files import DataError
 from footpass.models.slots import (
     N_TACTICAL,
     SlotEncoder,
@@ -27,6 +26,7 @@ from footpass.models.transformer import (
     FUSIONS,
     Fusion,
     KeysValues,
+    Sizes,
     WindowLength,
     Written,
     decoder_step,
@@ -53,7 +53,7 @@ SlotWidth = Annotated[Width, Field(multiple_of=8)]  # of up to 4 heads, each of 
 
 
 @config_dataclass
-class DSTConfig:
+class DSTConfig(Sizes):
     """Sizes of a DST; the defaults are the published ones."""
 
     window_length: WindowLength = 750  # frames of the longest window
@@ -79,15 +79,6 @@ class DSTConfig:
     # roles and distances (ME-DST, arXiv 2608.01696).
     encoder: Literal["frames", "slots"] = "frames"
     slot_width: SlotWidth = 64
-
-    def __post_init__(self) -> None:
-        if self.width % (2 * self.heads):
-            raise DataError(f"width {self.width} is not a multiple of 2 * {self.heads} heads")
-
-    @property
-    def inputs(self) -> int:
-        """Features of a frame: 364, or 598 with fusion."""
-        return N_SLOTS * (len(State) + FUSIONS[self.fusion] * N_CLASSES)
 
 
 class TokenLogits(NamedTuple):

@@ -21,6 +21,7 @@ from footpass.models.transformer import (
     FUSIONS,
     Fusion,
     KeysValues,
+    Sizes,
     WindowLength,
     Written,
     decoder_step,
@@ -53,7 +54,7 @@ _NEAR_LINE, _NEAR_GOAL, _STILL = 2.0, 12.0, 1.5  # metres, metres, m/s: there, n
 
 
 @config_dataclass
-class PlayerDSTConfig:
+class PlayerDSTConfig(Sizes):
     """Sizes of a `PlayerDST`."""
 
     # As of `DSTConfig`.
@@ -77,19 +78,8 @@ class PlayerDSTConfig:
         int, Field(ge=1, le=10_000, validation_alias=AliasChoices("samples", "games"))
     ] = 64
     min_probability: Annotated[
-        Share, Field(validation_alias=AliasChoices("min_probability", "least"))
+        Share, Field(gt=0, validation_alias=AliasChoices("min_probability", "least"))
     ] = SCORE_THRESHOLD
-
-    def __post_init__(self) -> None:
-        if self.width % (2 * self.heads) or self.player % self.heads:
-            raise DataError(
-                f"width {self.width} or player {self.player} does not fit {self.heads} heads"
-            )
-
-    @property
-    def inputs(self) -> int:
-        """Features of a frame, the same as of `DSTConfig`."""
-        return N_SLOTS * (len(State) + FUSIONS[self.fusion] * N_CLASSES)
 
 
 class Read(NamedTuple):
@@ -178,7 +168,8 @@ class PlayerDST(nn.Module):
         given = F.pad(frames, (0, missing), value=PAD_FRAME).unflatten(1, (-1, step)) != PAD_FRAME
         real = given[..., 0]  # (B, n)
         by_step = features.unflatten(1, (-1, step))  # (B, n, step, inputs)
-        state = by_step[:, :, step // 2, :N_STATE]
+        middle = (given.sum(-1) // 2)[..., None, None]  # of the frames that there are
+        state = by_step[..., :N_STATE].gather(2, middle.expand(-1, -1, 1, N_STATE))[:, :, 0]
         state = state.unflatten(-1, (len(State), N_SLOTS)).transpose(2, 3)  # (B, n, 26, 5)
         there = (state[..., :1] != MISSING) & real[..., None, None]
         places = _places(state) * there  # (B, n, 26, 4)

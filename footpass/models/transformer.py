@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
+from footpass.files import DataError
+from footpass.schema import N_CLASSES, N_SLOTS, N_STATE
+
 # How many logit volumes the encoder reads.
 FUSIONS = {"none": 1, "concat": 2, "concat3": 3, "concat4": 4}
 Fusion = Annotated[str, Field(pattern=f"^({'|'.join(FUSIONS)})$")]
@@ -20,6 +23,19 @@ WindowLength = Annotated[
 _FEW_ROWS = 4  # measured on the CPU: with 2 threads up to twice as fast, from 8 rows slower
 CODE_BASE = 1000.0  # of the sinusoidal code; slower waves than 1000 frames would tell nothing
 KeysValues = tuple[Tensor, Tensor]  # each (B, heads, T, width / heads)
+
+
+class Sizes:
+    """What the config of either DST says of itself."""
+
+    def __post_init__(self: Any) -> None:
+        if self.width % (2 * self.heads):
+            raise DataError(f"width {self.width} is not a multiple of 2 * {self.heads} heads")
+
+    @property
+    def inputs(self: Any) -> int:
+        """Features of a frame: 130 of the game state, and 234 for each detector."""
+        return N_STATE + FUSIONS[self.fusion] * N_CLASSES * N_SLOTS
 
 
 class Written(NamedTuple):

@@ -70,6 +70,8 @@ def test_an_answer_does_not_depend_on_later_events():
 
 def test_padding_changes_nothing():
     net = model()
+    where = []
+    net.stands.register_forward_hook(lambda module, given, told: where.append(given[0]))
     short = sample(EVENTS[:2], length=41)
     alone, beside = batch(short), batch(short, sample())
     with torch.no_grad():
@@ -78,6 +80,8 @@ def test_padding_changes_nothing():
     torch.testing.assert_close(two.when[0, :length, :9], one.when[0, :, :9], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(two.who[0, :2], one.who[0, :2], rtol=1e-4, atol=1e-4)
     assert alone[1].shape[1] == 41 and (beside[1][0, 41:] == PAD_FRAME).all()
+    for given in (where[0][0], where[1][0, :9]):
+        torch.testing.assert_close(given, where[0][0, :1].expand(9, -1, -1))  # all stand where they were
 
 
 def test_untrained_it_says_what_the_detector_says():
@@ -237,7 +241,7 @@ def test_places_are_near_lines_and_goals(metres, wanted):
 def test_bad_sizes_and_beams_are_refused():
     with pytest.raises(DataError, match="fusion = 'sum'"):
         PlayerDSTConfig(fusion="sum")
-    with pytest.raises(DataError, match="does not fit 4 heads"):
+    with pytest.raises(DataError, match=r"width 20 is not a multiple of 2 \* 4 heads"):
         PlayerDSTConfig(width=20)
     with pytest.raises(DataError, match="it has no beams"):
         model().write(*batch()[:2], beams=2)
