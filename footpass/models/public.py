@@ -41,25 +41,22 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
         content = inner[0]
     parts = content.items() if isinstance(content, Mapping) else ()
     tensors = {name: t for name, t in parts if isinstance(name, str) and isinstance(t, Tensor)}
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None):
-        if not tensors:
-            break
+    while prefix := next(
+        (p for p in _PREFIXES if tensors and all(n.startswith(p) for n in tensors)), None
+    ):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def load_reference(
-    model: nn.Module, state_dict: Mapping[str, Any], path: str | Path | None = None
-) -> None:
-    """Fill a model from a checkpoint of the public repository, read from ``path``.
+def load_reference(model: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Fill a model from the tensors of a public checkpoint, which were read from ``path``.
 
     The model has a method ``from_reference``, which gives the public tensors our names: a TAAD, TAAD +
-    GNN or DST. The checkpoint may be wrapped, as the public training script's ``{"model_state_dict":
-    ...}``.
+    GNN or DST.
     """
     kind = type(model).__name__
     try:
-        ours = model.from_reference(_unwrapped(state_dict))  # type: ignore[operator]  # a method
+        ours = model.from_reference(tensors)  # type: ignore[operator]  # a method
     except KeyError as error:
         raise DataError(f"public checkpoint: no tensor {error} of a {kind}", path) from error
     except DataError as error:

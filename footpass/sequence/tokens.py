@@ -5,8 +5,6 @@ An event is a row ``frame, slot, cls`` with the absolute frame; its token is ``a
 they cannot disagree by a frame.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from footpass.files import DataError
@@ -43,14 +41,6 @@ def decode(tokens: np.ndarray, start: int) -> np.ndarray:
     ends = np.flatnonzero(np.isin(tokens[:, Token.ACTION], (EOS, PAD)))
     action, slot, frame = tokens[: ends[0] if len(ends) else None].T
     return np.stack([frame - 1 + start, slot, action + 1], axis=1)
-
-
-def pad(sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """Token sequences ``(L_i, 3)`` as one array ``(B, L, 3)``, filled up with PAD."""
-    batch = np.full((len(sequences), max(map(len, sequences)), len(Token)), PAD, dtype=np.int64)
-    for row, tokens in zip(batch, sequences, strict=True):
-        row[: len(tokens)] = tokens
-    return batch
 
 
 def window_features(state: np.ndarray, *logits: np.ndarray) -> np.ndarray:

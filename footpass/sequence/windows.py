@@ -7,19 +7,21 @@ A window comes from a tactical half with its logit volumes (`Recorded`), or from
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from footpass.configs import Count, Positive, config_dataclass
 from footpass.files import DataError
 from footpass.models.transformer import WindowLength
-from footpass.schema import MIRRORS, N_ROLES, N_TEAMS, PAD_FRAME, State, slot
+from footpass.schema import MIRRORS, N_ROLES, N_TEAMS, PAD, PAD_FRAME, State, slot
 from footpass.sequence.sources import Excerpt, Source, mirrored, with_slots
-from footpass.sequence.tokens import encode, pad, window_features
+from footpass.sequence.tokens import encode, window_features
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Sample(NamedTuple):
     """A window, or, with an axis of B windows in front and tensors for arrays, a batch."""
 
     features: np.ndarray | Tensor  # float32 (T, inputs) as of `tokens.window_features`
-    # Int64 (T,) numbers of the frames, from 1; `tokens.PAD_FRAME` where there is none.
+    # Int64 (T,) numbers of the frames, from 1; `schema.PAD_FRAME` where there is none.
     frames: np.ndarray | Tensor
     tokens: np.ndarray | Tensor  # int64 (L, 3), SOS to EOS; in a batch then `schema.PAD`
 
@@ -162,7 +164,7 @@ def sample(excerpt: Excerpt, config: WindowConfig, before: int = 0) -> Sample:
         frame, slots = np.nonzero(labels.T)
         events = np.stack([frame, slots, labels[slots, frame]], axis=1)  # (N, 3)
     if np.isnan(state[State.X]).all():
-        # Nothing is known of anybody: 130 times `tokens.MISSING` would only drown the logits.
+        # Nothing is known of anybody: 130 times `schema.MISSING` would only drown the logits.
         state = np.zeros_like(state)
     if config.sparse:
         said = np.any([volume.any(axis=(0, 1)) for volume in logits], axis=0)  # (T,)
@@ -181,23 +183,19 @@ def grouped(
     So many ``groups`` of samples, a batch each, are sorted together, and a batch's samples come from
     them.
     """
-    order = []
-    for start in range(0, len(samples), batch * groups):
-        part = range(start, min(start + batch * groups, len(samples)))
-        by_length = sorted(part, key=lambda i: len(samples[i].frames) + len(samples[i].tokens))
-        order += [by_length[i : i + batch] for i in range(0, len(part), batch)]
-    # Only whole batches change places: the last one may be short.
-    shuffled = [order[i] for i in np.random.default_rng(seed).permutation(len(order) - 1)]
-    return [samples[i] for rows in (*shuffled, order[-1]) for i in rows]
+    count = ceil(len(samples) / batch)  # cut as `training.loop.micro_batches` does: the first are longer
+    places = np.array_split(np.arange(len(samples)), count)
+    order: list[int] = []
+    for start in range(0, count, groups):
+        some = np.concatenate(places[start : start + groups])
+        order += sorted(some, key=lambda i: len(samples[i].frames) + len(samples[i].tokens))
+    batches = np.array_split(order, count)
+    shuffled = [batches[i] for i in np.random.default_rng(seed).permutation(count - 1)]
+    longer_first = sorted([*shuffled, batches[-1]], key=len, reverse=True)
+    return [samples[i] for rows in longer_first for i in rows]
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
     """Samples as one batch, filled up to the longest."""
-    length = max(len(one.frames) for one in samples)
-    features = np.zeros((len(samples), length, samples[0].features.shape[1]), np.float32)
-    frames = np.full((len(samples), length), PAD_FRAME)
-    for i, one in enumerate(samples):
-        features[i, : len(one.frames)] = one.features
-        frames[i, : len(one.frames)] = one.frames
-    tokens = pad([np.asarray(one.tokens) for one in samples])
-    return Sample(*map(torch.from_numpy, (features, frames, tokens)))
+    each = zip(zip(*samples, strict=True), (0.0, PAD_FRAME, PAD), strict=True)
+    return Sample(*(pad_sequence([*map(torch.as_tensor, part)], True, fill) for part, fill in each))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
@@ -16,7 +17,7 @@ from footpass.models.losses import token_losses
 from footpass.models.public import load_reference
 from footpass.models.transformer import Written, _Linear
 from footpass.schema import EOS, NO_SLOT, PAD, PAD_FRAME, SOS
-from footpass.sequence.tokens import encode, pad
+from footpass.sequence.tokens import encode
 from tests import golden
 from tests.oracles.decode import PlainDST
 
@@ -30,7 +31,7 @@ START = torch.tensor([[[SOS, NO_SLOT, 0]]])
 def golden_example(reference) -> tuple[DST, Tensor, Tensor, dict]:
     model = DST(GOLDEN).eval()
     shapes = golden.read(reference, "dst_state_dict")["golden_state_dict"]
-    load_reference(model, golden.filled(shapes))
+    load_reference(model, golden.filled(shapes), "public.pt")
     frames = torch.arange(1, 41).repeat(2, 1)
     frames[1, 30:] = PAD_FRAME
     return model, golden.wave((2, 40, 364), 0.017), frames, golden.read(reference, "dst_golden")
@@ -44,7 +45,7 @@ def pair(config: DSTConfig = TINY, seed: int = 0) -> tuple[DST, PlainDST]:
         for head in (plain.action_and_roleid_output_projection, plain.timestamp_output_projection):
             head.weight.mul_(4)
         plain.action_and_roleid_output_projection.bias[EOS] += 3.0
-    load_reference(model, plain.state_dict())
+    load_reference(model, plain.state_dict(), "public.pt")
     return model, plain
 
 
@@ -84,7 +85,7 @@ def test_published_size_takes_the_public_names(reference):
     public = golden.read(reference, "dst_state_dict")["state_dict"]
     assert {name: list(t.shape) for name, t in PlainDST(DSTConfig()).state_dict().items()} == public
     model = DST(DSTConfig())
-    load_reference(model, {name: torch.zeros(shape) for name, shape in public.items()})
+    load_reference(model, {name: torch.zeros(shape) for name, shape in public.items()}, "public.pt")
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(45.5e6, rel=0.001)
 
 
@@ -255,7 +256,7 @@ def test_eight_windows_are_learnt_by_heart():
     ]
     events[7][1, 0] = events[7][0, 0]
     sentences = [encode(rows, start=100, length=32) for rows in events]
-    tokens = torch.tensor(pad(sentences))
+    tokens = pad_sequence([*map(torch.from_numpy, sentences)], True, PAD)
     features = torch.randn(8, 32, config.inputs)
     frames = torch.arange(1, 33).repeat(8, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -312,7 +313,7 @@ def test_configs_that_cannot_be_are_errors():
 def test_a_checkpoint_of_another_size_is_one_clear_error():
     plain = PlainDST(TINY).state_dict()
     with pytest.raises(DataError, match=r"read\.weight is \(16, 364\), this model's is \(16, 598\)"):
-        load_reference(DST(dataclasses.replace(TINY, fusion="concat")), plain)
+        load_reference(DST(dataclasses.replace(TINY, fusion="concat")), plain, "public.pt")
     plain.pop("decoder_embedding.bias")
     with pytest.raises(DataError, match=r"no tensor 'decoder_embedding\.bias'"):
-        load_reference(DST(TINY), plain)
+        load_reference(DST(TINY), plain, "public.pt")

@@ -58,7 +58,7 @@ def golden_model(reference, **changes) -> tuple[TAADGNN, list[dict]]:
         for part in ("weight", "bias"):
             weights[f"EdgeMLP{i}.{part}"] = weights[f"conv{i}.nn.{part}"]
     model = TAADGNN(GNNConfig(**changes)).eval()
-    load_reference(model, weights)
+    load_reference(model, weights, "public.pt")
     return model, cases
 
 

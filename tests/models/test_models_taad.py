@@ -60,7 +60,7 @@ def test_taad_equals_the_public_model(reference, dtype, off, public):
     """No point of these boxes lies further outside than a cell: they are the same for both rules."""
     weights, cases = golden.calibrated(reference, "taad")
     model = TAAD(TAADConfig(public=public)).eval()
-    load_reference(model, weights)
+    load_reference(model, weights, "public.pt")
     for case, size in zip(cases, ((64, 96), (96, 160)), strict=True):
         clip, boxes, visible, wanted = golden.case_inputs(case, *size)
         said = golden.all_ways(model.to(dtype), clip.to(dtype), boxes.to(dtype), visible)
@@ -94,7 +94,7 @@ def test_inference_says_what_training_does(size, public):
 def test_boxes_a_pixel_off_fail_the_golden_values_by_a_factor_of_100(reference):
     weights, cases = golden.calibrated(reference, "taad")
     model = TAAD(TAADConfig()).eval()
-    load_reference(model, weights)
+    load_reference(model, weights, "public.pt")
     clip, boxes, visible, wanted = golden.case_inputs(cases[0], 64, 96)
     with torch.no_grad():
         off = model(clip, boxes + torch.tensor([1.0, 0, 1, 0]), visible) - wanted
@@ -156,18 +156,18 @@ def test_a_picture_whose_sides_are_no_multiples_of_32(tiny):
 def test_a_public_checkpoint_that_does_not_fit_is_one_clear_error(reference):
     model = TAAD(TAADConfig())
     state = golden.filled(golden.read(reference, "taad_state_dict")["state_dict"])
-    load_reference(model, {"model_state_dict": state})
+    load_reference(model, state, "public.pt")
     alias = "x3d_L4.0.norm.weight"
-    load_reference(model, {**state, alias: state["x3d.blocks.0.norm.weight"]})
+    load_reference(model, {**state, alias: state["x3d.blocks.0.norm.weight"]}, "public.pt")
     with pytest.raises(DataError, match=f"{alias} should repeat x3d.blocks.0.norm.weight"):
-        load_reference(model, {**state, alias: torch.zeros(24)})
+        load_reference(model, {**state, alias: torch.zeros(24)}, "public.pt")
     with pytest.raises(DataError, match=r"other\.weight is not part of TAAD"):
-        load_reference(model, {**state, "other.weight": torch.zeros(1)})
+        load_reference(model, {**state, "other.weight": torch.zeros(1)}, "public.pt")
     with pytest.raises(DataError, match=r"classify\.bias is \(3,\), this model's is \(9,\)"):
-        load_reference(model, {**state, "fc1.bias": torch.zeros(3)})
+        load_reference(model, {**state, "fc1.bias": torch.zeros(3)}, "public.pt")
     state.pop("conv1.weight")
     with pytest.raises(DataError, match=r"nothing for conv\.weight of TAAD"):
-        load_reference(model, state)
+        load_reference(model, state, "public.pt")
 
 
 TRANSFORMER = replace(TINY, temporal="transformer", transformer=TemporalConfig(2, 16, 4, 32, 10, 0.0))

@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 
 from footpass.files import DataError
 from footpass.schema import EOS, MISSING, NO_SLOT, PAD, SOS, Action, State
-from footpass.sequence.tokens import decode, encode, pad, window_features
-from footpass.sequence.windows import Window, windows
+from footpass.sequence.tokens import decode, encode, window_features
+from footpass.sequence.windows import Sample, Window, collate, windows
 
 FIRST = 75_000
 events_of_a_half = st.lists(
     st.tuples(st.integers(FIRST, FIRST + 199), st.integers(0, 25), st.integers(1, 8)), max_size=60
 ).map(lambda rows: np.array(sorted(rows), dtype=np.int64).reshape(-1, 3))
+
+
+def padded(sentences: list[np.ndarray]):
+    """The tokens of some windows as a batch has them."""
+    return collate([Sample(np.zeros((1, 1)), np.ones(1), one) for one in sentences]).tokens
 
 
 def test_tokens_of_a_window():
@@ -41,7 +46,7 @@ def test_a_half_survives_windows_tokens_and_padding(events, window_length, data)
     """Whatever the windows, also 60 events in one and several at one frame: each comes back once."""
     stride = data.draw(st.integers(1, window_length))
     parts = windows(FIRST, FIRST + 200, window_length, stride)
-    batch = pad([encode(events, part.start, window_length) for part in parts])
+    batch = padded([encode(events, part.start, window_length) for part in parts])
     found = []
     for part, tokens in zip(parts, batch, strict=True):
         for event in decode(tokens, part.start).tolist():
@@ -75,7 +80,7 @@ def test_windows_of_a_half():
 
 def test_padding_is_neither_end_nor_start():
     """In the public code the end of a sequence and padding share a number."""
-    batch = pad([encode(np.array([[5, 1, 1]]), 0, 10), encode(np.empty((0, 3)), 0, 10)])
+    batch = padded([encode(np.array([[5, 1, 1]]), 0, 10), encode(np.empty((0, 3)), 0, 10)])
     assert batch.shape == (2, 3, 3)
     assert batch[1].tolist() == [[SOS, NO_SLOT, 0], [EOS, NO_SLOT, 11], [PAD] * 3]
 
