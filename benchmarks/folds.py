@@ -91,7 +91,7 @@ def _learned(
     device = join_processes()
     train_dst(recipe, lambda epoch: train, class_counts(events), folder, device, start=start)
     model, windows = load_dst(folder / LAST)
-    found = predict_events(model.to(device), val, windows, batch=64)
+    found = predict_events(model.to(device), val, windows)
     return evaluate(found, concat(events_of(one.half) for one in val.values()))
 
 

@@ -63,7 +63,7 @@ def leave_one_match_out(
     def apply(model: AnyDST, inputs: Inputs) -> pd.DataFrame:
         first, *_ = inputs.values()
         halves = detected(list(inputs.values()))
-        events = predict_events(model, halves, recipe.windows, batch=64, beams=BEAMS)
+        events = predict_events(model, halves, recipe.windows, beams=BEAMS)
         # A detector keeps one detection of a player and class within `NMS_WINDOW` frames, so an event
         # that near to one can only be meant to be there.
         return refine(events, as_evidence(first), Refine(window=NMS_WINDOW)).table

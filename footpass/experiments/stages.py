@@ -396,7 +396,7 @@ class Study:
         model, windows = load_dst(stage.checkpoint)
         model = without_weights(model, token_weights(class_counts(self.truth["train"]), weighting))
         halves = self.recorded(split, model.config.fusion, stage.reads)
-        events = predict_events(model.to(self.device), halves, windows, batch=64)
+        events = predict_events(model.to(self.device), halves, windows)
         return events, written_by(model, stage.checkpoint, halves)
 
     @contextmanager

@@ -49,12 +49,12 @@ def load_dst(path: str | Path, public: bool | str = False) -> tuple[AnyDST, Wind
 
 
 def open_recorded(data_dir: str | Path, split: str, runs: Sequence[str | Path]) -> dict[str, Recorded]:
-    """Halves of a split with the logits of one or two runs (`recipes.logits_path`)."""
+    """Halves of a split with the logits of up to four runs (`data.logits.logits_path`)."""
     return with_logits(open_halves(data_dir, split), [logits_path(run, split) for run in runs])
 
 
 def with_logits(halves: Mapping[str, HalfMatch], stores: Sequence[Path]) -> dict[str, Recorded]:
-    """Halves with their logits of one or two stores."""
+    """Halves with their logits of up to four stores."""
     models = [made_by(store) for store in stores]
     return {
         name: Recorded(half, *(read_logits(store, half) for store in stores), models=models)
@@ -108,7 +108,7 @@ def predict_events(
     halves: Mapping[str, Source],
     config: WindowConfig,
     stride: int | None = None,
-    batch: int = 16,
+    batch: int = 64,
     max_events: int = 50,
     beams: int = 1,
 ) -> pd.DataFrame:

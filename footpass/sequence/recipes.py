@@ -7,11 +7,13 @@ from pydantic import BeforeValidator, Field
 from footpass.configs import Count, Positive, Share, build, config_dataclass
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
+from footpass.models.losses import Weighting
 from footpass.models.player_dst import PlayerDST, PlayerDSTConfig
 from footpass.sequence.windows import WindowConfig
 from footpass.training.config import TrainConfig
 
 AnyDST = DST | PlayerDST
+_MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
 
 
 @config_dataclass
@@ -35,7 +37,7 @@ def _of_kind(value: Any) -> Any:
     """The table of a profile, which names the model in ``kind``; a config as it is."""
     if not isinstance(value, dict):
         return value
-    kinds = {"DST": DSTConfig, "PlayerDST": PlayerDSTConfig}
+    kinds = {model.__name__: config for config, model in _MODELS.items()}
     if value.get("kind") not in kinds:
         raise ValueError(f"kind = {value.get('kind')!r:.80}: one of {', '.join(kinds)}")
     return build(kinds[value["kind"]], {name: v for name, v in value.items() if name != "kind"})
@@ -49,7 +51,7 @@ class DSTRecipe:
     model: Annotated[DSTConfig | PlayerDSTConfig, BeforeValidator(_of_kind)]
     windows: WindowConfig
     train: TrainConfig
-    weighting: str = "none"  # of the classes in the action loss (`losses.WEIGHTINGS`)
+    weighting: Weighting = "none"  # of the classes in the action loss
     smoothing: Share = 0.05  # of labels (`losses.token_losses`)
     pretraining: Pretraining | None = None  # what is learned before; None: nothing
 
@@ -59,6 +61,7 @@ class DSTRecipe:
                 f"the model is for windows of {self.model.window_length} frames, "
                 f"not of {self.windows.window_length}"
             )
-
-
-_MODELS = {DSTConfig: DST, PlayerDSTConfig: PlayerDST}
+        every = self.windows, self.pretraining and self.pretraining.windows
+        odd = any(one and (one.sparse or one.short_epochs) for one in every)
+        if odd and isinstance(self.model, PlayerDSTConfig):
+            raise DataError("a PlayerDST reads whole windows: neither sparse nor short_epochs")

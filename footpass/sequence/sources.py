@@ -52,7 +52,7 @@ def with_slots(excerpt: Excerpt, slots: Sequence[int] | np.ndarray) -> Excerpt:
 
 
 class Recorded:
-    """A tactical half with the logits, ``(9, 26, T)`` each, of one or two models.
+    """A tactical half with the logits, ``(9, 26, T)`` each, of up to four models.
 
     ``models`` say what made each of them, as far as it is known (`Provenance.models`).
     """

@@ -1,4 +1,4 @@
-"""The sequence model at work: its loss on a batch of windows, and halves to events."""
+"""Training of a DST, and its loss on a batch of windows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from footpass.metrics import evaluate
 from footpass.models.losses import answer_losses, token_losses, token_weights
 from footpass.models.player_dst import PlayerDST
 from footpass.schema import PAD, Token
-from footpass.sequence.decode import _check_inputs, load_dst, predict_events
+from footpass.sequence.decode import _check_inputs, load_dst, predict_shared
 from footpass.sequence.recipes import _MODELS, AnyDST, DSTRecipe
 from footpass.sequence.sources import Source
 from footpass.sequence.windows import Sample, WindowConfig, WindowDataset, collate, grouped
@@ -37,12 +37,12 @@ def train_dst(
     start: str | Path | None = None,
     track: Track | None = None,
 ) -> list[dict]:
-    """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.train`.
+    """Train a DST, or go on with a run that was interrupted; rows per epoch as of `training.loop.train`.
 
     ``halves`` gives, for an epoch's number, those to draw windows from; ``counts (8,)`` are training
     events by class, for the weights. It begins with the weights of the checkpoint ``start``, of a model
-    of these sizes, or random ones. With ``val``, halves and their true events, `sequence_figures` choose
-    the best epoch.
+    of these sizes, or random ones. With ``val``, halves and their true events, the best epoch is
+    chosen by what it writes of them.
     """
     torch.manual_seed(recipe.train.seed)
     model = new_model(_MODELS[type(recipe.model)], recipe.model).to(device)
@@ -57,7 +57,7 @@ def train_dst(
         lambda epoch: _epoch(recipe, halves(epoch), epoch) if epoch else first,
         lambda net, batch: sequence_loss(net, batch, weights.to(device), recipe.smoothing),
         run_dir,
-        partial(sequence_figures, halves=val[0], truth=val[1], windows=recipe.windows) if val else None,
+        partial(_figures, *val, recipe.windows) if val else None,
         collate,
         about={
             "windows": recipe.windows,
@@ -70,6 +70,12 @@ def train_dst(
         },
         track=track,
     )
+
+
+def _figures(
+    halves: Mapping[str, Source], truth: pd.DataFrame, windows: WindowConfig, model: AnyDST
+) -> dict[str, float]:
+    return f1_figures(evaluate(predict_shared(model, halves, windows), truth).counts)
 
 
 def fine_tuning(recipe: DSTRecipe, start: str | Path) -> DSTRecipe:
@@ -91,18 +97,6 @@ def _epoch(recipe: DSTRecipe, halves: Mapping[str, Source], epoch: int) -> Windo
     if not recipe.windows.sparse:  # all are equally long
         return data
     return grouped([data[i] for i in range(len(data))], recipe.train.batch, (seed, epoch))
-
-
-def sequence_figures(
-    model: AnyDST,
-    halves: Mapping[str, Source],
-    truth: pd.DataFrame,
-    windows: WindowConfig,
-    batch: int = 64,
-) -> dict[str, float]:
-    """``macro_f1``, ``micro_f1``, and ``f1/pass`` and so on, of the events that a model writes."""
-    counts = evaluate(predict_events(model, halves, windows, batch=batch), truth).counts
-    return f1_figures(counts)
 
 
 def sequence_loss(

@@ -7,7 +7,7 @@ from functools import reduce
 
 import pytest
 
-from footpass.configs import PROFILES, profile_name
+from footpass.configs import PROFILES, override, profile_name
 from footpass.detectors.clips import ClipConfig
 from footpass.ensemble.config import Boosting, RescoreConfig
 from footpass.experiments.profile import SeasonSize, load_profile, varied
@@ -163,3 +163,20 @@ def test_mistakes_in_a_profile_are_named(tmp_path, text, message):
 def test_a_profile_that_is_not_there_is_named():
     with pytest.raises(DataError, match=r"'nowhere.toml' is none of smoke, demo, study, paper"):
         load_profile("nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("gnn.gammas=[[2, -1.0]]", "-1.0: Input should be greater than or equal to 0"),
+        ("gnn.model.head=7", "7: Input should be a multiple of 2"),
+        ("taad.model.transformer.heads=3", "width 256 is not a multiple of 3 heads"),
+        ("dst.weighting=square", "'square': String should match pattern"),
+        ("dst.windows.sparse=true", "a PlayerDST reads whole windows"),
+        ("dst.windows.short_epochs=1", "a PlayerDST reads whole windows"),
+        ("dst.model.min_probability=0.0", "0.0: Input should be greater than 0"),
+    ],
+)
+def test_what_cannot_be_trained_or_used_is_refused_at_once(setting, message):
+    with pytest.raises(DataError, match=message):
+        override(load_profile("smoke"), setting)

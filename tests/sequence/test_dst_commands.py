@@ -16,7 +16,7 @@ from footpass.data.tactical import write_tactical
 from footpass.events import halves_of, predictions_path, read_predictions, select_halves, write_events
 from footpass.experiments.play_by_play import leave_one_match_out
 from footpass.experiments.pretraining import pretrain_dst, pretraining_recipe
-from footpass.experiments.profile import load_profile
+from footpass.experiments.profile import load_profile, varied
 from footpass.experiments.release import PREDICTION_FILES, TRUTH_FILES, Release
 from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
@@ -191,10 +191,13 @@ def test_a_dst_is_pretrained_from_the_command_line(data, tmp_path, capsys, monke
 
 
 def test_pretraining_begins_with_detectors_that_are_never_wrong(tmp_path, monkeypatch):
-    recipe = load_profile("smoke").dst
+    profile = load_profile("smoke")
+    recipe, taught = varied(profile, "A").dst, profile.dst.pretraining
     windows = replace(recipe.windows, short_epochs=1, short_length=50)
-    taught = replace(recipe.pretraining, clear_epochs=1, windows=windows)
-    taught = replace(taught, train=replace(taught.train, epochs=3))
+    train = replace(taught.train, epochs=3)
+    taught = replace(taught, clear_epochs=1, windows=windows, train=train)
+    with pytest.raises(DataError, match="a PlayerDST reads whole windows"):
+        replace(profile.dst, pretraining=taught)
     seen = []
     monkeypatch.setattr(
         "footpass.experiments.pretraining.train_dst",
