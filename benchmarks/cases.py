@@ -116,7 +116,7 @@ def plain_inference(folder: Path) -> Call:
 
 
 def step(folder: Path) -> Call:
-    """A step of training TAAD, repeatable as `training.train` makes it."""
+    """A step of training TAAD, repeatable as `training.loop.train` makes it."""
     loop, config = module("training.loop", "training"), module("training.config", "training")
     model, (pixels, boxes, visible) = _taad(folder), _clips(*DEMO)
     labels = torch.randint(9, visible.shape, generator=torch.Generator().manual_seed(1))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # pictures of scores and pages load this package too, and do 
 
 
 def learning_curves(rows: list[dict], beside: dict[str, list[dict]] | None = None) -> Figure:
-    """Training loss, and the figures on the validation clips, by epoch (rows of `training.train`).
+    """Training loss, and the figures on the validation clips, by epoch (rows of `training.loop.train`).
 
     Runs ``beside`` are dashed, with their loss and macro F1 alone.
     """

@@ -58,7 +58,7 @@ def f1_changes(base: Evaluation, variants: dict[str, Evaluation]) -> Figure:
 
 
 def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
-    """Training loss by optimizer step: panel name -> model name -> rows of `footpass.training.train`."""
+    """Training loss by optimizer step: panel name -> model name -> rows of `training.loop.train`."""
     figure, row = subplots((9, 2.8), 1, len(panels), squeeze=False)
     for axes, (title, runs) in zip(row[0], panels.items(), strict=True):
         for (name, rows), colour, marker in zip(runs.items(), SERIES, "osD^", strict=False):

@@ -27,7 +27,7 @@ LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"  # in the run directory
 def load_checkpoint(
     path: str | Path, expected: Mapping[str, Any] | None = None, ignored: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What `training.train` saved, on the CPU.
+    """What `training.loop.train` saved, on the CPU.
 
     Its config must agree with ``expected``, plain values or configs, as far as that goes and but for the
     names ``ignored``.

@@ -25,7 +25,7 @@ _Write = Callable[[dict[str, float], "Figure | None", int], None]
 
 
 def f1_figures(counts: Counts) -> dict[str, float]:
-    """``macro_f1``, ``micro_f1``, and ``f1/pass`` and so on, as `training.train` takes them."""
+    """``macro_f1``, ``micro_f1``, and ``f1/pass`` and so on, as `training.loop.train` takes them."""
     by_class = {f"f1/{label}": float(f1) for label, f1 in zip(ACTION_LABELS, counts.f1, strict=True)}
     return {"macro_f1": counts.macro_f1, "micro_f1": counts.micro["f1"], **by_class}
 
@@ -33,7 +33,7 @@ def f1_figures(counts: Counts) -> dict[str, float]:
 def tracker(
     kind: str, run_dir: str | Path, picture: "Callable[[nn.Module], Figure] | None" = None
 ) -> Track:
-    """What `training.train` calls after each epoch to write its losses, rates and figures.
+    """What `training.loop.train` calls after each epoch to write its losses, rates and figures.
 
     Parameters
     ----------
