@@ -19,7 +19,7 @@ from footpass.ensemble.fusion import FusionConfig, apply_fusion, fit_fusion
 from footpass.events import match_of, predictions_path, read_predictions
 from footpass.experiments.engine import Graph, Task, compute
 from footpass.experiments.rows import Grid, Row
-from footpass.experiments.stages import DECODING, Stage, Study
+from footpass.experiments.stages import ADJUSTING, DECODING, Stage, Study
 from footpass.files import DataError, sources
 from footpass.models.transformer import FUSIONS
 from footpass.postprocess.evidence import LogitEvidence, Remembered
@@ -178,8 +178,7 @@ def run_row(study: Study, row: Row, seed: int) -> Outcome:
     stages = {part: _made(study, model) for part, model in models.items()}
     made_of: list[Any] = [stage.dir.name for stage in stages.values()]
     made_of += [study.fingerprint_of("val"), FOLDS]
-    if row.divide_weights:
-        made_of += sources(*DECODING)
+    made_of += sources(*DECODING, *ADJUSTING)  # its events are made anew with these
     if row.rescore:
         code = sources("ensemble", "postprocess/grammar.py", "simulate/copy_paste.py", *_MATCHING)
         made_of += [study.profile.ablations.rescore, *code]

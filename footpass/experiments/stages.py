@@ -73,7 +73,8 @@ log = logging.getLogger(__name__)
 # The code that writes a DST's events.
 DECODING: tuple[str, ...] = ("sequence/decode.py", "sequence/tokens.py", "sequence/windows.py")
 DECODING += ("models/dst.py", "models/player_dst.py", "models/slots.py", "models/transformer.py")
-_ADJUSTING = ("detectors/spotting.py", "detectors/calibration.py", "metrics.py", "timeline.py")
+# And that which adjusts a detector's logits.
+ADJUSTING = ("detectors/spotting.py", "detectors/calibration.py", "metrics.py", "timeline.py")
 _ALONE = 5  # times the epochs, of a DST without a pre-training
 _DST_OF = {"none": "dst", "concat": "dst-gnn"}  # in the zoo, by fusion
 
@@ -350,7 +351,7 @@ class Study:
         if not self._held_out:
             return UNADJUSTED
         path = stage.dir / f"{name}.json"
-        with locked_by_first(stage.dir), made_anew(path, fingerprint(*sources(*_ADJUSTING))) as missing:
+        with locked_by_first(stage.dir), made_anew(path, fingerprint(*sources(*ADJUSTING))) as missing:
             if missing:
                 self.predict(stage, "train")
                 halves = {half: entry.half for half, entry in self.watched("train").items()}

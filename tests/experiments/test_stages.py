@@ -13,7 +13,7 @@ from footpass.data.provenance import Provenance
 from footpass.detectors.spotting import UNADJUSTED, LogitAdjustment
 from footpass.ensemble import chain
 from footpass.events import halves_of
-from footpass.experiments import stages
+from footpass.experiments import grid, stages
 from footpass.experiments.costs import Cost, _a_step, costs
 from footpass.experiments.grid import Outcome, run_grid, run_row
 from footpass.experiments.profile import SeasonSize, load_profile
@@ -235,6 +235,16 @@ def test_events_are_written_anew_by_code_that_writes_others(folder, data, monkey
         study.known.clear()
         study.predict(study.dst(), "val")
         assert len(asked) == times
+
+
+@pytest.mark.parametrize("code", ["DECODING", "ADJUSTING"])
+def test_a_row_is_made_anew_by_code_that_writes_its_events(folder, data, monkeypatch, code):
+    study = study_of(folder, data, 1, monkeypatch)
+    run_row(study, Row("DST"), 0)
+    before = len(list(folder.glob("row-*")))
+    monkeypatch.setattr(grid, code, ("timeline.py",))
+    run_row(study, Row("DST"), 0)
+    assert len(list(folder.glob("row-*"))) == before + 1
 
 
 def test_a_dst_reads_the_truth_or_calibrated_logits_where_a_row_says_so(folder, data, monkeypatch):
