@@ -47,16 +47,14 @@ def pretrain_dst(
 ) -> list[dict]:
     """Train a DST on simulated matches by a `pretraining_recipe`; rows as of `train_dst`.
 
-    The matches are kept in ``run_dir``, or in a folder in ``shared`` for whoever learns from the same;
+    The matches are kept in a folder in ``run_dir``, or in ``shared`` for whoever learns from the same;
     they are not those of a default season.
     """
     pretraining = recipe.pretraining
     if pretraining is None:
         raise DataError("a recipe without pre-training: nothing to train on")
-    season = Path(run_dir, "season")
-    if shared:
-        name = fingerprint(pretraining.matches, pretraining.minutes, EDITION)
-        season = Path(shared, f"season-pretraining-{name[:8]}")
+    name = fingerprint(pretraining.matches, pretraining.minutes, EDITION)
+    season = Path(shared or run_dir, f"season-pretraining-{name[:8]}")
     make_folder(season)
     with locked(season):  # of several processes, the first simulates
         if not (season / tactical_path("train")).is_file():

@@ -212,18 +212,23 @@ def test_pretraining_begins_with_detectors_that_are_never_wrong(tmp_path, monkey
         np.testing.assert_array_equal(noisy[0][name].logits[0], noisy[1][name].logits[0])
 
 
-def test_pretraining_is_of_the_recipe_alone(tmp_path):
+def test_pretraining_is_of_the_recipe_alone(tmp_path, monkeypatch):
     """The same twice, wherever its matches are kept; they are simulated once."""
     recipe = load_profile("smoke").dst
     pretrain_dst(recipe, tmp_path / "one")
     pretrain_dst(recipe, tmp_path / "two", shared=tmp_path)
     assert len(list(tmp_path.glob("season-pretraining-*"))) == 1
-    assert not (tmp_path / "two" / "season").exists()
+    assert not list((tmp_path / "two").glob("season*"))
     one, two = (load_dst(tmp_path / folder / LAST)[0].state_dict() for folder in ("one", "two"))
     assert all((one[name] == two[name]).all() for name in one)
-    made = (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns
+    (season,) = (tmp_path / "one").glob("season*")
+    made = (season / tactical_path("train")).stat().st_mtime_ns
     pretrain_dst(recipe, tmp_path / "one")
-    assert (tmp_path / "one" / "season" / tactical_path("train")).stat().st_mtime_ns == made
+    assert (season / tactical_path("train")).stat().st_mtime_ns == made
+    monkeypatch.setattr("footpass.experiments.pretraining.train_dst", lambda *args: [])
+    longer = replace(recipe.pretraining, minutes=0.5)
+    pretrain_dst(replace(recipe, pretraining=longer), tmp_path / "one")
+    assert len(list((tmp_path / "one").glob("season*"))) == 2  # others learn from matches of their own
 
 
 # --- play-by-play alone
