@@ -37,8 +37,11 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
     folder = Path(folder)
     runs = []
     for path in sorted(folder.glob("*/metrics.json")):
-        with suppress(FileNotFoundError):  # another report in this folder has just begun that notebook
+        try:
             runs.append(_load_run(path))
+        except DataError:
+            if path.exists():
+                raise  # otherwise another report in this folder has just begun that notebook
     if not runs and not failures:
         raise DataError("no run with a metrics.json in it", folder)
     answers, shown = _answers(runs)
@@ -59,7 +62,8 @@ def build_page(folder: str | Path, failures: Sequence[Failure] = ()) -> Path:
 def publish(folder: str | Path, out: str | Path) -> int:
     """Copy a report's pages and figures to where it is kept under version control; its size in bytes.
 
-    Checkpoints, logits and pictures, which the pages have inside, stay behind.
+    Checkpoints, logits and pictures, which the pages have inside, stay behind. What is there
+    of notebooks that the report has no more is removed.
     """
     folder, out = Path(folder), Path(out)
     if not (folder / "index.html").is_file():
@@ -72,6 +76,12 @@ def publish(folder: str | Path, out: str | Path) -> int:
         make_folder((out / file).parent)
         with atomic_write(out / file, "wb") as stream:
             stream.write((folder / file).read_bytes())
+    for path in out.glob("*/metrics.json"):
+        if path.parent.name not in finished:  # of a notebook that the report has no more
+            path.unlink()
+            path.with_name("notebook.html").unlink(missing_ok=True)
+            with suppress(OSError):  # somebody keeps something else there
+                path.parent.rmdir()
     return sum((out / file).stat().st_size for file in files)
 
 
@@ -124,7 +134,10 @@ def _load_run(path: Path) -> dict:
     record = read_record(path)
     run = asdict(record)
     for figure in run["figures"]:
-        picture = inside(path.parent, figure["file"], "figure").read_bytes()
+        file = inside(path.parent, figure["file"], "figure")
+        if not file.is_file():
+            raise DataError(f"not there, and {path} shows it: remove its folder, it is made anew", file)
+        picture = file.read_bytes()
         moving = figure["file"].endswith(".webp")
         figure["address"] = address("webp", picture) if moving else _picture(picture)
     for source, known in zip(run["data"], record.data, strict=True):

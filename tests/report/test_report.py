@@ -20,6 +20,7 @@ from PIL import Image
 from footpass.files import DataError
 from footpass.report.notebooks import NOTEBOOKS, _forget_dead_kernels, _inputs, run_notebooks
 from footpass.report.page import QUESTIONS, build_page, publish
+from footpass.report.record import read_record
 from footpass.report.run import start_run
 
 OUTSIDE = re.compile(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|@import|url\(\s*["']?https?:|import\(""")
@@ -361,6 +362,24 @@ def test_a_folder_without_runs_is_an_error(tmp_path):
         build_page(tmp_path)
 
 
+def test_a_notebook_that_has_just_begun_is_left_out_and_one_without_a_picture_is_named(
+    tmp_path, monkeypatch
+):
+    for name in ("one", "two"):
+        write_run(tmp_path, name, ["gaps"])
+
+    def read(path):
+        if path.parent.name == "one":  # another report begins it
+            path.unlink()
+        return read_record(path)
+
+    monkeypatch.setattr("footpass.report.page.read_record", read)
+    assert PICTURE.findall(build_page(tmp_path).read_text())
+    (tmp_path / "two" / "gaps.png").unlink()
+    with pytest.raises(DataError, match="gaps.png: not there"):
+        build_page(tmp_path)
+
+
 def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp_path):
     runs, *_ = report
     (runs / "01_good" / "best.pt").write_bytes(b"weights")
@@ -373,6 +392,15 @@ def test_what_is_published_is_the_pages_and_figures_of_finished_runs(report, tmp
     assert all(
         path.read_bytes() == (runs / path.relative_to(tmp_path / "out")).read_bytes() for path in copied
     )
+    made = ["metrics.json", "notebook.html"]
+    others = {"02_dropped": made, "03_noted": [*made, "own.md"], "own": ["own.md"]}
+    for file in (tmp_path / "out" / name / file for name in others for file in others[name]):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert publish(runs, tmp_path / "out") == size
+    left = {path for path in (tmp_path / "out").rglob("*") if path.is_file()} - {*copied}
+    assert left == {tmp_path / "out" / name / "own.md" for name in ("03_noted", "own")}
+    assert not (tmp_path / "out" / "02_dropped").exists()
     with pytest.raises(DataError, match="no report there"):
         publish(tmp_path / "nothing", tmp_path / "out")
 
