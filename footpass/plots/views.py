@@ -5,7 +5,7 @@ predicted ones yellow.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from footpass.data.cache import Footage
 from footpass.data.halves import HalfMatch
 from footpass.data.video import VideoReader
 from footpass.files import DataError, atomic_write
@@ -152,18 +153,21 @@ def frames(
     )
 
 
-def best_play(result: Evaluation, seconds: float) -> tuple[str, int]:
-    """Half and first frame of the seconds in which most events with a box are found, and fewest not."""
+def best_play(
+    result: Evaluation, footage: Mapping[str, Footage], seconds: float
+) -> tuple[str, range]:
+    """A half and its seconds in which most events with a box are found, and fewest not."""
     length, best = round(seconds * FPS), (-np.inf, "", 0)
     for name, events in result.truth.groupby("half", observed=True):
         worth = np.where(events["found"] & events["box_visible"], 1, -1)
         false = result.predictions["half"].eq(name) & result.predictions["truth"].lt(0)
         frames = np.append(events["frame"], result.predictions["frame"][false])
         worth = np.append(worth, np.full(false.sum(), -1))
-        for start in events["frame"] - FPS:
+        for start in (events["frame"] - FPS).clip(lower=footage[str(name)].half.first_frame):
             inside = (frames >= start) & (frames < start + length - FPS)
             best = max(best, (worth[inside].sum(), str(name), int(start)))
-    return best[1:]
+    _, name, start = best
+    return name, range(start, min(start + length, footage[name].half.end_frame))
 
 
 def look(

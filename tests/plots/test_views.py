@@ -245,6 +245,14 @@ def test_errors_are_shown_with_what_was_said(half, video, truth):
     assert len(figure.axes) == 2 * 5
 
 
+def test_the_best_play_is_within_its_half(half, video, truth):
+    seen = truth[:2].assign(box_visible=True, replay=False)
+    found = evaluate(truth[:2].assign(score=0.9), seen)
+    footage = {"game_1_H1": Footage(half, video.path)}
+    assert views.best_play(found, footage, 1.6) == ("game_1_H1", range(100, 140))
+    assert views.best_play(found, footage, 6) == ("game_1_H1", range(100, 160))
+
+
 def test_in_a_notebook_slider_and_events_move_the_pictures(half, video, truth, monkeypatch):
     class Shell:
         kernel = object()
