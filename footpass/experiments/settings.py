@@ -37,6 +37,11 @@ def notebook_settings(profile: str | None = None) -> NotebookSettings:
         raise DataError(f"no profile: {error}", path) from error
 
 
+def finds_data(profile: str | None = None) -> bool:
+    """Whether a profile has real data looked for where none are named (`Profile.find_data`)."""
+    return profile_content(profile)[1].get("find_data", True)
+
+
 def profile_content(profile: str | None = None) -> tuple[Path, dict[str, Any]]:
     """The file of a profile, and its tables: its own, laid over those of its ``base``."""
     name = resolve_profile(profile)

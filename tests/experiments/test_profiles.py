@@ -11,7 +11,7 @@ from footpass.configs import PROFILES, override, profile_name
 from footpass.detectors.clips import ClipConfig
 from footpass.ensemble.config import Boosting, RescoreConfig
 from footpass.experiments.profile import SeasonSize, load_profile, varied
-from footpass.experiments.settings import FOLDER, notebook_settings
+from footpass.experiments.settings import FOLDER, finds_data, notebook_settings
 from footpass.files import DataError
 from footpass.models.dst import DSTConfig
 from footpass.models.player_dst import PlayerDSTConfig
@@ -27,6 +27,7 @@ def test_every_profile_has_its_file_and_begins_with_what_it_is():
     for name in PROFILES:
         assert load_profile(name).name == name
         assert load_profile(name).notebooks == notebook_settings(name)
+        assert load_profile(name).find_data == finds_data(name)
         assert (FOLDER / f"{name}.toml").read_text(encoding="utf-8").startswith(f"# {name}: ")
 
 
