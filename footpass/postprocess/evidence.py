@@ -207,7 +207,8 @@ class LogitEvidence(Evidence):
         for half, rows, asked in self._by_half(events):
             _, _, jersey, present, visible = self._around(half, asked, window)
             own = present & (jersey == asked["jersey"].to_numpy()[:, None, None])
-            known[rows] = (own & visible).any(axis=(1, 2)) | ~own.any(axis=(1, 2))
+            absent = ~own.any(axis=(1, 2)) & (asked["jersey"].to_numpy() >= 0)  # whose number is known
+            known[rows] = (own & visible).any(axis=(1, 2)) | absent
         return known
 
     def _by_half(self, events: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, pd.DataFrame]]:
@@ -228,9 +229,10 @@ class LogitEvidence(Evidence):
         index = np.where(inside, frames - lineup.first_frame, 0)
         slots = N_ROLES * asked["team"].to_numpy()[:, None] + np.arange(N_ROLES)
         place = slots[:, None], index[..., None]
-        jersey = lineup.jersey[place]
-        present = (jersey >= 0) & inside[..., None]
-        return frames, slots, jersey, present, lineup.state[State.VISIBLE][place] > 0
+        jersey = lineup.jersey_at(slots[:, None], frames[..., None])  # as events get theirs
+        visible = lineup.state[State.VISIBLE][place] > 0
+        taken = visible | np.isfinite(lineup.state[State.X][place])
+        return frames, slots, jersey, taken & (jersey >= 0) & inside[..., None], visible
 
 
 class Remembered(Evidence):

@@ -220,14 +220,24 @@ def test_of_who_has_no_box_pixels_tell_nothing():
     strength, mate = source.best_mate(query, window=9)
     np.testing.assert_allclose(strength, [probability(6), probability(6), 0], rtol=1e-3)
     assert mate.tolist() == [2, 2, 2]
-    # Who is not on the pitch at all, or not then, did nothing; of who has no box, nobody knows.
+    # Who is not on the pitch at all, or not then, did nothing; of who has no box or number, nobody knows.
     others = predictions((10, 0, 99, PASS, 0.5), (10, 0, -1, PASS, 0.5), (900, 0, 3, PASS, 0.5))
-    assert source.peak(others, window=9)[0].tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(source.peak(others, window=9)[0], [0, np.nan, 0])
     without_box = concat([query, others])
     kept = gate(without_box, source, Gate((0.5,) * 8, window=9)).table
-    assert kept["jersey"].tolist() == [3, 2] and kept["frame"].tolist() == [10, 10]
+    assert kept["jersey"].tolist() == [3, 2, -1] and kept["frame"].tolist() == [10, 10, 10]
     given = reassign(query.iloc[:2], source, Reassign(margin=0.1, window=9)).table
     assert given["jersey"].tolist() == [3, 2]
+
+
+def test_a_number_that_is_unknown_for_a_while_is_that_of_before():
+    jersey = np.full((N_SLOTS, 40), -1, np.int16)
+    jersey[0, :5] = 7
+    half = lineup(0, jersey)
+    half.state[State.X, 0, 30:], half.state[State.VISIBLE, 0, 30:] = np.nan, 0  # then he is off the pitch
+    source = LogitEvidence({HALF: volume(40, (PASS, 0, 20, 6.0))}, {HALF: half})
+    query = predictions((20, 0, 7, PASS, 0.5), (36, 0, 7, PASS, 0.5))
+    np.testing.assert_allclose(source.peak(query, window=3)[0], [probability(6), 0], rtol=1e-3)
 
 
 def is_hidden(half, visible, event, window):
@@ -237,7 +247,7 @@ def is_hidden(half, visible, event, window):
         visible[s, f - half.first_frame]
         for f in range(max(frame - window, half.first_frame), min(frame + window + 1, half.end_frame))
         for s in range(13 * team, 13 * team + 13)
-        if half.jersey[s, f - half.first_frame] == jersey >= 0
+        if half.jersey_at(s, f) == jersey >= 0
     ]
     return bool(boxes) and not any(boxes)
 
@@ -263,11 +273,11 @@ def test_logits_as_a_loop_has_it(seed, window):
     x = np.exp(logits.astype(np.float32) - logits.max(axis=0).astype(np.float32))
     shares = x / x.sum(axis=0)
     hits = [
-        (f, int(half.jersey[s, f - first]), s // 13, c, float(shares[c, s, f - first]))
+        (f, int(half.jersey_at(s, f)), s // 13, c, float(shares[c, s, f - first]))
         for f in range(first, first + count)
         for s in range(N_SLOTS)
         for c in range(1, N_CLASSES)
-        if half.jersey[s, f - first] >= 0 and visible[s, f - first]
+        if half.jersey_at(s, f) >= 0 and visible[s, f - first]
     ]
     # One hit a player, class and frame: of several slots with one jersey the strongest counts anyway.
     oracle = plain.PlainEvidence(predictions(*((f, t, j, c, p) for f, j, t, c, p in hits)))
