@@ -1,20 +1,24 @@
 """Ensembling by rule: weighted fusion of several models' events, and what any choice can reach."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from footpass.configs import Positive, Share, config_dataclass
 from footpass.ensemble.candidates import merge, scores_of
 from footpass.events import halves_of
 from footpass.files import DataError
 from footpass.metrics import evaluate, match_events
 from footpass.schema import SCORE_THRESHOLD, Action
 
+_NotNegative = Annotated[float, Field(ge=0)]
 
-@dataclass(frozen=True)
+
+@config_dataclass
 class FusionConfig:
     """Which events of the union are kept.
 
@@ -26,17 +30,15 @@ class FusionConfig:
     of; here (`merge`) a candidate has one event of each model at most, and the frame of the first's.
     """
 
-    weights: tuple[float, ...]  # one a model
-    agreement: int = 1  # models that must have an event (same player and class within `TOLERANCE`)
-    threshold: float = 0.0  # lowest fused score
+    weights: Annotated[tuple[_NotNegative, ...], Field(min_length=1)]  # one a model
+    agreement: Positive = 1  # models that must have an event (same player and class within `TOLERANCE`)
+    threshold: Share = 0.0  # lowest fused score
     exceptions: tuple[Action, ...] = ()  # classes for which one model is enough
-    exponent: float = 1.0  # of the share of models that have an event
+    exponent: _NotNegative = 1.0  # of the share of models that have an event: fewer are not worth more
 
     def __post_init__(self) -> None:
-        if not self.weights or min(self.weights) < 0 or not sum(self.weights) > 0:
-            raise DataError(f"weights {self.weights}: not negative, and one of them above 0")
-        if not self.exponent >= 0:
-            raise DataError(f"exponent {self.exponent}: what fewer models have is not worth more")
+        if not any(self.weights):
+            raise DataError(f"weights {self.weights}: one of them above 0")
 
 
 def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
@@ -46,6 +48,8 @@ def fuse(tables: Sequence[pd.DataFrame], config: FusionConfig) -> pd.DataFrame:
     """
     if len(config.weights) != len(tables):
         raise DataError(f"{len(config.weights)} weights for {len(tables)} prediction files")
+    if config.agreement > len(tables):
+        raise DataError(f"agreement of {config.agreement} models, and there are {len(tables)}")
     return _fused(merge(tables), config)
 
 

@@ -1,7 +1,7 @@
 """Search of post-processing parameters, and their file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from footpass.configs import config_dataclass, read_config, write_config
+from footpass.configs import Share, config_dataclass, read_config, write_config
 from footpass.crossfit import Apply, Fit, Inputs
 from footpass.files import DataError
 from footpass.metrics import Evaluation, compare, evaluate
@@ -18,15 +18,15 @@ from footpass.postprocess.steps import NMS, STEPS, Gate, PostprocessConfig, Reas
 from footpass.schema import ACTIONS
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Search:
     """What `fit_postprocess` may choose, and how sure it must be of a gain."""
 
     steps: tuple[str, ...] = tuple(STEPS)  # that are used
     per_class: bool = True  # thresholds and offsets for each class, or one for all
-    own: float = 0.0  # of `Gate`
+    own: Share = 0.0  # of `Gate`
     # A change must pay in this share of bootstrap draws of the fitting matches; 0 takes any gain.
-    confidence: float = 0.0
+    confidence: Share = 0.0
 
     def __post_init__(self) -> None:
         for step in self.steps:
