@@ -41,13 +41,14 @@ def effects(grid: Grid, results: Evaluations, **options: Any) -> pd.DataFrame:
     What a row is set against and is not among the results is left out. Of a detector that a DST is set
     against, only seed 0 counts: the one that the DST reads.
     """
-    rows, models = [], {row.name: row.model for row in grid.rows}
+    rows, known = [], {row.name: row for row in grid.rows}
     for row in grid.rows:
         for base in row.against:
             if base in results:
                 pair = {name: results[name] for name in (base, row.name)}
-                if row.model == "dst" and models[base] != "dst" and 0 in grid.detector_seeds:
-                    pair[base] = [results[base][grid.detector_seeds.index(0)]]
+                seeds = grid.seeds_of(known[base])
+                if row.model == "dst" != known[base].model and 0 in seeds:
+                    pair[base] = [results[base][seeds.index(0)]]
                 change = compare(pair, base, **options).gains[row.name]
                 rows.append((row.name, row.group, base, change.value, change.low, change.high))
     columns = ["row", "group", "against", "change", "low", "high"]

@@ -359,6 +359,8 @@ def test_a_dst_is_set_against_the_detector_that_it_reads(results):
     for seeds, change in (((0, 1), -1 / 8), ((1, 0), 0), ((1, 2), -1 / 16)):
         table = effects(Grid(rows, (0,), seeds), results, samples=20)
         assert table.loc["a", "change"] == pytest.approx(change)
+    heads = Grid(rows, (1, 0), heads=("b",))  # whose seeds are those of DSTs
+    assert effects(heads, results, samples=20).loc["a", "change"] == pytest.approx(0)
     table = effects(Grid((rows[0], Row("a", model="gnn", against=("b",))), (0,), (0, 1)), results)
     assert table.loc["a", "change"] == pytest.approx(-1 / 16)
 
