@@ -28,8 +28,9 @@ def scores(results: Evaluations, compared: Comparison) -> pd.DataFrame:
         row = {"row": name, "seeds": len(runs), "macro F1": interval.value, "low": interval.low}
         row |= {"high": interval.high, "worst seed": min(single), "best seed": max(single)}
         row["micro F1"] = np.mean([run.counts.micro["f1"] for run in runs])
+        parts = [run.splits() for run in runs]
         for split in SUBSETS:
-            recalls = [run.splits()[split].micro["recall"] for run in runs]
+            recalls = [part[split].micro["recall"] for part in parts]
             row[f"recall, {split.replace('_', ' ')}"] = np.mean(recalls)
         rows.append(row)
     return pd.DataFrame(rows).set_index("row")
