@@ -21,7 +21,7 @@ from pydantic import AliasChoices, Field
 from footpass.configs import Share, config_dataclass
 from footpass.metrics import match_events
 from footpass.postprocess.evidence import Evidence
-from footpass.schema import ACTION_LABELS, ACTIONS, TOLERANCE
+from footpass.schema import ACTION_LABELS, ACTIONS, SCORE_THRESHOLD
 from footpass.timeline import suppress
 
 Window = Annotated[int, Field(ge=0, le=1000)]  # frames
@@ -197,28 +197,28 @@ def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConf
 
     The audit holds those of all steps; its index is the row of ``table`` that an event came from.
     """
-    audits = []
     table = table.reset_index(drop=True)
+    audits = [_processed("nms", table[:0], table[:0], Reason.NONE).audit]  # has columns without steps too
     for name, step in STEPS.items():
         if getattr(config, name) is not None:
             table, audit = step(table, evidence, getattr(config, name))
             audits.append(audit)
-    return Processed(table.reset_index(drop=True), pd.concat(audits) if audits else pd.DataFrame())
+    return Processed(table.reset_index(drop=True), pd.concat(audits))
 
 
-def judge(audit: pd.DataFrame, truth: pd.DataFrame, tolerance: int = TOLERANCE) -> pd.DataFrame:
+def judge(audit: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """An audit with column ``verdict``: did a change help, hurt, or neither?
 
     A change helps if it turns a miss into a hit or drops a false positive. Each step is judged by the
-    events that came into it, matched as the metric matches them.
+    events that came into it, matched as the metric matches them: those under its threshold do not count.
     """
     verdict = pd.Series("neither", index=range(len(audit)))
     audit = audit.reset_index(names="event")
-    for _, rows in audit.groupby("step", observed=True):
+    for _, rows in audit[audit["score"] >= SCORE_THRESHOLD].groupby("step", observed=True):
         stays = rows[rows["fate"] != "dropped"]
         after = stays.assign(frame=stays["to_frame"], jersey=stays["to_jersey"])
-        was_hit = pd.Series(match_events(rows, truth, tolerance) >= 0, rows.index)
-        is_hit = pd.Series(match_events(after, truth, tolerance) >= 0, after.index)
+        was_hit = pd.Series(match_events(rows, truth) >= 0, rows.index)
+        is_hit = pd.Series(match_events(after, truth) >= 0, after.index)
         gone = rows.index.difference(stays.index)
         verdict[gone[~was_hit[gone]]], verdict[gone[was_hit[gone]]] = "helped", "hurt"
         changed = stays.index[stays["fate"] != "kept"]

@@ -185,7 +185,7 @@ def test_without_steps_nothing_happens():
     events = predictions((100, 0, 7, PASS, 0.9), (100, 0, 7, PASS, 0.9))
     table, audit = postprocess(events, EventEvidence(events), PostprocessConfig())
     pd.testing.assert_frame_equal(table, events)
-    assert not len(audit)
+    assert not len(audit) and "fate" in audit
 
 
 def test_other_columns_and_halves_stay():
@@ -266,10 +266,11 @@ def test_what_helped_and_what_hurt():
     events = predictions(
         (100, 0, 7, PASS, 0.9),  # right, becomes 8's: hurt
         (200, 0, 7, PASS, 0.9),  # 8's, becomes so: helped
-        (300, 0, 7, PASS, 0.1),  # right, dropped: hurt
-        (350, 0, 7, PASS, 0.1),  # wrong, dropped: helped
+        (300, 0, 7, PASS, 0.2),  # right, dropped: hurt
+        (350, 0, 7, PASS, 0.2),  # wrong, dropped: helped
         (389, 0, 7, PASS, 0.9),  # right, moves nearer: neither
         (900, 0, 7, PASS, 0.9),  # wrong, stays so: neither
+        (500, 0, 7, PASS, 0.1),  # too weak to count, dropped: neither
     )
     seen = EventEvidence(
         predictions(
@@ -286,6 +287,7 @@ def test_what_helped_and_what_hurt():
         [1, "reassign", "helped"],
         [2, "gate", "hurt"],
         [3, "gate", "helped"],
+        [6, "gate", "neither"],
         [4, "refine", "neither"],
     ]
     assert (audit.loc[audit["fate"] == "kept", "verdict"] == "neither").all()
