@@ -153,9 +153,7 @@ def frames(
     )
 
 
-def best_play(
-    result: Evaluation, footage: Mapping[str, Footage], seconds: float
-) -> tuple[str, range]:
+def best_play(result: Evaluation, footage: Mapping[str, Footage], seconds: float) -> tuple[str, range]:
     """A half and its seconds in which most events with a box are found, and fewest not."""
     length, best = round(seconds * FPS), (-np.inf, "", 0)
     for name, events in result.truth.groupby("half", observed=True):

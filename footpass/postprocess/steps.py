@@ -198,7 +198,7 @@ def postprocess(table: pd.DataFrame, evidence: Evidence, config: PostprocessConf
     The audit holds those of all steps; its index is the row of ``table`` that an event came from.
     """
     table = table.reset_index(drop=True)
-    audits = [_processed("nms", table[:0], table[:0], Reason.NONE).audit]  # has columns without steps too
+    audits = [_processed("nms", table[:0], table[:0], Reason.NONE).audit]  # columns, even without steps
     for name, step in STEPS.items():
         if getattr(config, name) is not None:
             table, audit = step(table, evidence, getattr(config, name))

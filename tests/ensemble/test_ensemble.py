@@ -59,13 +59,13 @@ def test_threshold_is_inclusive_and_a_single_model_is_itself():
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
-    {"weights": [(), (0, 0), (1, -1)], "agreement": [0], "threshold": [5, np.nan], "exponent": [-1]}.items(),
+    "wrong",
+    [{"weights": ()}, {"weights": (0, 0)}, {"weights": (1, -1)}, {"agreement": 0}]
+    + [{"threshold": 5}, {"threshold": np.nan}, {"exponent": -1}],
 )
-def test_what_means_nothing_is_refused(name, values):
-    for value in values:
-        with pytest.raises(DataError, match=name):
-            FusionConfig(**{"weights": (1,), name: value})
+def test_what_means_nothing_is_refused(wrong):
+    with pytest.raises(DataError, match=next(iter(wrong))):
+        FusionConfig(**{"weights": (1,)} | wrong)
 
 
 def test_one_weight_per_table_and_no_more_to_agree():

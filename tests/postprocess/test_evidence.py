@@ -220,7 +220,7 @@ def test_of_who_has_no_box_pixels_tell_nothing():
     strength, mate = source.best_mate(query, window=9)
     np.testing.assert_allclose(strength, [probability(6), probability(6), 0], rtol=1e-3)
     assert mate.tolist() == [2, 2, 2]
-    # Who is not on the pitch at all, or not then, did nothing; of who has no box or number, nobody knows.
+    # Who is not on the pitch at all, or not then, did nothing; of others nobody knows.
     others = predictions((10, 0, 99, PASS, 0.5), (10, 0, -1, PASS, 0.5), (900, 0, 3, PASS, 0.5))
     np.testing.assert_array_equal(source.peak(others, window=9)[0], [0, np.nan, 0])
     without_box = concat([query, others])
@@ -234,7 +234,7 @@ def test_a_number_that_is_unknown_for_a_while_is_that_of_before():
     jersey = np.full((N_SLOTS, 40), -1, np.int16)
     jersey[0, :5] = 7
     half = lineup(0, jersey)
-    half.state[State.X, 0, 30:], half.state[State.VISIBLE, 0, 30:] = np.nan, 0  # then he is off the pitch
+    half.state[State.X, 0, 30:], half.state[State.VISIBLE, 0, 30:] = np.nan, 0  # now he is off
     source = LogitEvidence({HALF: volume(40, (PASS, 0, 20, 6.0))}, {HALF: half})
     query = predictions((20, 0, 7, PASS, 0.5), (36, 0, 7, PASS, 0.5))
     np.testing.assert_allclose(source.peak(query, window=3)[0], [probability(6), 0], rtol=1e-3)
