@@ -40,6 +40,8 @@ from footpass.files import (
 from footpass.report.html import write_page
 
 NOTEBOOKS = PROJECT / "notebooks"
+# What a page looks like; it is made anew with these, without its notebook being run.
+_LOOK = [Path(__file__).with_name("templates") / name for name in ("notebook.html", "page.css")]
 
 # Markup that a cell's output may hold: scripts, styles and frames are not among it.
 _TAGS = re.findall(
@@ -87,8 +89,8 @@ def run_notebooks(
                     failures.append(Failure(path.stem, reason))
                 else:
                     write_json(inputs, stamp)
-            changed = [file.stat().st_mtime_ns for file in (executed, page) if file.is_file()]
-            if executed.is_file() and (not page.is_file() or changed[1] < changed[0]):
+            rendered = page.stat().st_mtime_ns if page.is_file() else 0
+            if executed.is_file() and any(f.stat().st_mtime_ns > rendered for f in (executed, *_LOOK)):
                 write_notebook_page(executed, page)
     return failures
 

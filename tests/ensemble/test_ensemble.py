@@ -60,8 +60,10 @@ def test_threshold_is_inclusive_and_a_single_model_is_itself():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"weights": ()}, {"weights": (0, 0)}, {"weights": (1, -1)}, {"agreement": 0}]
-    + [{"threshold": 5}, {"threshold": np.nan}, {"exponent": -1}],
+    [
+        *({"weights": weights} for weights in ((), (0, 0), (1, -1))),
+        *({"agreement": 0}, {"exponent": -1}, {"threshold": 5}, {"threshold": np.nan}),
+    ],
 )
 def test_what_means_nothing_is_refused(wrong):
     with pytest.raises(DataError, match=next(iter(wrong))):

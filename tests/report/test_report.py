@@ -4,6 +4,7 @@ import base64
 import gc
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def test_a_killed_report_goes_on_with_the_notebook_that_it_was_at(tmp_path):
     assert (runs / "01_first" / "metrics.json").stat().st_mtime_ns == written
 
 
-def test_killed_while_a_page_is_rendered_only_that_is_done_again(report):
+def test_killed_while_a_page_is_rendered_only_that_is_done_again(report, tmp_path, monkeypatch):
     runs, _, _, (good, _) = report
     page = runs / "01_good" / "notebook.html"
     assert run_notebooks(runs, "smoke", [good]) == []
@@ -192,6 +193,15 @@ def test_killed_while_a_page_is_rendered_only_that_is_done_again(report):
     page.unlink()
     assert run_notebooks(runs, "smoke", [good]) == []
     assert page.is_file() and (runs / "01_good" / "metrics.json").stat().st_mtime_ns == written
+    look = tmp_path / "page.css"
+    look.touch()
+    monkeypatch.setattr("footpass.report.notebooks._LOOK", [look])
+    before = page.stat().st_mtime_ns
+    for age in (1, -1):  # younger than the page, and older
+        os.utime(look, ns=(before + age, before + age))
+        assert run_notebooks(runs, "smoke", [good]) == []
+        assert (page.stat().st_mtime_ns > before) == (age > 0)
+        before = page.stat().st_mtime_ns
 
 
 @pytest.mark.slow
