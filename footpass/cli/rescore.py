@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NEEDS = {"lomo": "ground_truth", "fit": "ground_truth", "apply": "model"}  # beside predictions
 _EXPONENTS = (0.0, 0.5, 1.0)
+_CACHE = Path("runs", "cache")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -47,8 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_strict(rescore)
     option = rescore.add_argument
     actions = "lomo: every match by a pipeline fitted on the others; fit: fit and save; apply: to others"
-    option("action", nargs="?", choices=tuple(_NEEDS), help=actions)
-    option("--lomo", action="store_true", help="the same as lomo")
+    option("action", choices=tuple(_NEEDS), help=actions)
     chain = "no trees: calibrated scores and the likeliest chain of events, in seconds"
     option("--chain", action="store_true", help=chain)
     models = "one a model, the best first"
@@ -58,9 +58,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     option("--train-truth", metavar="T.json", help=f"of other matches ({beside})")
     option("--model", metavar="MODEL.json", help="what fit has written (apply)")
     option("--out", required=True, metavar="OUT.json", help="predictions; fit: the model")
-    option("--seed", type=int, default=0, help="%(default)s")
-    cache = Path("runs", "cache")
-    option("--cache", type=Path, default=cache, help="fitted pipelines (%(default)s)")
+    option("--seed", type=int, help="0")
+    option("--cache", type=Path, help=f"fitted pipelines ({_CACHE})")
     add_settings(rescore, "repeats=2")
 
 
@@ -129,19 +128,16 @@ def _rescore(args: argparse.Namespace) -> None:
     from footpass.experiments.release import find_train_truth
     from footpass.metrics import evaluate
 
-    if args.lomo and args.action not in (None, "lomo"):
-        raise DataError(f"--lomo does not go with {args.action}")
-    action = "lomo" if args.lomo else args.action
-    if action is None:
-        raise DataError("rescore what? lomo (or --lomo), fit or apply (see rescore --help)")
-    if getattr(args, _NEEDS[action]) is None:
-        raise DataError(f"rescore {action} needs --{_NEEDS[action].replace('_', '-')}")
-    if args.chain and args.set:
-        raise DataError("--set: a --chain has no settings")
+    if getattr(args, _NEEDS[args.action]) is None:
+        raise DataError(f"rescore {args.action} needs --{_NEEDS[args.action].replace('_', '-')}")
+    of_trees = "set", "seed", "profile", "cache"
+    given = [f"--{name}" for name in of_trees if getattr(args, name) not in (None, [])]
+    if args.chain and given:
+        raise DataError(f"{', '.join(given)}: a --chain has no settings")
     tables, sources = _opened(args)
     data, models = _of_all(sources), [next(iter(source.models), "") for source in sources]
     method: Any = chain if args.chain else rescore
-    if action == "apply":
+    if args.action == "apply":
         fitted = method.load(args.model)
         check_order(list(tables.values()), models, fitted.rates, fitted.made_by)
         events = method.apply(fitted, list(tables.values()))
@@ -150,16 +146,15 @@ def _rescore(args: argparse.Namespace) -> None:
         return
     truth = read_ground_truth(args.ground_truth)
     train = read_ground_truth(args.train_truth or find_train_truth(args.ground_truth))
-    config = reduce(override, args.set, load_profile(args.profile).rescore)
-    if action == "fit":
-        settings = () if args.chain else (config, args.seed)
+    settings: tuple = ()
+    if not args.chain:
+        settings = reduce(override, args.set, load_profile(args.profile).rescore), args.seed or 0
+    if args.action == "fit":
         fitted = method.fit(list(tables.values()), truth, train, *settings)
         write_config(replace(fitted, made_by=tuple(models)), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
-    if args.chain:
-        events, _ = chain.chain_lomo(tables, truth, train)
-    else:
-        events, _ = rescore.rescore_lomo(tables, truth, train, config, args.seed, args.cache)
+    trees: Any = partial(rescore.rescore_lomo, cache_dir=args.cache or _CACHE)
+    events, _ = (chain.chain_lomo if args.chain else trees)(tables, truth, train, *settings)
     write_marked(events, args.out, data.by("rescore lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")

@@ -106,5 +106,6 @@ def test_commands_fit_apply_and_hold_out(files, capsys):
     pd.testing.assert_frame_equal(read_predictions("out.json"), expected)
     assert main(["rescore", "lomo", *KNOWN, "--out", "out.json"]) == 0
     assert "macro F1" in capsys.readouterr().out
-    assert main(["rescore", "lomo", *KNOWN, "--out", "out.json", "--set", "repeats=2"]) == 2
-    assert "--set: a --chain has no settings" in capsys.readouterr().err
+    settings = ["--set", "repeats=2", "--seed", "0", "--cache", "here"]
+    assert main(["rescore", "lomo", *KNOWN, "--out", "out.json", *settings]) == 2
+    assert "--set, --seed, --cache: a --chain has no settings" in capsys.readouterr().err

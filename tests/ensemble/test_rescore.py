@@ -415,7 +415,7 @@ PREDICTIONS = ["--predictions", "DST.json", "TAAD.json"]
 
 def test_command_lomo_writes_events_of_all_halves(files, season, capsys):
     truth_ = ["--ground-truth", "val.json", "--out", "out.json", "--profile", "smoke"]
-    assert main(["rescore", "--lomo", *PREDICTIONS, *truth_]) == 0
+    assert main(["rescore", "lomo", *PREDICTIONS, *truth_]) == 0
     assert "macro F1" in capsys.readouterr().out
     events = read_predictions("out.json")
     assert halves_of(events) == halves_of(season[1])
@@ -459,8 +459,7 @@ def test_command_with_nowhere_to_write_fails_before_it_fits(files, monkeypatch, 
     [
         (["fit", *PREDICTIONS], "rescore fit needs --ground-truth"),
         (["apply", *PREDICTIONS], "rescore apply needs --model"),
-        ([*PREDICTIONS], "rescore what?"),
-        (["apply", "--lomo", *PREDICTIONS], "--lomo does not go with apply"),
+        ([*PREDICTIONS], "required: action"),
         (["lomo", "--predictions", "DST.json", "DST.json", "--ground-truth", "val.json"], "twice"),
         (["lomo", *PREDICTIONS, "--ground-truth", "none.json"], "none.json: cannot be read"),
     ],
