@@ -117,7 +117,7 @@ def _say_best(rows: list[dict], out: str | Path, scored: str) -> None:
 
     if rank_and_world()[0] == 0:
         best = max(rows, key=lambda row: row["macro_f1"])
-        figures = f"macro F1 {best['macro_f1']:.3f} on {scored} after epoch {best['epoch']}"
+        figures = f"macro F1 {best['macro_f1']:.3f} on {scored} after epoch {best['epoch'] + 1}"
         print(f"{checkpoint_path(out)}: {figures}")
 
 
