@@ -16,24 +16,23 @@ CHAIN = 14  # candidates that are looked at before and after in the chain of pos
 CHAIN_BREAK = 800  # frames without an event that end a chain
 GAPS = (4, 8, 14, 22, 35, 60, 100, 200)  # frames: edges between the bins of gaps
 SURE = 0.4  # probability from which a candidate counts as an event of its player
-
-
+PRIOR = 20.0  # events
 RATIOS_SHAPE = (2, N_CLASSES, N_CLASSES, len(RELATIONS), len(GAPS) + 1)
 
 
-def transitions(truth: pd.DataFrame, prior: float = 20.0) -> np.ndarray:
+def transitions(truth: pd.DataFrame) -> np.ndarray:
     """How much more often than by chance an event of one class has a neighbour of a kind.
 
     ``(2, 9, 9, 3, 9)``: for the event before and after; class of the event; class, relation
     (`RELATIONS`) and gap (bins of `GAPS`) of that neighbour: P(neighbour | class) / P(neighbour), the
-    exponential of their pointwise mutual information, shrunk by ``prior`` events.
+    exponential of their pointwise mutual information, shrunk by `PRIOR` events.
     """
     ordered = truth.sort_values(["half", "frame"], kind="stable")
     line, ratios = Timeline.of(ordered), []
     for step in (-1, 1):
         counts = line.neighbours(step, GAPS)
         chance = (counts.sum(axis=0) + 1) / (counts.sum() + counts[0].size)
-        given = (counts + prior * chance) / (counts.sum(axis=(1, 2, 3), keepdims=True) + prior)
+        given = (counts + PRIOR * chance) / (counts.sum(axis=(1, 2, 3), keepdims=True) + PRIOR)
         ratios.append(given / chance)
     return np.stack(ratios)
 

@@ -149,15 +149,15 @@ def pretrainings(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("pre-training")
 
 
-def checkpointing(study: Study, steps: int = 4) -> pd.DataFrame:
-    """TAAD's first training steps with and without recomputing the backbone: losses, memory, time.
+def checkpointing(study: Study) -> pd.DataFrame:
+    """TAAD's first four training steps with and without recomputing the backbone: losses, memory, time.
 
     The same clips and the same weights to begin with, plain gradient descent.
     """
     recipe = study.profile.taad
     dataset = ClipDataset(list(study.footage["train"].values()), recipe.clips, recipe.augmentation)
     loader = DataLoader(dataset, recipe.train.batch)
-    batches = list(islice(loader, steps))
+    batches = list(islice(loader, 4))
     loss = ClipLoss(recipe.background)
     rows = []
     for recompute in (False, True):

@@ -130,7 +130,7 @@ class Study:
         return {name: entry for name, entry in footage.items() if name not in held_out}
 
     def watched(self, split: str) -> dict[str, Footage]:
-        """Halves of a split that detectors watch from end to end; of train, those kept from them if any are."""
+        """Halves of a split that detectors watch as a whole; of train, those kept from them, if any."""
         footage = self.footage[split]
         held_out = self._held_out if split == "train" else None
         return {name: entry for name, entry in footage.items() if not held_out or name in held_out}

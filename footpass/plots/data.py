@@ -90,26 +90,26 @@ def gaps(statistics: Statistics, simulated: Statistics | None = None) -> Figure:
     return figure
 
 
-def transition_matrix(statistics: Statistics, min_share: float = 0.02) -> Figure:
-    """Probability of the next (relation, class) after each class: a panel a relation, likely classes."""
+def transition_matrix(statistics: Statistics) -> Figure:
+    """Probability of the next (relation, class) after each class: a panel a relation, from 2 %."""
     share = _transition_shares(statistics)
     tables = []
     for relation in range(len(ACTOR_RELATIONS)):
         table = pd.DataFrame(share[:, relation], ACTION_LABELS, ACTION_LABELS)
-        tables.append(table.loc[:, (table >= min_share).any()])
+        tables.append(table.loc[:, (table >= 0.02).any()])
     ratios = [max(table.shape[1], 1) for table in tables]
     figure, panels = subplots((10, 3.4), 1, len(tables), sharey=True, width_ratios=ratios)
     for axes, name, table in zip(panels, ACTOR_RELATIONS, tables, strict=True):
         axes.set_title(f"next: {name}", fontsize=9)
         if len(table.columns):
-            texts = (100 * table).map(lambda x: f"{x:.0f}" if x >= 100 * min_share else "")
+            texts = (100 * table).map(lambda x: f"{x:.0f}" if x >= 2 else "")
             heatmap(axes, table, texts)
             axes.tick_params(axis="x", rotation=60)
     panels[0].set_ylabel("after")
     return figure
 
 
-def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
+def transition_graph(statistics: Statistics) -> Figure:
     """Classes as nodes (size: how frequent), likely transitions as arrows (width: how likely)."""
     import networkx as nx  # slow to import
 
@@ -119,7 +119,7 @@ def transition_graph(statistics: Statistics, min_share: float = 0.05) -> Figure:
     graph = nx.DiGraph()
     graph.add_nodes_from(ACTION_LABELS)
     place = nx.circular_layout(graph)
-    for i, j in zip(*np.nonzero(total >= min_share), strict=True):
+    for i, j in zip(*np.nonzero(total >= 0.05), strict=True):
         width, colour = 6 * total[i, j], SERIES[likeliest[i, j]]
         if i == j:  # networkx draws a loop behind its node: here it is a ring on the outer side
             at = 1.16 * place[ACTION_LABELS[i]]

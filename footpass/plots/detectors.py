@@ -76,15 +76,10 @@ def clips_as_seen(rows: "dict[str, ModelInputs]", frames: Iterable[int]) -> Figu
     return figure
 
 
-def filmstrip(
-    model: "TAAD | TAADGNN", clips: "ClipConfig", footage: Footage, events: int = 4, seconds: int = 12
-) -> Figure:
+def filmstrip(model: "TAAD | TAADGNN", clips: "ClipConfig", footage: Footage) -> Figure:
     """What a model finds around the first events of a half with a box: true white, predicted yellow.
 
-    Parameters
-    ----------
-    seconds
-        Of play to look at, from a second before the first of these events.
+    These are four at most, in the twelve seconds from a second before the first of them.
     """
     from footpass.detectors.spotting import events_from_logits
     from footpass.detectors.windows import half_logits
@@ -93,10 +88,10 @@ def filmstrip(
     truth = events_of(footage.half)
     seen = truth[truth["box_visible"]]
     start = max(footage.half.first_frame, int(seen["frame"].min()) - FPS)
-    part = footage.half.window(start, min(start + seconds * FPS, footage.half.end_frame))
+    part = footage.half.window(start, min(start + 12 * FPS, footage.half.end_frame))
     logits = [logits for _, logits in half_logits(model, Footage(part, footage.video), clips)]
     found = events_from_logits(np.concatenate(logits, -1), part, without_box=model.without_box)
-    shown = seen[seen["frame"] < part.end_frame].head(events)
+    shown = seen[seen["frame"] < part.end_frame].head(4)
     return close_ups(part, video_reader(footage.video), shown, truth, found, (-6, 0, 6))
 
 

@@ -15,16 +15,14 @@ from footpass.schema import FPS, Action
 _STEPS = (-10, -5, 0, 5, 10)
 
 
-def some_misses(
-    evaluation: Evaluation, footage: Mapping[str, Footage], count: int = 10, seed: int = 0
-) -> pd.DataFrame:
-    """So many missed events, drawn from each kind of fault in turn.
+def some_misses(evaluation: Evaluation, footage: Mapping[str, Footage], seed: int = 0) -> pd.DataFrame:
+    """Ten missed events, drawn from each kind of fault in turn.
 
     A table as of `metrics.misses`, with columns ``when``, ``what`` (happened) and ``said`` for people.
     """
     drawn = misses(evaluation).sample(frac=1, random_state=seed)
     turn = drawn.groupby("fault").cumcount()
-    drawn = drawn.loc[turn.sort_values(kind="stable").index[:count]].reset_index(drop=True)
+    drawn = drawn.loc[turn.sort_values(kind="stable").index[:10]].reset_index(drop=True)
     rows = []
     for event in drawn.itertuples():
         second = (event.frame - footage[event.half].half.first_frame) // FPS

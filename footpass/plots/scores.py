@@ -72,13 +72,10 @@ def compare_learning(panels: dict[str, dict[str, list[dict]]]) -> Figure:
     return figure
 
 
-def f1_by_class(evaluations: dict[str, list[Evaluation]], order: np.ndarray | None = None) -> Figure:
-    """F1 of each class and model: the mean over seeds, and the range where there are several.
-
-    ``order`` is that of the classes, the rarest in ``evaluations``' truth first by default.
-    """
+def f1_by_class(evaluations: dict[str, list[Evaluation]]) -> Figure:
+    """F1 of each class and model, the rarest first: the mean over seeds, and their range."""
     counts = next(iter(evaluations.values()))[0].counts.gt
-    order = np.argsort(counts, kind="stable") if order is None else order
+    order = np.argsort(counts, kind="stable")
     figure, axes = subplots((9, 3.4))
     classes = [f"{ACTION_LABELS[i]}\n{counts[i]}" for i in order]
     tables = []
@@ -152,11 +149,11 @@ def scores_against_ceilings(scores: pd.DataFrame, ceilings: dict[str, float]) ->
     return figure
 
 
-def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
+def calibration(labels: np.ndarray, p: np.ndarray) -> Figure:
     """Share of true events against their predicted probability, a panel a class.
 
-    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in bins of equal size, each
-    with its 90 % binomial interval.
+    ``labels`` is ``(N,)``, ``p`` is ``(N, 9)``. Each class's candidates are in eight bins of equal size,
+    each with its 90 % binomial interval.
     """
     from scipy.special import betaincinv  # slow to import
 
@@ -164,7 +161,7 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
     for action, axes in zip(ACTIONS, panels.flat, strict=True):
         rows = np.flatnonzero(p[:, action] > 0)
         rows = rows[np.argsort(p[rows, action], kind="stable")]
-        parts = [part for part in np.array_split(rows, bins) if len(part)]
+        parts = [part for part in np.array_split(rows, 8) if len(part)]
         said = np.array([p[part, action].mean() for part in parts])
         hits = np.array([(labels[part] == action).sum() for part in parts])
         misses = np.array([len(part) for part in parts]) - hits
@@ -179,9 +176,9 @@ def calibration(labels: np.ndarray, p: np.ndarray, bins: int = 8) -> Figure:
     return figure
 
 
-def importance(shares: pd.Series, most: int = 25) -> Figure:
-    """Share of each feature in what the trees gain, the largest first."""
-    top = shares.head(most)[::-1]
+def importance(shares: pd.Series) -> Figure:
+    """Share of each feature in what the trees gain, the 25 largest in their order."""
+    top = shares.head(25)[::-1]
     figure, axes = subplots((7, 0.6 + 0.22 * len(top)))
     axes.barh(top.index, top.to_numpy(), color="#0072B2")
     axes.tick_params(axis="y", labelsize=8)

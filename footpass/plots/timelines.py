@@ -16,10 +16,8 @@ from footpass.schema import FPS, N_ROLES, N_SLOTS, Action, State, counted
 from footpass.sequence.sources import Recorded
 
 
-def changes_on_a_timeline(
-    judged: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame, seconds: float = 2.0
-) -> Figure:
-    """One event that each step helped and one it hurt, with the evidence and the truth around it.
+def changes_on_a_timeline(judged: pd.DataFrame, evidence: Evidence, truth: pd.DataFrame) -> Figure:
+    """One event that each step helped and one it hurt, with evidence and truth two seconds around it.
 
     ``judged`` is an audit with verdicts (`footpass.postprocess.judge`). Of all such events the one in
     the middle of the table is shown.
@@ -33,7 +31,7 @@ def changes_on_a_timeline(
         rows = changed[(changed["step"] == step) & (changed["verdict"] == verdict)]
         axes.set_title(f"{step} {verdict} {counted(len(rows), 'time')}", fontsize=9, loc="left")
         if len(rows):
-            _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, round(seconds * FPS))
+            _draw_change(axes, rows.iloc[[len(rows) // 2]], evidence, truth, 2 * FPS)
     for axes in panels[-1]:
         axes.set_xlabel("seconds from the event")
     for axes in panels[:, 0]:

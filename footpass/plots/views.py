@@ -242,20 +242,18 @@ def show_strip(
         ax.set(xticks=[], yticks=[])
 
 
-def explore(
-    half: HalfMatch, reader: Video = None, truth: Events = None, predictions: Events = None, n_static=3
-):
+def explore(half: HalfMatch, reader: Video = None, truth: Events = None):
     """Look around in a half: a widget with a slider over its frames, a list of its events, both views.
 
-    Where no notebook is listening (a script, a test): a list of figures of ``n_static`` events.
+    Where no notebook is listening (a script, a test): a list of figures of three events.
     """
     import ipywidgets
     from IPython import get_ipython
 
-    events = _events_of(half, truth if truth is not None else predictions)
+    events = _events_of(half, truth)
     if getattr(get_ipython(), "kernel", None) is None:
-        some = events.iloc[np.linspace(0, len(events) - 1, min(n_static, len(events))).astype(int)]
-        return [look(half, frame, reader, truth, predictions) for frame in some["frame"]]
+        some = events.iloc[np.linspace(0, len(events) - 1, min(3, len(events))).astype(int)]
+        return [look(half, frame, reader, truth) for frame in some["frame"]]
     slider = ipywidgets.IntSlider(
         value=half.first_frame, min=half.first_frame, max=half.end_frame - 1, description="frame",
         continuous_update=False, layout={"width": "90%"},
@@ -267,10 +265,9 @@ def explore(
 
     def show(_: object = None) -> None:
         frame = slider.value
-        above.value = _png(radar(half, frame, truth, predictions))
+        above.value = _png(radar(half, frame, truth))
         if reader is not None:
-            shown = overlay(reader.frames([frame])[0], half, frame, truth, predictions)
-            picture.value = _png(shown)
+            picture.value = _png(overlay(reader.frames([frame])[0], half, frame, truth))
 
     slider.observe(show, names="value")
     chooser.observe(lambda change: setattr(slider, "value", change["new"]), names="value")

@@ -37,12 +37,12 @@ def log_ratios(truth: pd.DataFrame) -> np.ndarray:
     return ratios - mean[:, None]
 
 
-def legal(transitions: np.ndarray, forbidden: float = FORBIDDEN) -> np.ndarray:
-    """Which of the ``(8, 3, 8)`` transitions occur at least ``forbidden`` times as often as by chance.
+def legal(transitions: np.ndarray) -> np.ndarray:
+    """Which of the ``(8, 3, 8)`` transitions occur at least `FORBIDDEN` times as often as by chance.
 
     ``transitions`` are the counts of `data.statistics.Statistics`.
     """
-    return _ratios(transitions) >= forbidden
+    return _ratios(transitions) >= FORBIDDEN
 
 
 def _ratios(transitions: np.ndarray) -> np.ndarray:
@@ -58,9 +58,9 @@ def _chance(transitions: np.ndarray) -> np.ndarray:
     return n * np.einsum("a,r,b->arb", *shares)
 
 
-def _shrunk(counts: np.ndarray, chance: np.ndarray, prior: np.ndarray, weight: float = 5) -> np.ndarray:
+def _shrunk(counts: np.ndarray, chance: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Ratio of counts to chance; where chance would give few, it is close to the prior ratio."""
-    return (counts + weight * prior) / (chance + weight)
+    return (counts + 5 * prior) / (chance + 5)
 
 
 def decode(events: pd.DataFrame, log_odds: np.ndarray, transitions: np.ndarray) -> np.ndarray:
@@ -115,14 +115,13 @@ def decode(events: pd.DataFrame, log_odds: np.ndarray, transitions: np.ndarray) 
     return kept
 
 
-def legal_events(events: pd.DataFrame, allowed: np.ndarray | None = None) -> pd.DataFrame:
+def legal_events(events: pd.DataFrame) -> pd.DataFrame:
     """The events above the official threshold without what is against the grammar of real matches.
 
-    What goes has the least log-odds, counted from the threshold. ``allowed`` is that of `legal`, of
-    the train matches by default.
+    What goes has the least log-odds, counted from the threshold. Real are the train matches.
     """
     events = events[events["score"] >= SCORE_THRESHOLD]
-    allowed = legal(load_statistics().transitions) if allowed is None else allowed
+    allowed = legal(load_statistics().transitions)
     score = events["score"].to_numpy().clip(SCORE_THRESHOLD, 1 - 1e-6)
     odds = score / (1 - score) * (1 - SCORE_THRESHOLD) / SCORE_THRESHOLD
     transitions = np.where(allowed, 0.0, -np.inf)[..., None]

@@ -236,7 +236,7 @@ def test_errors_are_shown_with_what_was_said(half, video, truth):
     said = truth[:1].assign(cls=int(Action.CROSS), score=0.9).drop(columns=["box_visible", "replay"])
     evaluation = evaluate(said, truth)
     footage = {"game_1_H1": Footage(half, video.path)}
-    table = some_misses(evaluation, footage, 5).set_index("fault")
+    table = some_misses(evaluation, footage).set_index("fault")
     assert table.loc["class", "what"] == "shot by #9"
     assert table.loc["class", "said"] == "a cross by the same player"
     assert table.loc["nothing", "what"] == "block by #1, in a replay"
