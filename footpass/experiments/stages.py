@@ -193,14 +193,9 @@ class Study:
             raise DataError(f"weights of Kinetics, and {other}: a backbone begins with one of them")
         known, kept = (None, None) if scratch else (known, kept)
         start = zoo.resolve(known) if known else None
-        recipe = _begun(self.profile.taad, start, kept, seed)
         # A file, an address, or nothing
         begin = start or kept or (Path(kinetics) if kinetics and Path(kinetics).is_file() else kinetics)
-        (footage, more), val = self._lessons(recipe), self._chosen_on
-        with self.stage("taad", recipe, begin, *val, *more, of=f"seed{seed}") as run:
-            to: dict = {"kinetics": kinetics, "start": start, "features": kept}
-            rows = train_detector(recipe, footage, val, run, self.device, **to)
-        return Stage("taad", run, rows, recipe, zoo=known, keeps=kept)
+        return self._detector("taad", seed, start, begin, zoo=known, keeps=kept)
 
     @_once
     def gnn(self, seed: int = 0) -> Stage:
@@ -211,13 +206,26 @@ class Study:
         known, kept = self.profile.from_zoo("gnn"), self._kept
         taad = None if known or kept else self.taad(seed)
         start = taad.checkpoint if taad else zoo.resolve(known) if known else None
-        recipe = _begun(self.profile.gnn, start, kept, seed)
+        begin = taad.dir.name if taad else start or kept
+        return self._detector("gnn", seed, start, begin, start=taad, zoo=known, keeps=kept)
+
+    def _detector(self, name: str, seed: int, checkpoint: Path | None, begin: Any, **of: Any) -> Stage:
+        """A detector that goes on from a checkpoint, or from the features that it keeps.
+
+        What it begins with is part of its folder's name; ``of`` are fields of its `Stage`.
+        """
+        recipe, kept = getattr(self.profile, name), of["keeps"]
+        if checkpoint:
+            recipe = fine_tuning(recipe, checkpoint)
+        elif kept:
+            recipe = on_features(recipe, kept)
+        recipe = replace(recipe, train=replace(recipe.train, seed=seed))
         (footage, more), val = self._lessons(recipe), self._chosen_on
-        begin = [taad.dir.name if taad else start or kept, *val, *more]
-        with self.stage("gnn", recipe, *begin, of=f"seed{seed}") as run:
-            to: dict = {"start": start, "features": kept}
+        to: dict = {"start": checkpoint, "features": kept}
+        to["kinetics"] = self.kinetics if name == "taad" else None
+        with self.stage(name, recipe, begin, *val, *more, of=f"seed{seed}") as run:
             rows = train_detector(recipe, footage, val, run, self.device, **to)
-        return Stage("gnn", run, rows, recipe, taad, known, keeps=kept)
+        return Stage(name, run, rows, recipe, **of)
 
     @property
     def _kept(self) -> Path | None:
@@ -415,15 +423,6 @@ class Study:
             log.warning("%s: not there yet, so it is made now", folder)
         with locked_by_first(folder):
             yield folder
-
-
-def _begun(recipe: TAADRecipe, start: Path | None, kept: Path | None, seed: int) -> TAADRecipe:
-    """A detector's recipe for its start, or for the features that it keeps."""
-    if start:
-        recipe = fine_tuning(recipe, start)
-    elif kept:
-        recipe = on_features(recipe, kept)
-    return replace(recipe, train=replace(recipe.train, seed=seed))
 
 
 def _adjusted(logits: Sequence[np.ndarray], fitted: Sequence[LogitAdjustment]) -> tuple[np.ndarray, ...]:
