@@ -334,19 +334,19 @@ def _fit_once(
     p = [apply_logistic(logistic[1 - rows.fold], rows.candidates) for rows in sets]
     models: list = [logistic]
     blends = []
-    for _ in tqdm(range(config.stages), desc="stages", leave=False):
+    for stage in tqdm(range(1, config.stages + 1), desc="stages", leave=False):
         x = [_features(rows.candidates, q, ratios, config) for rows, q in zip(sets, p, strict=True)]
         trees = fit_trees(sets, x, p, config.boosting, rng)
         linear = fit_linear(sets, x, p, config.boosting, rng)
         models.append({"trees": trees, "linear": linear[-1]})
         # Held out, the linear classifiers are those of one fold.
-        other = {i: linear[1 - sets[i].fold] for i in real}
-        p_linear = [apply_linear(other[i], x[i], p[i], sets[i].candidates) for i in real]
-        boosters = parsed(trees, [*x[0], *P_NAMES])
-        p = [
-            apply_trees(boosters[1 - rows.fold], values, q, rows.candidates)
-            for rows, values, q in zip(sets, x, p, strict=True)
+        p_linear = [
+            apply_linear(linear[1 - sets[i].fold], x[i], p[i], sets[i].candidates) for i in real
         ]
+        boosters = parsed(trees, [*x[0], *P_NAMES])
+        # What the last stage says of simulated rows is asked by nobody.
+        for i in range(len(sets)) if stage < config.stages else real:
+            p[i] = apply_trees(boosters[1 - sets[i].fold], x[i], p[i], sets[i].candidates)
         blends.append([(p[i] + q) / 2 for i, q in zip(real, p_linear, strict=True)])
     held_out = [np.mean(stages, axis=0) for stages in zip(*blends[-config.averaged :], strict=True)]
     return models, sets, held_out
