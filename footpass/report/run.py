@@ -4,7 +4,6 @@ Reports are built from ``metrics.json`` alone, never from a notebook's outputs.
 """
 
 import io
-import json
 import logging
 import os
 import platform
@@ -27,7 +26,7 @@ from IPython.display import HTML, DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from footpass.configs import check_seed, override, profile_name
+from footpass.configs import check_seed, override, profile_name, write_config
 from footpass.data.provenance import REAL, Provenance
 from footpass.files import PROJECT, atomic_write, fingerprint, make_folder, revision
 from footpass.metrics import Interval
@@ -146,8 +145,7 @@ class Run:
             answer=self.text,
             trained=tuple(Trained(**stage) for stage in trained),
         )
-        with atomic_write(self.dir / "metrics.json") as stream:
-            json.dump(asdict(content), stream, indent=1, allow_nan=False)
+        write_config(content, self.dir / "metrics.json", indent=1)
 
 
 def start_run(
