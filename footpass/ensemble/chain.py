@@ -18,7 +18,7 @@ from footpass.configs import build, config_dataclass, read_config
 from footpass.crossfit import CrossFit, Inputs, cross_fit
 from footpass.ensemble.candidates import delay_of, label, merge, on_time, rate
 from footpass.ensemble.classifiers import Rows, apply_logistic, calibrate, fit_logistic
-from footpass.ensemble.rescore import ByClassId, Logistic, check_given, choose, known_part
+from footpass.ensemble.rescore import ByClassId, Delays, Logistic, check_given, choose, known_part
 from footpass.files import DataError
 from footpass.postprocess.grammar import GAPS, SHAPE, decode, log_ratios
 from footpass.schema import N_CLASSES, SCORE_THRESHOLD
@@ -34,8 +34,7 @@ class Chain:
     """A fitted re-scoring: everything that `apply` needs, as plain values."""
 
     format: Literal["footpass chain 1"]
-    # Frames by which each model's events come late (`candidates.delay_of`).
-    delays: Annotated[tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...], Field(max_length=50)]
+    delays: Delays
     logistic: Logistic
     recall: ByClassId[Annotated[float, Field(gt=0, le=1)]]  # share of true events with a candidate
     transitions: tuple[tuple[tuple[tuple[Finite, ...], ...], ...], ...]  # as `decode` takes them

@@ -51,6 +51,8 @@ from footpass.simulate.copy_paste import cut_snippets, paste
 T = TypeVar("T")
 ByClass = Annotated[tuple[T, ...], Field(min_length=len(ACTIONS), max_length=len(ACTIONS))]
 ByClassId = Annotated[tuple[T, ...], Field(min_length=N_CLASSES, max_length=N_CLASSES)]
+# Frames by which each model's events come late (`candidates.delay_of`).
+Delays = Annotated[tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...], Field(max_length=50)]
 Logistic = ByClass[tuple[float, ...]]  # intercept and coefficients on the scores
 Linear = ByClass[tuple[float, tuple[float, ...], tuple[float, ...], tuple[float, ...]] | None]
 Ratios = tuple[tuple[tuple[tuple[tuple[float, ...], ...], ...], ...], ...]
@@ -76,8 +78,7 @@ class Rescorer:
 
     format: Literal["footpass rescore 3"]
     config: RescoreConfig
-    # Frames by which each model's events come late (`candidates.delay_of`).
-    delays: Annotated[tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...], Field(max_length=50)]
+    delays: Delays
     ratios: Ratios  # class transitions of the further ground truth (`features.transitions`)
     # Of every repeat its stages: the first logistic regression, by fold, then boosted trees.
     models: Annotated[
@@ -340,9 +341,7 @@ def _fit_once(
         linear = fit_linear(sets, x, p, config.boosting, rng)
         models.append({"trees": trees, "linear": linear[-1]})
         # Held out, the linear classifiers are those of one fold.
-        p_linear = [
-            apply_linear(linear[1 - sets[i].fold], x[i], p[i], sets[i].candidates) for i in real
-        ]
+        p_linear = [apply_linear(linear[1 - sets[i].fold], x[i], p[i], sets[i].candidates) for i in real]
         boosters = parsed(trees, [*x[0], *P_NAMES])
         # What the last stage says of simulated rows is asked by nobody.
         for i in range(len(sets)) if stage < config.stages else real:
