@@ -14,7 +14,7 @@ from footpass.sequence.recipes import DSTRecipe
 
 _Known = Literal["taad", "gnn", "dst", "dst-gnn"]
 # What a variant may change: the models, and how they are used. All else is of the study as a whole.
-_VARIED = ("taad", "gnn", "dst", "play_by_play", "start", "features", "stride")
+_VARIED = ("taad", "gnn", "dst", "start", "features", "stride")
 # Recipes of the zoo's models
 _ZOO: dict[_Known, str] = {"taad": "taad", "gnn": "gnn", "dst": "dst", "dst-gnn": "dst"}
 
@@ -119,13 +119,11 @@ def varied(profile: Profile, name: str | None) -> Profile:
     if others:
         known = ", ".join(_VARIED)
         raise DataError(f"variant {name}: {others[0]} is of the profile, a variant has {known}")
-    values = plain(profile)
-    for part in ("dst", "play_by_play"):
-        if values[part]:  # a table says its model's kind, a config is of it
-            model = getattr(profile, part).model
-            values[part]["model"]["kind"] = type(model).__name__.removesuffix("Config")
+    values = plain(replace(profile, play_by_play=None))
+    # A table says its model's kind, a config is of it.
+    values["dst"]["model"]["kind"] = type(profile.dst.model).__name__.removesuffix("Config")
     try:
-        made = build(Profile, merged(values, changes))
+        made = replace(build(Profile, merged(values, changes)), play_by_play=profile.play_by_play)
     except DataError as error:
         raise DataError(f"variant {name}: {error}") from error
     same = {of for of in _ZOO.values() if getattr(made, of).model == getattr(profile, of).model}
