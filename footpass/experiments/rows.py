@@ -50,6 +50,7 @@ class Row:
             raise DataError(f"row {self.name!r}: {given[0]} is of a DST, and its model is {self.model}")
         for wrong, reason in (
             (self.judge_unseen and not self.steps, "judge_unseen is of steps, and there are none"),
+            (self.rescore and (self.thresholds or self.steps), "rescore: neither thresholds nor steps"),
             (
                 self.divide_weights and (self.weighting == "none" or self.members),
                 "divide_weights is of a weighted DST alone",
@@ -111,8 +112,6 @@ def read_grid(path: str | Path) -> Grid:
     for row in grid.rows:
         if names.count(row.name) > 1:
             raise DataError(f"two rows are called {row.name!r}", path)
-        if row.rescore and (row.thresholds or row.steps):
-            raise DataError(f"row {row.name!r}: re-scoring has neither thresholds nor steps", path)
         for other in row.against:
             if other not in names:
                 raise DataError(f"row {row.name!r} is compared with {other!r}, which is no row", path)
