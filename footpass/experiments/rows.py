@@ -11,9 +11,9 @@ from footpass.experiments.profile import Profile, varied
 from footpass.experiments.stages import Reading
 from footpass.files import PROJECT, DataError
 from footpass.models.losses import Weighting
+from footpass.postprocess.search import Step
 
 GRID = PROJECT / "notebooks" / "ablations.toml"
-Step = Literal["reassign", "gate", "refine", "nms"]
 
 
 @config_dataclass

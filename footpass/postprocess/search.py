@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,21 +17,20 @@ from footpass.postprocess.evidence import Evidence, Remembered, as_evidence
 from footpass.postprocess.steps import NMS, STEPS, Gate, PostprocessConfig, Reassign, Refine, postprocess
 from footpass.schema import ACTIONS
 
+Step = Literal["reassign", "gate", "refine", "nms"]
+
 
 @config_dataclass
 class Search:
     """What `fit_postprocess` may choose, and how sure it must be of a gain."""
 
-    steps: tuple[str, ...] = tuple(STEPS)  # that are used
+    steps: tuple[Step, ...] = get_args(Step)  # that are used
     per_class: bool = True  # thresholds and offsets for each class, or one for all
     own: Share = 0.0  # of `Gate`
     # A change must pay in this share of bootstrap draws of the fitting matches; 0 takes any gain.
     confidence: Share = 0.0
 
     def __post_init__(self) -> None:
-        for step in self.steps:
-            if step not in STEPS:
-                raise DataError(f"no step {step!r}: there are {', '.join(STEPS)}")
         if self.confidence and not 0.5 <= self.confidence < 1:
             raise DataError(f"confidence {self.confidence} is neither 0 nor within 0.5..1")
 

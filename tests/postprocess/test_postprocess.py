@@ -248,7 +248,7 @@ def test_as_loops_have_it(asked, detected, config):
         (lambda: Refine(offsets=(0,) * 9), "Refine.offsets = .* at most 8 items"),
         (lambda: NMS(-1), "NMS.window = -1"),
         (lambda: Reassign(window=10**30), "Reassign.window = 10+: .* less than or equal to 1000"),
-        (lambda: Search(steps=("gate", "polish")), "no step 'polish'"),
+        (lambda: Search(steps=("gate", "polish")), "Search.steps.1 = 'polish'"),
         (lambda: Search(confidence=0.3), "confidence 0.3 is neither 0 nor within 0.5..1"),
         (lambda: Search(own=2.0), "Search.own = 2.0"),
     ],
