@@ -53,7 +53,7 @@ def run() -> dict:
     """Times of both, of one window."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "val_tactical_data.h5")
-        write_tactical(path, {HALF: half_rows()})
+        write_tactical(path, {HALF: half_rows()}.items())
         half = load_half(path, HALF, folder)
         starts = FIRST + np.random.default_rng(1).integers(0, FRAMES - WINDOW, 500)
 

@@ -110,7 +110,7 @@ def _long_half(folder: Path, minutes: int, size: tuple[int, int]) -> None:
     rows[:, Tactical.X], rows[:, Tactical.Y] = slot / 26, 0.5
     rows[:, Tactical.BOX_X : Tactical.LABEL] = np.stack([70 * slot, *[0 * slot + 60] * 3], axis=1)
     folder.mkdir()
-    write_tactical(folder / tactical_path("val"), {HALF: rows})
+    write_tactical(folder / tactical_path("val"), {HALF: rows}.items())
     video = folder / video_path(match_of(HALF))
     video.parent.mkdir(exist_ok=True)
     write_video(video, itertools.repeat(np.full((*size, 3), 128, np.uint8), frames))

@@ -49,7 +49,7 @@ def rows(half: str, events: dict[tuple[int, int], int]) -> np.ndarray:
 def write(folder: Path, events: dict[str, dict[tuple[int, int], int]], split: str = "train") -> Path:
     """Tactical data and videos of the halves' matches, with these events per half."""
     folder.mkdir(exist_ok=True)
-    write_tactical(folder / tactical_path(split), {half: rows(half, events[half]) for half in events})
+    write_tactical(folder / tactical_path(split), ((half, rows(half, events[half])) for half in events))
     for match in dict.fromkeys(map(match_of, events)):
         path = folder / video_path(match)
         path.parent.mkdir(exist_ok=True)

@@ -17,6 +17,9 @@ _WHY = {
     errno.EAGAIN: "is locked by another program that writes it: wait until that has ended",
     errno.ENOLCK: "the file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
 }
+# How tables are written. Neighbouring rows resemble each other byte by byte: shuffled, the fastest gzip
+# takes a second a half and leaves 40 % of it.
+PACKING = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 # A chunk is unpacked whole, so a file of a few bytes could ask for any amount of memory.
 _LARGEST_CHUNK = 2**28  # bytes
 

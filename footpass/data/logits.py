@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from footpass.data.halves import SLACK, HalfMatch
-from footpass.data.hdf5 import opened, plain_table
+from footpass.data.hdf5 import PACKING, opened, plain_table
 from footpass.files import DataError, fingerprint, tolerate
 from footpass.schema import N_CLASSES, N_SLOTS
 
@@ -29,9 +29,7 @@ def _dataset(file: h5py.File, half: HalfMatch, made_by: str, made_of: str) -> h5
         (N_CLASSES, N_SLOTS, half.end_frame),
         "f2",
         chunks=(N_CLASSES, N_SLOTS, min(250, half.end_frame)),
-        compression="gzip",
-        compression_opts=1,
-        shuffle=True,
+        **PACKING,
     )
     stored.attrs["first_frame"] = half.first_frame
     stored.attrs["made_by"], stored.attrs["made_of"] = made_by, made_of  # checkpoint, and all inputs

@@ -1,12 +1,12 @@
 """Tactical HDF5 files: rows read and written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from footpass.data.hdf5 import names_in, opened, plain_table
+from footpass.data.hdf5 import PACKING, names_in, opened, plain_table
 from footpass.data.mending import LONGEST
 from footpass.data.provenance import REAL, Provenance, mark_file
 from footpass.events import HALF_NAME
@@ -45,25 +45,19 @@ def read_rows(path: str | Path, half: str) -> np.ndarray:
 
 
 def write_tactical(
-    path: str | Path,
-    halves: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
-    provenance: Provenance = REAL,
+    path: str | Path, halves: Iterable[tuple[str, np.ndarray]], provenance: Provenance = REAL
 ) -> None:
     """Write a tactical file in the official format, atomically: name and rows of every half.
 
     Rows are ``(N, 14)``, or ``(N, 13)`` without labels; columns as in `Tactical`. An iterator of pairs
     never needs more than one half in memory.
     """
-    pairs = halves.items() if isinstance(halves, Mapping) else halves
     with atomic_write(path, "w+b") as stream, h5py.File(stream, "w") as file:
         mark_file(file, provenance)
-        for name, rows in pairs:
+        for name, rows in halves:
             rows = np.asarray(rows, np.float32)
             if rows.ndim != 2 or rows.shape[1] not in (len(Tactical), len(Tactical) - 1):
                 raise DataError(f"rows of shape {rows.shape}", path, name)
-            # Neighbouring rows resemble each other byte by byte: shuffled, the fastest gzip takes a
-            # second a half and leaves 40 % of it.
-            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
             chunks = (min(len(rows), 32768), rows.shape[1])
-            file.create_dataset(name, data=rows, **({"chunks": chunks, **packing} if len(rows) else {}))
+            file.create_dataset(name, data=rows, **({"chunks": chunks, **PACKING} if len(rows) else {}))
             stream.raise_error()

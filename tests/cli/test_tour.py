@@ -18,8 +18,8 @@ def data(tmp_path_factory):
     """A match in val, another's first half in challenge, no videos."""
     folder = tmp_path_factory.mktemp("data")
     rows = {name: seasons.rows(name, {}) for name in seasons.FIRST}
-    write_tactical(folder / tactical_path("val"), rows)
-    write_tactical(folder / tactical_path("challenge"), {"game_9_H1": rows["game_1_H1"]})
+    write_tactical(folder / tactical_path("val"), rows.items())
+    write_tactical(folder / tactical_path("challenge"), {"game_9_H1": rows["game_1_H1"]}.items())
     return folder
 
 

@@ -49,7 +49,7 @@ def survives(read, content, path, cases):
 @pytest.mark.parametrize("packed", [True, False])
 def test_tactical_files(tmp_path, packed):
     rows = {"game_1_H1": half_rows(8), "game_1_H2": half_rows(4)[:, :13]}
-    write_tactical(tmp_path / "good.h5", rows)
+    write_tactical(tmp_path / "good.h5", rows.items())
     if not packed:
         with h5py.File(tmp_path / "good.h5", "w") as file:
             file.update(rows)

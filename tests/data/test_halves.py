@@ -235,7 +235,7 @@ def test_a_challenge_half_has_no_events():
 
 def test_written_rows_are_read_back(tmp_path):
     rows = half_rows(100)
-    write_tactical(tmp_path / "t.h5", {"game_1_H1": rows, "game_1_H2": rows[:, :13]})
+    write_tactical(tmp_path / "t.h5", {"game_1_H1": rows, "game_1_H2": rows[:, :13]}.items())
     assert half_names(tmp_path / "t.h5") == ["game_1_H1", "game_1_H2"]
     np.testing.assert_array_equal(read_rows(tmp_path / "t.h5", "game_1_H1"), rows)
     np.testing.assert_array_equal(read_rows(tmp_path / "t.h5", "game_1_H2"), rows[:, :13])
@@ -251,7 +251,7 @@ def test_the_same_rows_give_the_same_file(tmp_path):
 
 def test_rows_of_another_shape_are_not_written(tmp_path):
     with pytest.raises(DataError, match=r"half game_1_H1: rows of shape \(3, 12\)"):
-        write_tactical(tmp_path / "t.h5", {"game_1_H1": np.zeros((3, 12))})
+        write_tactical(tmp_path / "t.h5", {"game_1_H1": np.zeros((3, 12))}.items())
     assert not list(tmp_path.iterdir())
 
 
@@ -277,7 +277,7 @@ def test_files_that_are_not_there_or_not_whole_or_not_hdf5(tmp_path):
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(DataError, match=r"text.h5: cannot be read or is cut off"):
         half_names(tmp_path / "text.h5")
-    write_tactical(tmp_path / "t.h5", {"game_1_H1": half_rows(100)})
+    write_tactical(tmp_path / "t.h5", {"game_1_H1": half_rows(100)}.items())
     with pytest.raises(DataError, match=r"t.h5: no half game_1_H2; it has game_1_H1"):
         read_rows(tmp_path / "t.h5", "game_1_H2")
     os.truncate(tmp_path / "t.h5", 20_000)
@@ -286,10 +286,12 @@ def test_files_that_are_not_there_or_not_whole_or_not_hdf5(tmp_path):
 
 
 def test_what_is_no_half_is_left_out(tmp_path):
-    write_tactical(tmp_path / "t.h5", {"metadata": np.zeros((1, 14))})
+    write_tactical(tmp_path / "t.h5", {"metadata": np.zeros((1, 14))}.items())
     with pytest.raises(DataError, match="no half, whose name ends in _H1 or _H2; it has 'metadata'"):
         half_names(tmp_path / "t.h5")
-    write_tactical(tmp_path / "t.h5", {"metadata": np.zeros((1, 14)), "game_1_H1": half_rows(10)})
+    write_tactical(
+        tmp_path / "t.h5", {"metadata": np.zeros((1, 14)), "game_1_H1": half_rows(10)}.items()
+    )
     assert half_names(tmp_path / "t.h5") == ["game_1_H1"]
 
 
@@ -302,7 +304,7 @@ def season(tmp_path):
     rows = half_rows(1000)
     later = rows.copy()
     later[:, Tactical.FRAME] += 70_000
-    write_tactical(tmp_path / "val_tactical_data.h5", {"game_1_H1": rows, "game_1_H2": later})
+    write_tactical(tmp_path / "val_tactical_data.h5", {"game_1_H1": rows, "game_1_H2": later}.items())
     return tmp_path
 
 
@@ -334,7 +336,7 @@ def test_a_window_equals_reading_the_half_and_filtering_rows(season):
 
 
 def test_a_challenge_half_comes_out_of_the_cache_without_labels(tmp_path):
-    write_tactical(tmp_path / "challenge_tactical_data.h5", {"game_0_H1": half_rows(10)[:, :13]})
+    write_tactical(tmp_path / "challenge_tactical_data.h5", {"game_0_H1": half_rows(10)[:, :13]}.items())
     for _ in range(2):
         assert open_halves(tmp_path, "challenge")["game_0_H1"].labels is None
 
@@ -353,7 +355,7 @@ def test_a_changed_file_is_prepared_again(season):
     x = before.state[0].copy()
     rows = read_rows(path, "game_1_H1")
     rows[:, Tactical.X] += 1
-    write_tactical(path, {"game_1_H1": rows})
+    write_tactical(path, {"game_1_H1": rows}.items())
     after = open_halves(season, "val")
     assert list(after) == ["game_1_H1"]
     np.testing.assert_array_equal(after["game_1_H1"].state, dense(rows, "game_1_H1").state)
@@ -440,7 +442,7 @@ def test_without_a_name_the_data_folder_is_the_one_beside_the_package(tmp_path, 
     assert data_dir() is None
     (tmp_path / "data" / "tactical_data_VAL").mkdir(parents=True)
     assert data_dir() is None  # a folder without tactical data
-    write_tactical(tmp_path / "data" / "tactical_data_VAL" / "val_tactical_data.h5", {})
+    write_tactical(tmp_path / "data" / "tactical_data_VAL" / "val_tactical_data.h5", {}.items())
     assert data_dir() == (tmp_path / "data").resolve()
 
 

@@ -231,7 +231,7 @@ def test_rows_apart_from_the_half_are_left_out():
 @pytest.fixture
 def season(tmp_path):
     rows = table(*(row(frame, 0, 3) for frame in range(50)), row(7, 0, 0))
-    write_tactical(tmp_path / "val_tactical_data.h5", {"game_1_H1": rows})
+    write_tactical(tmp_path / "val_tactical_data.h5", {"game_1_H1": rows}.items())
     return tmp_path
 
 
@@ -266,7 +266,7 @@ def test_rows_just_beyond_the_end_of_the_video_are_left_out(season, caplog):
 
 def test_check_names_a_second_half_that_is_counted_from_its_own_start(season, capsys):
     rows = table(*(row(frame, 0, 3) for frame in range(50)))
-    write_tactical(season / "val_tactical_data.h5", {"game_1_H1": rows, "game_1_H2": rows})
+    write_tactical(season / "val_tactical_data.h5", {"game_1_H1": rows, "game_1_H2": rows}.items())
     assert main(["check", str(season), "--json", str(season / "check.json")]) == 1
     (problem,) = json.loads((season / "check.json").read_text())["problems"]
     assert problem["half"] == "game_1_H2"

@@ -485,7 +485,7 @@ def test_challenge_halves_and_short_halves_are_errors(season, tmp_path):
     write_tactical(
         tmp_path / tactical_path("challenge"), {H1: seasons.rows(H1, {})[:, : Tactical.LABEL]}
     )
-    write_tactical(tmp_path / tactical_path("val"), {H1: seasons.rows(H1, EVENTS[H1])[: 20 * 7]})
+    write_tactical(tmp_path / tactical_path("val"), {H1: seasons.rows(H1, EVENTS[H1])[: 20 * 7]}.items())
     video = seasons.write(tmp_path, EVENTS) / video_path("game_1")
     challenge, short = (
         [Footage(open_footage(tmp_path, split)[H1].half, video)] for split in ("challenge", "val")

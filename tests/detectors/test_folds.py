@@ -136,7 +136,7 @@ def test_folds_of_another_season_are_refused(data, taad, tmp_path, capsys):
     moved = season(tmp_path / "moved")
     rows = {name: seasons.rows(name, events) for name, events in EVENTS.items()}
     rows["game_3_H1"][:, Tactical.X] += 0.1
-    write_tactical(moved / tactical_path("train"), rows)
+    write_tactical(moved / tactical_path("train"), rows.items())
     message = "half game_3_H1: the fold learned from another, of another season?"
     assert f"{best(taad)[1]}: {message}" in refused(moved)
     fewer = season(tmp_path / "fewer", {name: EVENTS[name] for name in list(EVENTS)[:3]})

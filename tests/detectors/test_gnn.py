@@ -127,7 +127,7 @@ def test_a_flipped_clip_is_a_clip_of_the_mirrored_match(tmp_path):
         folder = tmp_path / folder
         path = folder / video_path(match_of(H1))
         path.parent.mkdir(parents=True)
-        write_tactical(folder / tactical_path("train"), {half: change(t) for half, t in rows.items()})
+        write_tactical(folder / tactical_path("train"), ((half, change(t)) for half, t in rows.items()))
         write_video(path, (np.ascontiguousarray(picture[:, ::turn]) for picture in pictures))
         footage.append(list(open_footage(folder, "train").values()))
     only_flips = Augmentation(0, 0, 0, flip=1.0, jitter=0, hue=0, grow=(1.125, 1.125))
@@ -401,7 +401,7 @@ def test_halves_without_positions_are_an_error(data, taad, tmp_path, capsys):
     for split in ("train", "val"):
         rows = {half: seasons.rows(half, EVENTS["train"][half]) for half in (H1, H2)}
         rows[H2] = without_positions(rows[H2])
-        write_tactical(folder / tactical_path(split), rows)
+        write_tactical(folder / tactical_path(split), rows.items())
     where = ["--data", folder, "--out", tmp_path / "run"]
     message = "half game_1_H2: no positions of the players with a box: the graph model needs them"
     assert message in error_of(capsys, "train", "gnn", "--profile", "smoke", *where)

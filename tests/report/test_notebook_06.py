@@ -48,7 +48,7 @@ def folder(tmp_path):
     ]:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         write_events(table, tmp_path / file)
-    write_tactical(tmp_path / tactical_path("val"), dict.fromkeys(HALVES, tactical_rows()))
+    write_tactical(tmp_path / tactical_path("val"), dict.fromkeys(HALVES, tactical_rows()).items())
     with h5py.File(tmp_path / "logits.h5", "w") as file:
         for half in HALVES:
             volume = np.zeros((N_CLASSES, N_SLOTS, LAST), np.float16)

@@ -54,7 +54,7 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("season")
     for split, halves in EVENTS.items():
         rows = {name: seasons.rows(name, events) for name, events in halves.items()}
-        write_tactical(folder / tactical_path(split), rows)
+        write_tactical(folder / tactical_path(split), rows.items())
         for run in ("taad", "gnn"):
             logits(folder / run, split)
     return folder
