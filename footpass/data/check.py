@@ -246,6 +246,8 @@ def _disagreements(events: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple]:
         }
     )
     table["anyone"] = table.groupby("frame")["box"].transform("any")
+    # Of players of a team without a number, whose event could be any's, the last labelled one stands.
+    table = table.sort_values("label", key=lambda label: label > 0, kind="stable")
     players = {(p.frame, p.team, p.jersey): p for p in table.itertuples(index=False)}
     for index, event in enumerate(events.itertuples(index=False)):
         player = players.pop((event.frame, event.team, event.jersey), None)

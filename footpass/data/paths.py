@@ -56,7 +56,8 @@ def video_path(match: str) -> Path:
 def data_files(folder: str | Path) -> list[Path]:
     """Files of a data folder, or of one that an archive has unpacked into; at most one folder deep."""
     names = ("*_tactical_data.h5", "playbyplay_*.json", f"{video_path('game_*').name}")
-    return [path for name in names for deep in (name, f"*/{name}") for path in Path(folder).glob(deep)]
+    found = (path for name in names for deep in (name, f"*/{name}") for path in Path(folder).glob(deep))
+    return [path for path in found if path.is_file()]  # a link may lead nowhere: `check` names it
 
 
 def find(folder: str | Path, path: Path) -> Path | None:

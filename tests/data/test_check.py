@@ -52,10 +52,10 @@ def sound(tmp_path_factory):
     (folder / "playbyplay_GT").mkdir()
     (folder / "videos").mkdir()
     rows = {H1: half_rows(0), H2: half_rows(45)}
-    write_tactical(folder / TACTICAL, rows)
+    write_tactical(folder / TACTICAL, rows.items())
     events = concat(events_of(dense(half, name)) for name, half in rows.items())
     write_events(events, folder / EVENTS)
-    write_tactical(folder / "challenge_tactical_data.h5", {"game_0_H1": half_rows(0)[:, :13]})
+    write_tactical(folder / "challenge_tactical_data.h5", {"game_0_H1": half_rows(0)[:, :13]}.items())
     for match, count in (("game_0", 40), ("game_1", 90)):
         pictures = (np.full((*MODEL_SIZE, 3), number, np.uint8) for number in range(count))
         write_video(folder / "videos" / f"{match}.mp4", pictures)
@@ -73,7 +73,7 @@ def change_rows(season, half, change, name=TACTICAL):
     with h5py.File(season / name) as file:
         rows = {key: file[key][:] for key in file}
     rows[half] = change(rows[half])
-    write_tactical(season / name, rows)
+    write_tactical(season / name, rows.items())
 
 
 def set_values(*changes):
@@ -339,12 +339,20 @@ def test_a_play_by_play_file_that_is_wrong(season):
     assert (file, half, rows) == (EVENTS, None, []) and reason.startswith("not JSON")
 
 
+def test_of_players_without_a_number_the_labelled_one_has_the_event(season):
+    """The last of them, who does nothing, was told to have another class than the event."""
+    rows = [(PLAYERS * 5 + player, Tactical.JERSEY, NAN) for player in (1, 2)]
+    change_rows(season, H1, set_values(*rows))
+    change_events(season, lambda content: content["events"][H1][0].__setitem__(2, -1))
+    assert check(season).fine
+
+
 # --- files
 
 
 def test_halves_in_one_file_and_not_in_another(season):
     rows = {name: read_rows(season / TACTICAL, name) for name in (H1, H2)}
-    write_tactical(season / TACTICAL, {H1: rows[H1], "game_1_H3": half_rows(0)})
+    write_tactical(season / TACTICAL, {H1: rows[H1], "game_1_H3": half_rows(0)}.items())
     assert found(season) == [
         (TACTICAL, H2, [], "missing, but in playbyplay_val.json"),
         (EVENTS, "game_1_H3", [], f"missing, but in {TACTICAL}"),
@@ -353,7 +361,7 @@ def test_halves_in_one_file_and_not_in_another(season):
 
 def test_a_match_without_video_where_others_have_one(season):
     rows = {name: read_rows(season / TACTICAL, name) for name in (H1, H2)}
-    write_tactical(season / TACTICAL, {**rows, "game_2_H1": half_rows(0)})
+    write_tactical(season / TACTICAL, {**rows, "game_2_H1": half_rows(0)}.items())
     change_events(
         season,
         lambda content: (
@@ -410,6 +418,15 @@ def test_a_half_whose_rows_are_damaged(season):
         stream.write(b"\0" * chunk.size)
     ((file, half, rows, reason),) = found(season)
     assert (file, half, rows) == (TACTICAL, H2, []) and reason.startswith("is damaged")
+
+
+def test_a_link_to_a_video_that_is_gone_is_named(season, capsys):
+    """It was no file of the data folder that any command could protect: all ended there."""
+    video = season / "videos" / "game_1.mp4"
+    video.unlink()
+    video.symlink_to("gone.mp4")
+    assert main(["check", str(season)]) == 1
+    assert "WRONG videos/game_1.mp4: not a readable video" in capsys.readouterr().out
 
 
 # --- the command
