@@ -187,11 +187,7 @@ class VideoReader(AbstractContextManager):
         except _DAMAGE as error:
             self._position = _NOWHERE
             raise DataError(f"frame {index} cannot be decoded: {error}", self.path) from error
-        turns = self._info.rotation // 90
-        height, width = self.size[:: -1 if turns % 2 else 1]
-        resize = self._resize.reformat
-        picture = resize(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
-        return np.rot90(picture.to_ndarray(), turns)
+        return _shown(frame, self.size, self._info.rotation, self._resize)
 
     def _decode_to(self, index: int) -> av.VideoFrame:
         """The frame on screen at ``index``; decoding goes on from where it is if it can."""
@@ -267,6 +263,34 @@ def video_reader(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> VideoR
 @lru_cache(maxsize=64)  # the matches of the train split: to open one takes as long as a clip
 def _reader(path: str, size: tuple[int, int], changed: int, process: int) -> VideoReader:
     return VideoReader(path, size)
+
+
+def resampled(path: str | Path, size: tuple[int, int] = MODEL_SIZE) -> Iterator[np.ndarray]:
+    """Pictures of a video of any rate as a screen shows them 25 times a second, RGB of a size."""
+    rotation, resize = probe(path).rotation, VideoReformatter()
+    with _open(path) as container:
+        stream = _film(container)
+        stream.thread_type = "AUTO"
+        start, held, until, count = stream.start_time or 0, None, 0.0, 0
+        for frame in container.decode(stream):
+            if frame.pts is None:
+                continue
+            until = float((frame.pts - start) * frame.time_base) * FPS  # type: ignore[operator]
+            while held is not None and count < until - 1e-3:
+                yield held
+                count += 1
+            held = _shown(frame, size, rotation, resize)
+        if held is not None and count <= until + 1e-3:
+            yield held
+
+
+def _shown(
+    frame: av.VideoFrame, size: tuple[int, int], rotation: int, resize: VideoReformatter
+) -> np.ndarray:
+    """A picture as it is to be shown, uint8 RGB ``(height, width, 3)``."""
+    height, width = size[:: -1 if rotation % 180 else 1]
+    picture = resize.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
+    return np.rot90(picture.to_ndarray(), rotation // 90)
 
 
 def _open(path: str | Path) -> av.container.InputContainer:

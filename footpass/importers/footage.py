@@ -1,14 +1,10 @@
 """An own video as the match's: linked where the models can read it as it is, else transcoded."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import av
-import numpy as np
-
 from footpass.data.paths import video_path
-from footpass.data.video import probe, write_video
+from footpass.data.video import probe, resampled, write_video
 from footpass.files import DataError, make_folder
 from footpass.schema import FPS, FULL_HD, MODEL_SIZE
 
@@ -31,31 +27,11 @@ def add_video(out: str | Path, match: str, video: str | Path) -> str:
         return f"{target}: linked to {video} already"
     info = probe(video)
     make_folder(target.parent)
-    size = (info.height, info.width)
-    if info.at_fps and size in (MODEL_SIZE, FULL_HD):
+    target.unlink(missing_ok=True)  # a link to a video that is gone
+    if info.at_fps and (info.height, info.width) in (MODEL_SIZE, FULL_HD):
         os.symlink(video.resolve(), target)
         return f"{target}: linked to {video}"
-    write_video(target, _pictures(video))
+    write_video(target, resampled(video))
     height, width = MODEL_SIZE
     was = f"{info.width}x{info.height} at {info.fps:.4g} frames a second"
     return f"{target}: transcoded from {was} to {width}x{height} at {FPS}"
-
-
-def _pictures(video: Path) -> Iterator[np.ndarray]:
-    """Pictures of `MODEL_SIZE` at 25 frames a second: of each moment the one on screen."""
-    height, width = MODEL_SIZE
-    count = 0
-    with av.open(os.fspath(video)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        start, held, until = stream.start_time or 0, None, 0.0
-        for frame in container.decode(stream):
-            if frame.pts is None:
-                continue
-            until = float((frame.pts - start) * frame.time_base) * FPS  # type: ignore[operator]
-            while held is not None and count < until - 1e-3:
-                yield held
-                count += 1
-            held = frame.reformat(width, height, "rgb24").to_ndarray()
-        if held is not None and count <= until + 1e-3:
-            yield held

@@ -47,7 +47,8 @@ def write_labelled(
     source = find(data_dir, tactical_path(split))
     if source is None:
         raise DataError(f"no {tactical_path(split)} in it", data_dir)
-    missing = [half for half in halves_of(events) if half not in half_names(source)]
+    there = half_names(source)
+    missing = [half for half in halves_of(events) if half not in there]
     if missing:
         raise DataError("not there, and there are events of it", source, missing[0])
     with locked(out):  # of two at once, the second finds the first's
@@ -79,5 +80,6 @@ def _write(data_dir: str | Path, source: Path, events: pd.DataFrame, out: Path, 
     for match in dict.fromkeys(map(match_of, halves_of(events))):
         video, link = find(data_dir, video_path(match)), out / video_path(match)
         if video and not link.exists():
+            link.unlink(missing_ok=True)  # to a video that is gone
             os.symlink(video.resolve(), link)
     return pd.concat(left, ignore_index=True)

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from footpass.data.video import VideoReader, probe, video_reader, write_video
+from footpass.data.video import VideoReader, probe, resampled, video_reader, write_video
 from footpass.files import DataError
 from footpass.schema import MODEL_SIZE
 
@@ -205,6 +205,7 @@ def test_the_film_is_read_though_a_cover_picture_comes_first(tmp_path):
     assert (info.height, info.width, info.n_frames) == (*SMALL, 100)
     with VideoReader(path, SMALL) as reader:
         assert numbers(reader.frames([99, 3])) == [99, 3]
+    assert numbers(np.stack(list(resampled(path, SMALL)))) == list(range(100))
 
 
 # Of ISO 14496-12: x' = a x + c y, y' = b x + d y, with y downwards; angles are to the left.
@@ -227,8 +228,8 @@ def test_a_video_is_turned_as_it_is_to_be_shown(tmp_path, angle):
     assert (info.height, info.width) == (96, 64) and (info.rotation - angle) % 360 == 0
     assert f"turned by {info.rotation} degrees" in next(info.oddities())
     with VideoReader(path, (96, 64)) as reader:
-        red = reader.clip(2, 1)[0, 5:15, 5:15].mean(axis=(0, 1))
-    np.testing.assert_allclose(red, (255, 0, 0), atol=25)
+        for picture in (*reader.clip(2, 1), *resampled(path, (96, 64))):
+            np.testing.assert_allclose(picture[5:15, 5:15].mean(axis=(0, 1)), (255, 0, 0), atol=25)
 
 
 def test_a_folder_with_a_colon_is_no_protocol(tmp_path, monkeypatch):

@@ -54,6 +54,14 @@ def test_corrected_events_become_the_only_labels(folder, capsys):
     assert (folder / "new" / video_path("game_1")).samefile(folder / "data" / video_path("game_1"))
 
 
+def test_a_link_to_a_video_that_is_gone_is_replaced(folder):
+    link = folder / "new" / video_path("game_1")
+    link.parent.mkdir(parents=True)
+    link.symlink_to("gone.mp4")
+    assert label(folder) == 0
+    assert link.samefile(folder / "data" / video_path("game_1"))
+
+
 def test_labelled_matches_stay_simulated(folder):
     mark_season(folder / "data", "val", Provenance(True, "0.1.0", 3))
     assert label(folder) == 0
