@@ -4,6 +4,7 @@ import numpy as np
 
 from footpass.files import DataError
 from footpass.importers.tracks import GOALKEEPER, TrackedHalf
+from footpass.schema import PITCH
 
 _CLEAR = 1.0  # metres the teams' mean positions must be apart to tell
 _LEAST = 50  # rows of goalkeepers that say enough
@@ -33,14 +34,14 @@ def sided(half: TrackedHalf, left: int | None = None) -> TrackedHalf:
 
 
 def _found(half: TrackedHalf) -> tuple[int, str]:
-    table = half.table.dropna(subset=["x"])
+    table = half.table[half.table["x"].notna() & (half.table["team"] >= 0)]
     keepers = table[table["keeper"] == GOALKEEPER].groupby("team")["x"].agg(["mean", "size"])
     keepers = keepers[keepers["size"] >= _LEAST]
     if {0, 1} <= set(keepers.index) and abs(keepers["mean"][0] - keepers["mean"][1]) > 0.3:
         return int(keepers["mean"].idxmin()), "its goalkeeper stands there"
     # Of the same moments, since the camera is now here, now there; defenders stand on their own side.
-    mean = table[table["team"] >= 0].groupby(["frame", "team"])["x"].mean().unstack().dropna()
-    gap = float((mean[1] - mean[0]).mean() * 105) if len(mean) else 0.0
+    mean = table.groupby(["frame", "team"])["x"].mean().unstack().reindex(columns=[0, 1]).dropna()
+    gap = float((mean[1] - mean[0]).mean() * PITCH[0]) if len(mean) else 0.0
     if abs(gap) < _CLEAR or np.isnan(gap):
         raise DataError(
             f"{half.source}: which team attacks from the left? Neither goalkeepers nor mean positions "

@@ -5,7 +5,7 @@ import pytest
 
 from footpass.files import DataError
 from footpass.importers.sides import sided
-from footpass.importers.tracks import GOALKEEPER, at_25_fps, doubted, pitch_fractions
+from footpass.importers.tracks import GOALKEEPER, UNKNOWN, at_25_fps, doubted, pitch_fractions
 from tests.importers.rows import track, tracked
 
 
@@ -57,9 +57,10 @@ def test_goalkeepers_tell_the_sides():
         track(2, frames, (5, 34), team=1, keeper=GOALKEEPER),
         track(3, frames, (40, 34), team=0),
         track(4, frames, (60, 34), team=1),
+        track(5, frames, (2, 34), team=UNKNOWN, keeper=GOALKEEPER),
     )
-    assert sided(half).table.groupby("track")["team"].first().tolist() == [1, 0, 1, 0]
-    assert sided(half, left=0).table.groupby("track")["team"].first().tolist() == [0, 1, 0, 1]
+    assert sided(half).table.groupby("track")["team"].first().tolist() == [1, 0, 1, 0, UNKNOWN]
+    assert sided(half, left=0).table.groupby("track")["team"].first().tolist() == [0, 1, 0, 1, UNKNOWN]
 
 
 def test_mean_positions_tell_the_sides_where_nobody_is_said_to_keep_goal():
@@ -68,8 +69,9 @@ def test_mean_positions_tell_the_sides_where_nobody_is_said_to_keep_goal():
     assert sided(half).table.groupby("track")["team"].first().tolist() == [1, 0]
 
 
-def test_sides_that_nothing_tells_must_be_told():
+@pytest.mark.parametrize("other", [(50.5, 30), (np.nan, np.nan)])
+def test_sides_that_nothing_tells_must_be_told(other):
     frames = range(60)
-    half = tracked(track(1, frames, (50, 34), team=0), track(2, frames, (50.5, 30), team=1))
+    half = tracked(track(1, frames, (50, 34), team=0), track(2, frames, other, team=1))
     with pytest.raises(DataError, match="--left"):
         sided(half)
