@@ -14,6 +14,7 @@ from footpass.importers.events import COLUMNS as EVENT_COLUMNS
 from footpass.importers.tracks import (
     COLUMNS,
     GOALKEEPER,
+    MISSHAPEN,
     PLAYER,
     UNKNOWN,
     TrackedHalf,
@@ -49,7 +50,7 @@ def read_match(
     try:
         squads = [_lineup(match, side) for side in ("home", "away")]
         left = int(match["isAttackingLeftToRightTeamId"])
-    except (KeyError, TypeError, ValueError) as error:
+    except MISSHAPEN as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{where}: not a match of this form: {reason}") from error
     if left not in (squads[0][0], squads[1][0]):
@@ -72,7 +73,7 @@ def _read(path: str | Path) -> Any:
             zipped = stream.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else open(path, "rb") as stream:
             return json.load(stream)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, RecursionError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
 
 
@@ -91,9 +92,9 @@ def _halves(path: str | Path, team_of: dict, lineup: dict) -> list[TrackedHalf]:
         rows = pd.DataFrame(given["players"])
         rows = rows[["playerId", "teamId", "halftime", "time", "x", "y"]].astype(float)
         observed = np.array([bool(one.get("isObs")) for one in given["players"]])
-    except (KeyError, TypeError, ValueError) as error:
+    except MISSHAPEN as error:
         raise DataError(f"{path}: not tracking of this form: {error}") from error
-    rows = rows.dropna(subset=["halftime", "time"])
+    rows = rows[np.isfinite(rows[["halftime", "time"]]).all(axis=1)]
     if not len(rows):
         raise DataError(f"{path}: no row of it says its half and time")
     observed = observed[rows.index]
@@ -139,9 +140,10 @@ def _events(path: str | Path, team_of: dict, lineup: dict) -> pd.DataFrame:
             x, y = event["startX"], event["startY"]
             rows.append((half, event["startTime"], team, jersey, int(action), x, y))
         table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
-        table = table.astype({"seconds": float, "x": float, "y": float}).dropna(subset="seconds")
-    except (KeyError, TypeError, ValueError) as error:
+        table = table.astype({"seconds": float, "x": float, "y": float})
+    except MISSHAPEN as error:
         raise DataError(f"{path}: not events of this form: {error}") from error
+    table = table[table["seconds"].abs() < 2**31]  # milliseconds; neither NaN nor infinity
     if not len(table):
         reason = "none of its events is of a class, a team and a player of the line-ups"
         raise DataError(f"{path}: {reason}: another match's?")

@@ -17,6 +17,7 @@ import pandas as pd
 from footpass.files import DataError, atomic_write
 from footpass.importers.tracks import (
     GOALKEEPER,
+    MISSHAPEN,
     OTHER,
     PLAYER,
     UNKNOWN,
@@ -92,14 +93,14 @@ def read_gsr(path: str | Path) -> TrackedHalf:
     keepers = (table["keeper"] == GOALKEEPER) & (table["team"] == UNKNOWN) & table["x"].notna() & known
     table.loc[keepers, "team"] = (table["x"][keepers] > 0.5).astype("int8")
     start = str(info.get("game_time_start") or "").partition(" - ")[0]
-    half = int(start) if start.isdigit() else None
+    half = int(start) if re.fullmatch("[0-9]{1,9}", start) else None
     try:
         picture = int(image["height"]), int(image["width"])
-    except (KeyError, TypeError, ValueError):
+    except MISSHAPEN:
         picture = None
     try:
         fps = None if info.get("frame_rate") in (None, "") else float(info["frame_rate"])
-    except (TypeError, ValueError):
+    except MISSHAPEN:
         raise DataError(f"{path}: info: frame_rate {info['frame_rate']!r} is not a number") from None
     notes = tuple(f"{number:,} {doubt}" for doubt, number in doubts.items())
     return TrackedHalf(str(path), table, fps, picture, half, sides_known=known, teams=names, notes=notes)
@@ -114,7 +115,7 @@ def _last_info(path: Path) -> dict:
         return {}
     try:
         info, _ = json.JSONDecoder().raw_decode(end.decode(errors="replace").lstrip())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return info if isinstance(info, dict) else {}
 
@@ -178,7 +179,7 @@ def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> list[str]
             NAN if y is None else y / PITCH[1] + 0.5,
             *(NAN if (value := box.get(side)) is None else value for side in "xywh"),
         )
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except MISSHAPEN as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{where}: {reason}") from error
     return doubts

@@ -94,7 +94,7 @@ def _game(path: Path) -> dict[int, tuple[int, int, int]]:
     if not path.is_file():
         return {}
     who = {}
-    lines = re.findall(r"trackletID_(\d+)\s*=\s*(.*)", path.read_text("utf-8", errors="replace"))
+    lines = re.findall(r"trackletID_(\d{1,9})\s*=[ \t]*(.*)", path.read_text("utf-8", errors="replace"))
     for track, text in lines:
         player = _WHO.match(text.strip())
         if player is None:

@@ -14,6 +14,8 @@ from footpass.schema import FPS, FULL_HD, PITCH
 log = logging.getLogger(__name__)
 PLAYER, GOALKEEPER, OTHER = 0, 1, 2  # values of column `keeper`; who is OTHER does not play
 UNKNOWN = -1  # team or jersey
+# What reading an entry raises that is of another form than it should be.
+MISSHAPEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 # Small types: a half is 1.5 million rows.
 COLUMNS = {

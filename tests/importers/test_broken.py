@@ -54,18 +54,23 @@ def twice(*options: str):
     return lambda folder: [*gsr(annotation(0), annotation(1))(folder) * 2, *options]
 
 
-def footovision(*players: dict):
+def footovision(*players: dict, events: tuple = ()):
     def make(folder: Path) -> list[str]:
         one = {"playerId": {"footovision": 5}, "shirtNumber": 9}
         match = {f"{side}TeamLineups": [one] for side in ("home", "away")}
         match |= {"homeTeamId": {"footovision": 1}, "awayTeamId": {"footovision": 2}}
         game = text("g.json", json.dumps({**match, "isAttackingLeftToRightTeamId": 1}))(folder)
-        return ["--game", *game, "--tracking", *text("t.json", json.dumps({"players": players}))(folder)]
+        tracking = text("t.json", json.dumps({"players": players}))(folder)
+        given = ["--game", *game, "--tracking", *tracking]
+        return [*given, "--events", *text("e.json", json.dumps(events))(folder)] if events else given
 
     return make
 
 
 SEEN = {"playerId": 5, "teamId": 1, "halftime": 1, "time": 0, "x": 0.5, "y": 0.5}
+PASS = {"eventTypeIds": [11], "playerId": 5, "teamId": 1, "halftime": 1, "startTime": 0}
+PASS |= {"startX": 0.5, "startY": 0.5}
+ENDLESS = float("inf")
 MATCH = {"homeTeamLineups": [], "awayTeamLineups": [], "isAttackingLeftToRightTeamId": 1}
 TABLE = "frame,track,x,y,w,h\n"
 
@@ -218,6 +223,34 @@ BROKEN = {
         "footovision",
         footovision({**SEEN, "x": "left"}),
         "not tracking of this form",
+    ),
+    "a line-up of numbers": (
+        "footovision",
+        lambda folder: [
+            *("--game", *text("g.json", json.dumps({**MATCH, "homeTeamLineups": [9]}))(folder)),
+            *("--tracking", "t.json"),
+        ],
+        "not a match of this form",
+    ),
+    "a match nested too deeply": (
+        "footovision",
+        lambda folder: ["--game", *text("g.json", "[" * 10**6)(folder), "--tracking", "t.json"],
+        "cannot be read as JSON",
+    ),
+    "tracking of no half that there is": (
+        "footovision",
+        footovision({**SEEN, "halftime": ENDLESS}),
+        "says its half",
+    ),
+    "events of no half that there is": (
+        "footovision",
+        footovision(SEEN, events=({**PASS, "halftime": ENDLESS},)),
+        "not events of this form",
+    ),
+    "events of no time that there is": (
+        "footovision",
+        footovision(SEEN, events=({**PASS, "startTime": ENDLESS}, {**PASS, "startTime": 1e300})),
+        "none of its events",
     ),
     "tracking without halves": ("footovision", footovision({**SEEN, "halftime": None}), "says its half"),
     "two halves told as one": (

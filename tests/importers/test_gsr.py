@@ -30,6 +30,11 @@ def test_an_annotation_becomes_a_row(tmp_path):
     assert (half.fps, half.half, half.picture, half.sides_known) == (25, 2, (720, 1280), True)
 
 
+def test_a_half_in_odd_digits_is_not_said(tmp_path):
+    info = {"game_time_start": "\u00b2 - 00:00"}
+    assert read_gsr(game_state(tmp_path / "a.json", [annotation(0)], info=info)).half is None
+
+
 def test_tracklabs_predictions_of_an_own_video(tmp_path):
     entry = annotation(12, jersey=None, team="right")
     path = tmp_path / "b.json"

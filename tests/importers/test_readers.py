@@ -57,7 +57,7 @@ def test_what_describes_a_mot_file_is_found_from_the_file_itself(tmp_path):
     (tmp_path / "gt").mkdir()
     (tmp_path / "gt" / "gt.txt").write_text("1,3,10,20,30,40,1,-1,-1,-1\n")
     (tmp_path / "seqinfo.ini").write_text("[Sequence]\nname=50%cut\nframeRate=50\nimWidth=1280\n")
-    (tmp_path / "gameinfo.ini").write_text("[Sequence]\ntrackletID_3= player team right;0\n")
+    (tmp_path / "gameinfo.ini").write_text("trackletID_2=\ntrackletID_3= player team right;0\n")
     half = read_mot(tmp_path / "gt" / "gt.txt")
     assert half.fps == 50 and half.picture is None  # a width alone is no size
     assert half.table[["team", "jersey"]].to_numpy().tolist() == [[1, 0]]
