@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -58,10 +59,10 @@ def dask_workers(address: str, workers: int) -> Iterator[Executor]:
             where = {"scheduler_file": stack.enter_context(_started(workers))}
         try:
             client = stack.enter_context(Client(**where, timeout=10))
-        except OSError as error:
+            if address == "local":
+                client.wait_for_workers(workers, timeout=60)
+        except (OSError, ValueError) as error:
             raise DataError(f"--dask: nobody answers at {address}: is the scheduler up?") from error
-        if address == "local":
-            client.wait_for_workers(workers)
         known = client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = any("GPU" in worker["resources"] for worker in known)
         executor = client.get_executor(resources={"GPU": 1} if gpus else None)
@@ -102,4 +103,9 @@ def _started(workers: int) -> Iterator[str]:
             )
             stack.enter_context(process)
             stack.callback(process.terminate)
+            while what == "scheduler" and not Path(file).exists():
+                if process.poll() is not None:
+                    why = f"{sys.executable} -m distributed.cli.dask_scheduler --port 0 says why"
+                    raise DataError(f"--dask local: the scheduler has ended at its start: {why}")
+                time.sleep(0.02)
         yield file

@@ -284,11 +284,16 @@ def test_the_end_of_a_worker_is_said(tmp_path):
         noted(tmp_path, "a killed", 2)
 
 
-def test_less_than_one_worker_and_a_scheduler_that_is_not_there_are_refused():
-    with pytest.raises(DataError, match="at least 1"), open_workers(0, None):
-        pass
-    with pytest.raises(DataError, match="is the scheduler up"), open_workers(1, "tcp://127.0.0.1:1"):
-        pass
+def test_less_than_one_worker_and_a_scheduler_that_is_not_there_are_refused(monkeypatch):
+    monkeypatch.setattr("footpass.workers._WITH_PARENT", "raise SystemExit('{}')")
+    for workers, where, reason in (
+        (0, None, "at least 1"),
+        (1, "tcp://127.0.0.1:1", "is the scheduler up"),
+        (1, "nonsense", "is the scheduler up"),
+        (1, "local", "has ended at its start"),
+    ):
+        with pytest.raises(DataError, match=reason), open_workers(workers, where):
+            pass
 
 
 @pytest.mark.slow
