@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from footpass.files import DataError, atomic_write, tolerate
 from footpass.schema import ACTIONS, EVENT_COLUMNS, GROUND_TRUTH_COLUMNS, PREDICTION_COLUMNS, RANGES
 
-HALF_NAME = re.compile(r"([^/\\\x00-\x1f\ud800-\udfff]+)_H[0-9]+")  # the name of a file too
+HALF_NAME = re.compile(r"([^/\\\x00-\x1f\ud800-\udfff]+)_H[0-9]{1,9}")  # the name of a file too
 
 
 def match_of(half: str) -> str:
@@ -108,7 +108,7 @@ def load_json(path: str | Path) -> object:
     try:
         text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         names = _NAMES.findall(text)
-        if len(names) == len(set(names)):
+        if len(names) == len(set(names)) and not any(b"\\" in name for name in names):
             with suppress(ValueError):  # json says it better
                 return from_json(text, allow_inf_nan=True)
         return json.loads(text.decode(), object_pairs_hook=_unique_names)

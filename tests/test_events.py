@@ -69,6 +69,8 @@ BAD_FILES = {
     "events without key": ({"keys": [], "events": {"game_1_H1": []}}, 'not in "keys"'),
     "half twice": ({"keys": ["game_1_H1"] * 2, "events": {"game_1_H1": []}}, "occurs twice"),
     "half twice in events": ('{"keys": ["a_H1"], "events": {"a_H1": [], "a_H1": []}}', "occurs twice"),
+    "half twice in other letters": (r'{"a_H1": [], "\u0061_H1": []}', "occurs twice"),
+    "half of no number": ({"keys": ["a_H" + "1" * 5000], "events": {}}, "the name does not end in _H1"),
     "name of no half": ({"keys": ["game_1"], "events": {"game_1": []}}, "does not end in _H1"),
     "events no rows": (
         {"keys": ["a_H1"], "events": {"a_H1": {}}},
