@@ -56,16 +56,10 @@ class DataError(ValueError):
         place = ", ".join(part for part in (half, row) if part)
         return ": ".join(str(part) for part in (self.file, place, self.reason) if part)
 
-    def at(
-        self, file: str | Path | None = None, half: str | None = None, row: int | None = None
-    ) -> "DataError":
+    def at(self, file: str | Path | None = None, half: str | None = None) -> "DataError":
         """The same error with a place that whoever raised it did not know; what is known stays."""
-        return DataError(
-            self.reason,
-            file if self.file is None else self.file,
-            half if self.half is None else self.half,
-            row if self.row is None else self.row,
-        )
+        file = file if self.file is None else self.file
+        return DataError(self.reason, file, half if self.half is None else self.half, self.row)
 
 
 _STRICT = ContextVar("_STRICT", default=False)
@@ -221,6 +215,12 @@ class _Memory(io.BytesIO):
         """Nothing goes wrong in memory."""
 
 
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is a pipe, a device or an open file of this process: no file can lie beside it."""
+    known = _OPEN_FILE.fullmatch(os.fspath(path))
+    return bool(known) or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+
+
 def _place(path: Path) -> tuple[Path | None, int | None]:
     """The file that a path leads to, None if it is a pipe or a device; and its rights if it is there."""
     try:
@@ -229,7 +229,7 @@ def _place(path: Path) -> tuple[Path | None, int | None]:
         return Path(os.path.realpath(path)), None
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder")
-    if _OPEN_FILE.fullmatch(os.fspath(path)) or not stat.S_ISREG(status.st_mode):
+    if is_stream(path):
         return None, None
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):  # root could, but was told not to
         raise PermissionError(errno.EACCES, "is write-protected")

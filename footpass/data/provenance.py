@@ -18,7 +18,7 @@ from footpass.configs import Config, parse, read_config
 from footpass.data.hdf5 import opened
 from footpass.data.paths import find, play_by_play_path, tactical_path
 from footpass.events import write_events
-from footpass.files import DataError, locked, package_version, write_json
+from footpass.files import DataError, is_stream, locked, package_version, write_json
 from footpass.schema import SPLITS
 
 MARK = Path("simulated.json")  # in the folder of a season, by split
@@ -90,8 +90,8 @@ def write_provenance(path: str | Path, provenance: Provenance) -> None:
     beside = _beside(path)
     if provenance == REAL:
         beside.unlink(missing_ok=True)  # of what was there before
-        return
-    write_json(asdict(provenance), beside, indent=1)
+    elif not is_stream(path):
+        write_json(asdict(provenance), beside, indent=1)
 
 
 def read_provenance(path: str | Path) -> Provenance:
@@ -104,7 +104,10 @@ def read_provenance(path: str | Path) -> Provenance:
         except DataError:  # whoever reads its content says what is wrong
             mark = None
         if isinstance(mark, str):
-            return _parsed(mark, path)
+            try:
+                return parse(Provenance, mark)
+            except DataError as error:
+                raise DataError(f"no provenance: {error}", path) from error
     if _beside(path).is_file():
         return _read(_beside(path), Provenance)
     named = {file(split).name: split for split in SPLITS for file in (tactical_path, play_by_play_path)}
@@ -126,10 +129,3 @@ def _beside(path: str | Path) -> Path:
 
 def _read(path: Path, kind: type[Config]) -> Config:
     return read_config(path, kind, "provenance (simulate writes it)")
-
-
-def _parsed(mark: str, path: Path) -> Provenance:
-    try:
-        return parse(Provenance, mark)
-    except DataError as error:
-        raise DataError(f"no provenance: {error}", path) from error

@@ -1,7 +1,9 @@
 """Whether data are simulated is kept by all that is made of them."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -142,6 +144,14 @@ def test_real_events_take_the_place_of_simulated_ones(tmp_path):
     assert read_provenance(events).simulated
     write_provenance(events, REAL)
     assert read_provenance(events) == REAL
+
+
+def test_beside_a_pipe_there_is_no_mark(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/stdout"):  # which may be a file
+        write_provenance(path, MADE)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert not Path("/dev/stdout.provenance.json").exists()
 
 
 @pytest.mark.parametrize("mark", ["[]", '{"val": 1}', '{"val": {"simulated": "perhaps"}}'])
