@@ -83,12 +83,10 @@ def _match(args: argparse.Namespace, model: str) -> "ImportedMatch":
 
 def _made_of(args: argparse.Namespace) -> str:
     """Fingerprint of the tracks, the video's size and what was told of them."""
-    files: list[Path] = []
-    for given in map(Path, args.tracks):  # of a MOT folder its texts: pictures may be in it, and --out
-        files += sorted((*given.glob("*.*"), *given.glob("*/*.txt"))) if given.is_dir() else [given]
-    files = [path for path in files if path.is_file()]
+    from footpass.importers.match import track_files
+
     size = Path(args.video).stat().st_size if Path(args.video).is_file() else 0
-    return fingerprint(hints(args, _SPLIT, 1), columns(args), size, *files)
+    return fingerprint(hints(args, _SPLIT, 1), columns(args), size, *track_files(args.tracks))
 
 
 def _is_there(out: Path, made_of: str) -> bool:

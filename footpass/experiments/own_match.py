@@ -12,12 +12,12 @@ from footpass import zoo
 from footpass.data.cache import open_footage, open_halves
 from footpass.data.halves import HalfMatch
 from footpass.data.paths import play_by_play_path, video_path
-from footpass.data.provenance import REAL, Provenance, read_provenance, together
+from footpass.data.provenance import Provenance, read_provenance, together
 from footpass.detectors.predict import load_detector, predict
 from footpass.detectors.spotting import LogitAdjustment, events_from_logits
 from footpass.detectors.windows import logits_of_versions
 from footpass.events import concat, read_ground_truth
-from footpass.files import make_folder
+from footpass.files import fingerprint, make_folder
 from footpass.importers import export
 from footpass.importers.actions import actions, placed
 from footpass.importers.gsr import read_gsr
@@ -31,7 +31,7 @@ from footpass.sequence.decode import (
     write_predictions,
 )
 from footpass.sequence.sources import Recorded
-from footpass.simulate.season import FIRST_GAME, write_season
+from footpass.simulate.season import EDITION, FIRST_GAME, write_season
 from footpass.simulate.tracker_files import write_trackers
 from footpass.simulate.trackers import TrackerErrors
 from footpass.training.distributed import join_processes
@@ -99,13 +99,12 @@ class PracticeMatch:
 
 
 def practice_match(folder: Path, minutes: float, seed: int, workers: int | None) -> PracticeMatch:
-    """Simulate a match, video included, below ``folder``, unless it is there."""
-    match = PracticeMatch(folder, minutes, seed + _SEED, workers)
-    whole = (folder / play_by_play_path("val")).is_file()  # which is written last
-    made = match.provenance if whole else REAL
-    if (made.seed, made.settings.get("minutes")) != (match.seed, minutes):
-        write_season(folder, 1, minutes, match.seed, "val", workers=workers)
-    return match
+    """Simulate a match, video included, below ``folder`` and its settings, unless it is there."""
+    seed += _SEED
+    folder = folder.with_name(f"{folder.name}-{fingerprint(minutes, seed, EDITION)[:8]}")
+    if not (folder / play_by_play_path("val")).is_file():  # which is written last
+        write_season(folder, 1, minutes, seed, "val", workers=workers)
+    return PracticeMatch(folder, minutes, seed, workers)
 
 
 def empty(folder: Path) -> Path:

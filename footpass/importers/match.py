@@ -73,6 +73,14 @@ def read_tracks(path: str | Path, columns: Mapping[str, str] | None = None) -> T
     return read_table(path, columns) if is_table else read_gsr(path)
 
 
+def track_files(given: Iterable[str | Path]) -> list[Path]:
+    """Files that `read_tracks` reads of these: of a MOT folder its texts, for pictures may be in it."""
+    files: list[Path] = []
+    for path in map(Path, given):
+        files += sorted((*path.glob("*.*"), *path.glob("*/*.txt"))) if path.is_dir() else [path]
+    return [path for path in files if path.is_file()]
+
+
 @dataclass(frozen=True, eq=False)
 class ImportedMatch:
     """Halves in the official form, which are not written yet."""

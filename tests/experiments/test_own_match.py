@@ -2,10 +2,24 @@
 
 import pytest
 
+from footpass.experiments import own_match
 from footpass.experiments.own_match import OFFICIAL, costs
 from tests import tables
 
 TRUE = [(100 * k, k % 2, k % 5, 1 + k % 8) for k in range(80)]
+
+
+def test_a_match_is_simulated_again_only_where_the_simulator_is_another(tmp_path, monkeypatch):
+    def write_season(folder, *settings, **more):
+        (folder / "playbyplay_GT").mkdir(parents=True)
+        (folder / "playbyplay_GT" / "playbyplay_val.json").touch()
+
+    monkeypatch.setattr(own_match, "write_season", write_season)
+    folders = []
+    for edition in (3, 3, 4):
+        monkeypatch.setattr(own_match, "EDITION", edition)
+        folders.append(own_match.practice_match(tmp_path / "season", 1.0, 0, None).folder)
+    assert folders[0] == folders[1] != folders[2] and {*folders} == {*tmp_path.iterdir()}
 
 
 def test_what_tracks_cost_is_the_change_of_macro_f1_against_the_official_data():

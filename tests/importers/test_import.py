@@ -15,7 +15,7 @@ from footpass.events import halves_of, read_ground_truth
 from footpass.files import DataError
 from footpass.importers.events import found_shift
 from footpass.importers.footage import add_video
-from footpass.importers.match import ImportConfig, import_match
+from footpass.importers.match import ImportConfig, import_match, track_files
 from footpass.schema import Action, Tactical
 from tests.importers.rows import ELEVEN, track, tracked
 
@@ -167,6 +167,17 @@ def test_a_video_the_models_can_read_is_linked_and_any_other_transcoded(tmp_path
     np.testing.assert_allclose(levels, [0, 80, 160], atol=6)  # every other picture of the 50
     with pytest.raises(DataError, match="has a video already"):
         add_video(tmp_path, "game_1", odd)
+    moved = fine.rename(tmp_path / "moved.mp4")
+    assert f"linked to {moved}" in add_video(tmp_path, "game_1", moved)
+
+
+def test_the_files_of_a_mot_folder_are_its_texts(tmp_path):
+    names = ["gt/gt.txt", "seqinfo.ini"]
+    for name in (*names, "img1/000001.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    mine = [tmp_path / name for name in names]
+    assert track_files([tmp_path, str(mine[0]), tmp_path / "none.json"]) == [*mine, mine[0]]
 
 
 def named(frames, side, name, **fields):
