@@ -18,9 +18,9 @@ from footpass.data.paths import play_by_play_path, release_dir
 from footpass.events import read_ground_truth
 from footpass.files import DataError, atomic_write
 from footpass.schema import ACTIONS
+from footpass.timeline import RELATIONS, Timeline
 
 FILE = Path(__file__).with_name("statistics.json")
-ACTOR_RELATIONS = ("same player", "team-mate", "opponent")  # of an event's actor to the one before
 
 # Levels of the gap quantiles: dense at the tail, and cut there, since one break of eight minutes would
 # stretch the straight line to it over all long gaps.
@@ -30,7 +30,10 @@ FEWEST_GAPS = 40  # a cell with fewer has the quantiles of its relation, all cla
 
 @dataclass(frozen=True)
 class Statistics:
-    """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`."""
+    """Aggregates of a ground-truth table; A = 8 classes, in the order of `schema.ACTIONS`.
+
+    Relations, of an event's actor to the one before, are those of `timeline.RELATIONS`.
+    """
 
     n_halves: int
     half_frames: float  # mean from the first to the last event of a half
@@ -48,13 +51,12 @@ def derive(truth: pd.DataFrame) -> Statistics:
     n = len(ACTIONS)
     truth = truth.sort_values(["half", "frame"], kind="stable").reset_index(drop=True)
     cls, box, replay = truth["cls"] - 1, truth["box_visible"], truth["replay"]
-    follows = (truth["half"] == truth["half"].shift()).to_numpy()
-    same_team = truth["team"] == truth["team"].shift()
-    same_player = same_team & (truth["jersey"] == truth["jersey"].shift())
-    relation = np.select([same_player, same_team], [0, 1], default=2)
+    line = Timeline.of(truth)
+    last, follows = line.step(-1)
+    relation = line.relation(np.arange(len(truth)), last)
     before = {"before": cls.shift(fill_value=0), "relation": relation, "cls": cls}
     pairs = pd.DataFrame(before | {"gap": truth["frame"].diff()})[follows]
-    transitions = np.zeros((n, len(ACTOR_RELATIONS), n), dtype=int)
+    transitions = np.zeros((n, len(RELATIONS), n), dtype=int)
     np.add.at(transitions, tuple(pairs[["before", "relation", "cls"]].to_numpy().T), 1)
     gaps = np.zeros((*transitions.shape, len(GAP_LEVELS)))
     for relation, rows in pairs.groupby("relation"):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, Statistics
+from footpass.data.statistics import GAP_LEVELS, Statistics
 from footpass.events import class_counts, match_of
 from footpass.metrics import Evaluation
 from footpass.plots.style import (
@@ -21,6 +21,8 @@ from footpass.plots.style import (
     subplots,
 )
 from footpass.schema import ACTION_LABELS, ACTIONS, FPS, TOLERANCE
+
+_RELATIONS = ("same player", "team-mate", "opponent")  # `timeline.RELATIONS` in words
 
 
 def class_count_bars(truth: pd.DataFrame) -> Figure:
@@ -77,7 +79,7 @@ def gaps(statistics: Statistics, simulated: Statistics | None = None) -> Figure:
     Those of a simulated season, where there are some, are dots on the lines.
     """
     figure, axes = subplots((8, 3))
-    for relation, (name, style) in enumerate(zip(ACTOR_RELATIONS, LINES, strict=False)):
+    for relation, (name, style) in enumerate(zip(_RELATIONS, LINES, strict=False)):
         colour = SERIES[relation]
         axes.plot(*_gap_shares(statistics, relation), color=colour, ls=style, label=name)
         if simulated:
@@ -94,12 +96,12 @@ def transition_matrix(statistics: Statistics) -> Figure:
     """Probability of the next (relation, class) after each class: a panel a relation, from 2 %."""
     share = _transition_shares(statistics)
     tables = []
-    for relation in range(len(ACTOR_RELATIONS)):
+    for relation in range(len(_RELATIONS)):
         table = pd.DataFrame(share[:, relation], ACTION_LABELS, ACTION_LABELS)
         tables.append(table.loc[:, (table >= 0.02).any()])
     ratios = [max(table.shape[1], 1) for table in tables]
     figure, panels = subplots((10, 3.4), 1, len(tables), sharey=True, width_ratios=ratios)
-    for axes, name, table in zip(panels, ACTOR_RELATIONS, tables, strict=True):
+    for axes, name, table in zip(panels, _RELATIONS, tables, strict=True):
         axes.set_title(f"next: {name}", fontsize=9)
         if len(table.columns):
             texts = (100 * table).map(lambda x: f"{x:.0f}" if x >= 2 else "")
@@ -133,7 +135,7 @@ def transition_graph(statistics: Statistics) -> Figure:
     style = {name: [*nx.get_edge_attributes(graph, name).values()] for name in ("width", "edge_color")}
     bent = "arc3,rad=0.15"
     nx.draw_networkx_edges(graph, place, node_size=size, connectionstyle=bent, ax=axes, **style)
-    names = (f"likeliest: {relation}" for relation in ACTOR_RELATIONS)
+    names = (f"likeliest: {relation}" for relation in _RELATIONS)
     figure_legend(figure, dict(zip(names, SERIES, strict=False)))
     axes.margins(0.15)
     axes.set_aspect("equal")

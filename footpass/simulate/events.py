@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from footpass.data.statistics import ACTOR_RELATIONS, GAP_LEVELS, load_statistics
+from footpass.data.statistics import GAP_LEVELS, load_statistics
 from footpass.events import concat
 from footpass.files import DataError
 from footpass.schema import ACTIONS, FPS, N_TEAMS, Role
+from footpass.timeline import OPPONENT, SAME_PLAYER
 
 FORMATIONS = {
     "4-3-3": "GK LB LCB RCB RB DM LM RM LW RW CF",
@@ -43,6 +44,7 @@ ROLE_WEIGHTS = {
 
 _WEIGHTS = np.array([ROLE_WEIGHTS[role] for role in Role], dtype=float)  # (13, 8)
 FIRST_FRAME = 50  # of a match's video: the kick-off
+_SHORTEST = 10  # frames of a half
 HALF_TIME = 0.1  # of the first half's length, between the halves: second halves start near 75,000
 SUBSTITUTIONS = 3  # of each team, in the second half
 ROLE_SWAPS = 1  # of each team and half: two team-mates of one such pair exchange roles for good
@@ -63,8 +65,10 @@ def simulate_match(game: int, minutes: float = 90.0, seed: int = 0) -> Simulated
     """One match of ``minutes`` in two halves, reproducible by ``(seed, game)``."""
     if not 0 < minutes <= 600:
         raise DataError(f"{minutes} minutes a match: not within 0..600")
-    rng = np.random.default_rng([seed, game])
     length = round(minutes / 2 * 60 * FPS)
+    if length < _SHORTEST:
+        raise DataError(f"a half of {length} frames is too short to play: {_SHORTEST} at least")
+    rng = np.random.default_rng([seed, game])
     starts = (FIRST_FRAME, FIRST_FRAME + round(length * (1 + HALF_TIME)))
     line = [_starting_line(rng) for _ in range(N_TEAMS)]
     events, lineups = [], []
@@ -138,15 +142,15 @@ def _chain(
     stints = lineup[["team", "jersey", "role", "start", "stop"]].to_numpy()
 
     frame = start + int(rng.integers(1, FPS))
-    cls, relation = int(rng.choice(n, p=statistics.count / statistics.count.sum())), 2
+    cls, relation = int(rng.choice(n, p=statistics.count / statistics.count.sum())), OPPONENT
     team, jersey = int(rng.integers(N_TEAMS)), -1
     box = replay = False
     rows = []
     while frame < stop:
-        if relation == ACTOR_RELATIONS.index("opponent"):
+        if relation == OPPONENT:
             team = 1 - team
         on_pitch = stints[(stints[:, 0] == team) & (stints[:, 3] <= frame) & (frame < stints[:, 4])]
-        if relation != ACTOR_RELATIONS.index("same player") or jersey not in on_pitch[:, 1]:
+        if relation != SAME_PLAYER or jersey not in on_pitch[:, 1]:
             others = on_pitch[on_pitch[:, 1] != jersey]
             weights = _WEIGHTS[others[:, 2] - 1, cls]
             jersey = int(rng.choice(others[:, 1], p=weights / weights.sum()))

@@ -41,7 +41,6 @@ _BALL_SPEED = np.array([0, 5.0, 15.0, 17.0, 11.0, 22.0, 11.0, 6.0, 10.0])
 DEAD = 5 * FPS  # a longer wait for the next event: the ball went out of play, or play stopped
 _SETTLE = 30  # frames that the taker of a restart stands at the ball before playing it
 _STEP = 5  # frames between two home positions
-_SHORTEST = 10  # frames of a half
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +75,6 @@ def move(script: pd.DataFrame, lineup: pd.DataFrame, rng: np.random.Generator) -
     player is.
     """
     first, length = int(lineup["start"].min()), int(lineup["stop"].max() - lineup["start"].min())
-    if length < _SHORTEST:
-        raise DataError(f"a half of {length} frames is too short to play: {_SHORTEST} at least")
     jersey, role = _places(lineup, first, length)
     base = np.concatenate([_bases(role[team * N_PLACES :][:N_PLACES]) for team in range(N_TEAMS)])
     script = script.sort_values("frame", kind="stable", ignore_index=True)

@@ -95,7 +95,7 @@ def write_season(
     first = FIRST_HIGHLIGHTS if highlights else FIRST_GAME[split]
     simulate_match(first, minutes, seed)  # bad minutes are found before anything is written
     work = out / f".simulate_{split}"
-    parts = work / fingerprint(minutes, seed, split, video, highlights)
+    parts = work / fingerprint(EDITION, minutes, seed, split, video, highlights)
     jobs = [
         _Job(game, half, minutes, seed, video and game >= first + kept, parts, highlights)
         for game in range(first, first + matches)

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from footpass.data.statistics import ACTOR_RELATIONS, derive, load_statistics
+from footpass.data.statistics import derive, load_statistics
 from footpass.events import read_ground_truth
 from footpass.experiments.release import simulate_release
 from footpass.files import DataError
 from footpass.schema import Action
 from footpass.simulate.events import FORMATIONS, simulate_match, simulate_season
+from footpass.timeline import OPPONENT, SAME_PLAYER, TEAM_MATE
 from tests.tables import truth
 
 # By class: a team's events in a half that are its most active player's, in the released train matches.
@@ -59,11 +60,11 @@ def test_statistics_by_hand():
     statistics = derive(table)
     expected = np.zeros_like(statistics.transitions)
     for before, relation, after in (
-        (Action.PASS, "team-mate", Action.DRIVE),
-        (Action.DRIVE, "opponent", Action.TACKLE),
-        (Action.TACKLE, "same player", Action.DRIVE),
+        (Action.PASS, TEAM_MATE, Action.DRIVE),
+        (Action.DRIVE, OPPONENT, Action.TACKLE),
+        (Action.TACKLE, SAME_PLAYER, Action.DRIVE),
     ):
-        expected[before - 1, ACTOR_RELATIONS.index(relation), after - 1] = 1
+        expected[before - 1, relation, after - 1] = 1
     assert (statistics.transitions == expected).all()
     assert statistics.count.tolist() == [2, 1, 0, 0, 0, 0, 1, 0]
     assert statistics.box.tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
