@@ -273,12 +273,12 @@ def confusion(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(table, rows, pd.Index([*ACTION_LABELS, "not found"], name="predicted class"))
 
 
-def misses(evaluation: Evaluation, reach: int = 2 * FPS) -> pd.DataFrame:
+def misses(evaluation: Evaluation) -> pd.DataFrame:
     """True events that were not found, each with the false positive that comes nearest to it.
 
     Column ``instead`` is the row of ``evaluation.predictions``, -1 for none, and ``fault`` what is wrong
     with it: "class" (the player does something else then), "player" (a team-mate does it), "time" (it
-    comes later or earlier, by ``reach`` frames at most), "nothing" where there is none.
+    comes up to two seconds later or earlier), "nothing" where there is none.
     """
     faults = ("class", "player", "time")
     missed = evaluation.truth[~evaluation.truth["found"]].rename_axis("event").reset_index()
@@ -288,7 +288,7 @@ def misses(evaluation: Evaluation, reach: int = 2 * FPS) -> pd.DataFrame:
     off = (pairs["frame_said"] - pairs["frame"]).abs()
     now, player = off <= evaluation.tolerance, pairs["jersey_said"] == pairs["jersey"]
     cls = pairs["cls_said"] == pairs["cls"]
-    which = [now & player & ~cls, now & cls & ~player, player & cls & ~now & (off <= reach)]
+    which = [now & player & ~cls, now & cls & ~player, player & cls & ~now & (off <= 2 * FPS)]
     pairs = pairs.assign(rank=np.select(which, range(3), 3), off=off)
     pairs = pairs[pairs["rank"] < 3].sort_values(["rank", "off"], kind="stable")
     best = pairs.drop_duplicates("event").set_index("event").reindex(missed["event"])

@@ -82,11 +82,6 @@ class Mirror:
     flip_x: bool
     flip_y: bool
 
-    @property
-    def swaps_teams(self) -> bool:
-        """Whether the team from the left becomes the team from the right."""
-        return self.flip_x
-
     def role(self, role: int) -> Role:
         """Role that a role becomes: left and right change places unless both axes are flipped."""
         role = Role(role)
@@ -95,7 +90,7 @@ class Mirror:
     @property
     def slots(self) -> tuple[int, ...]:
         """Slot that each slot 0..25 becomes: ``mirrored = array[..., mirror.slots, :]``."""
-        teams = (1, 0) if self.swaps_teams else (0, 1)
+        teams = (1, 0) if self.flip_x else (0, 1)  # who came from the left comes from the right
         return tuple(slot(team, self.role(role)) for team in teams for role in Role)
 
     def state(self, state: np.ndarray) -> np.ndarray:

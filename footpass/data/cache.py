@@ -51,11 +51,9 @@ class _Meta:
     provenance: Provenance
 
 
-def open_footage(
-    data_dir: str | Path, split: str, cache: str | Path | None = None, matches: int | None = None
-) -> dict[str, Footage]:
-    """Halves of a split by name, each with its video; ``cache`` and ``matches`` as of `open_halves`."""
-    halves = open_halves(data_dir, split, cache, matches)
+def open_footage(data_dir: str | Path, split: str, matches: int | None = None) -> dict[str, Footage]:
+    """Halves of a split by name, each with its video; ``matches`` as of `open_halves`."""
+    halves = open_halves(data_dir, split, matches=matches)
     return {name: _with_video(half, data_dir, split) for name, half in halves.items()}
 
 

@@ -45,7 +45,7 @@ def _of_half(half: HalfMatch) -> dict[str, float]:
     bend = np.linalg.norm(np.diff(place, n=2, axis=1), axis=2)
     teams = np.split(place[:, ::_EVERY], 2)  # each (12, T', 2)
     apart = np.linalg.norm(teams[0][:, None] - teams[1][None], axis=-1)  # (12, 12, T')
-    nearer = [np.nanmin(np.where(np.isnan(apart), np.inf, apart), axis=side) for side in (0, 1)]
+    nearer = [np.where(np.isnan(apart), np.inf, apart).min(axis=side) for side in (0, 1)]
     nearest = np.concatenate(nearer, axis=None)
     extent = np.concatenate([np.nanmax(team, axis=0) - np.nanmin(team, axis=0) for team in teams])
     edges = np.diff(seen, axis=1, prepend=True, append=True)

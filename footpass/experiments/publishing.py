@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from footpass.configs import write_config
 from footpass.data.cache import open_footage
 from footpass.data.halves import events_of
 from footpass.detectors.predict import load_detector, predict
@@ -16,7 +17,7 @@ from footpass.files import DataError, fingerprint
 from footpass.metrics import compare, evaluate
 from footpass.sequence.decode import load_dst, open_recorded, write_predictions
 from footpass.simulate.season import write_season
-from footpass.zoo import ZOO, Card, Score, add, adjustment, card, cards, weights, write_card
+from footpass.zoo import ZOO, Card, Score, add, adjustment, card, cards, weights
 
 LIMITS = (
     "It has seen synthetic matches only and never a real player: in real video it finds little and is "
@@ -68,7 +69,7 @@ def publish_models(study: Study, names: Collection[str] = (), zoo: Path = ZOO) -
         there = [name for name in _MODELS if name in cards(zoo)]
         for name, score, speed in trial(there, Path(work), zoo):
             measured = replace(card(name, zoo), check=round(score, 4), frames_per_second=round(speed, 1))
-            write_card(name, measured, zoo)
+            write_config(measured, zoo / f"{name}.json", indent=1)
     return [weights(name, zoo) for name in there]
 
 

@@ -69,10 +69,11 @@ def chained(table: pd.DataFrame, tracks: pd.DataFrame) -> np.ndarray:
     chain = np.arange(len(tracks))
     by_end: dict[int, list[float]] = {}
     by_start: dict[int, list[float]] = {}
-    for cost, one, other in sorted(pairs):
+    pairs.sort()
+    for cost, one, other in pairs:
         by_end.setdefault(one, []).append(cost)
         by_start.setdefault(other, []).append(cost)
-    for cost, one, other in sorted(pairs):
+    for cost, one, other in pairs:
         rivals = [costs[1] for costs in (by_end[one], by_start[other]) if len(costs) > 1]
         best = by_end[one][0] == cost == by_start[other][0]
         if cost < _CERTAIN and best and cost + _MARGIN <= min(rivals, default=np.inf):

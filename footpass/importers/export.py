@@ -90,7 +90,7 @@ def write_spadl(table: pd.DataFrame, path: str | Path) -> None:
             "original_event_id": table["half"].astype(str) + "_" + table["frame"].astype(str),
             "action_id": np.arange(len(table)),
             "period_id": table["period"],
-            "time_seconds": table["seconds"].clip(lower=0),
+            "time_seconds": table["seconds"],
             "team_id": table["side"],
             "player_id": table["player"],
             "start_x": table["x"].clip(0, length),

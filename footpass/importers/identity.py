@@ -69,8 +69,7 @@ def _players(table: pd.DataFrame, tracks: pd.DataFrame, sure: np.ndarray, notes:
     number = pd.factorize(tracks["player"])[0]
     firsts = tracks.assign(number=number).groupby("number")
     jersey = firsts["known"].max() if "known" in tracks else firsts["jersey"].max()
-    of_track = pd.Series(range(len(tracks)), index=tracks["track"])
-    index = of_track.loc[table["track"]].to_numpy()
+    index = pd.Index(tracks["track"]).get_indexer(table["track"])
     shown = ["track", "team", "jersey", "start", "stop", "readings", "how"]
     return Players(
         player=number[index],
@@ -90,14 +89,12 @@ def _tracks(table: pd.DataFrame) -> pd.DataFrame:
     tracks[["start", "stop"]] = tracks[["start", "stop"]].astype(np.int64)
     for name in ("team", "jersey"):
         said = table[table[name] != UNKNOWN].groupby(["track", name]).size().rename("n").reset_index()
-        total = said.groupby("track")["n"].sum()
         best = said.sort_values("n", kind="stable").drop_duplicates("track", keep="last")
         best = best.set_index("track")
         tracks[name] = best[name].reindex(tracks["track"]).fillna(UNKNOWN).to_numpy(np.int64)
-        share = (best["n"] / total).reindex(tracks["track"]).fillna(0).to_numpy()
-        seconds = best["n"].reindex(tracks["track"]).fillna(0).to_numpy() / FPS
-        if name == "jersey":
-            tracks["readings"] = share * np.minimum(seconds, _VOTE)
+    share = best["n"] / said.groupby("track")["n"].sum()  # of the jersey
+    readings = share * np.minimum(best["n"] / FPS, _VOTE)
+    tracks["readings"] = readings.reindex(tracks["track"]).fillna(0).to_numpy()
     tracks["keeper"] = (grouped["keeper"].mean().to_numpy() > 0.5).astype(int) * GOALKEEPER
     return tracks
 
@@ -313,14 +310,13 @@ def _seed(team: _Team, left: list[int], parts: dict[int, _Chain]) -> None:
     for first, last in team.stints():
         on[first : last + 1] += 1
     missing = N_PLACES - int(np.median(on))
-    free = [one for one in left if one not in team.given]
-    if missing <= 0 or not free:
+    if missing <= 0:
         return
     count = np.zeros(team.length, int)
-    for one in free:
+    for one in left:
         count[parts[one].frames] += 1
     busiest = int(count.argmax())
-    here = [one for one in free if parts[one].frames[0] <= busiest <= parts[one].frames[-1]]
+    here = [one for one in left if parts[one].frames[0] <= busiest <= parts[one].frames[-1]]
     for one in here[:missing]:
         team.take(team.add(), one, parts[one], True, "seed")
 

@@ -251,7 +251,7 @@ def _size(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _spread(offsets: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Standard deviation (2,) of the mean offsets of the roles in metres."""
-    found = np.broadcast_to(found, weight.shape).ravel()
+    found = found.ravel()
     total = np.bincount(found, weight.ravel())
     sums = [np.bincount(found, (offsets[..., axis] * weight).ravel()) for axis in (0, 1)]
     means = np.stack(sums)[:, total > 0] / total[total > 0]

@@ -24,7 +24,7 @@ class Imported:
     """A half in the official form, and how it came about."""
 
     rows: np.ndarray  # (N, 14), columns as in `Tactical`, no labels yet
-    tracks: pd.DataFrame  # a row per track, with its slot where it spent most of its time
+    tracks: pd.DataFrame  # a row per track, with the slot it has in its middle
     team: np.ndarray  # (places,)
     # For the picture: (places, T, 2) in metres; (places, T) role (0: nobody), whether seen, whether his
     # number is known.
@@ -32,7 +32,6 @@ class Imported:
     role: np.ndarray
     seen: np.ndarray
     known: np.ndarray
-    first_frame: int  # of the second axis
     notes: tuple[str, ...]  # decisions and doubts in words
 
 
@@ -82,17 +81,14 @@ def tactical(half: TrackedHalf, players: Players, number: int, start: int = 0) -
     known = (jersey != UNKNOWN) & (sure | ~seen)
     xy, velocity, note = _smoothed(xy, seen)
     notes += note
-    somebody = _near(np.asarray(seen.any(axis=0)), _EMPTY)
-    shown = present & (role > 0) & somebody
+    shown = present & (role > 0) & _near(seen.any(axis=0), _EMPTY)
     rows = _rows(shown, team, role, np.where(known, jersey, UNKNOWN), xy, velocity, boxes, number)
     rows[:, Tactical.FRAME] += start + first
     tracks = _with_slots(players.tracks, place, role, start, first)
     lacking = int((shown.sum(axis=0) < N_TEAMS * N_PLACES).sum())
     if positioned and lacking:
         notes.append(f"{lacking / FPS:.0f} of {length / FPS:.0f} seconds without 22 players")
-    return Imported(
-        rows, tracks, team, xy, np.where(shown, role, 0), seen, known, start + first, tuple(notes)
-    )
+    return Imported(rows, tracks, team, xy, np.where(shown, role, 0), seen, known, tuple(notes))
 
 
 def _with_slots(
@@ -230,7 +226,7 @@ def _roled(half: TrackedHalf, players: Players, place, xy, present, team, keeper
     by_slot = np.full((N_SLOTS + 1, xy.shape[1], 2), np.nan, np.float32)
     for one in range(len(xy)):
         by_slot[slots[one, seen[one]], frames[seen[one]]] = xy[one, seen[one]]
-    keeps = np.isin(np.arange(N_SLOTS) % N_ROLES, [Role.GK - 1]).astype(np.int64)
+    keeps = (np.arange(N_SLOTS) % N_ROLES == Role.GK - 1).astype(np.int64)
     by_slot[:N_SLOTS] = filled(by_slot[:N_SLOTS], np.arange(N_SLOTS) // N_ROLES, keeps)
     return np.where((role > 0)[..., None], by_slot[slots, frames], whole), role, notes
 

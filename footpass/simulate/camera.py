@@ -160,8 +160,8 @@ def _boxes(motion: Motion, shots: Shots, rng: np.random.Generator) -> np.ndarray
     return boxes
 
 
-def _crowded(boxes: np.ndarray, present: np.ndarray, limit: float = 0.3) -> np.ndarray:
-    """(22, T) whether another player's box covers more than ``limit`` of the smaller of the two."""
+def _crowded(boxes: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """(22, T) whether another player's box covers more than 30 % of the smaller of the two."""
     crowded = np.zeros(present.shape, bool)
     corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1, dtype=np.float32)
     area = (boxes[..., 2] * boxes[..., 3]).astype(np.float32)
@@ -169,7 +169,7 @@ def _crowded(boxes: np.ndarray, present: np.ndarray, limit: float = 0.3) -> np.n
         for b in range(a):
             low = np.maximum(corners[a, :, :2], corners[b, :, :2])
             size = np.maximum(np.minimum(corners[a, :, 2:], corners[b, :, 2:]) - low, 0)
-            hidden = size[:, 0] * size[:, 1] > limit * np.minimum(area[a], area[b])
+            hidden = size[:, 0] * size[:, 1] > 0.3 * np.minimum(area[a], area[b])
             hidden &= present[a] & present[b]
             crowded[a] |= hidden
             crowded[b] |= hidden

@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.special import expit, logit, ndtr
 
 from footpass.configs import Count, Share, config_dataclass
-from footpass.events import concat, halves_of
+from footpass.events import concat, halves_of, select_halves
 from footpass.schema import N_CLASSES, TOLERANCE
 from footpass.timeline import RELATIONS, Timeline, pairs_within
 
@@ -67,8 +67,7 @@ def cut_snippets(
     truth = _sorted(truth)
     found = concat(list(tables))
     found["model"] = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    found = found[found["half"].isin(halves_of(truth))].reset_index(drop=True)
-    found["half"] = found["half"].cat.set_categories(halves_of(truth))
+    found = select_halves(found, halves_of(truth))
     true, line = Timeline.of(truth), Timeline.of(found)
 
     i, j = pairs_within(line.place, true.place, config.reach)

@@ -16,6 +16,9 @@ import pandas as pd
 
 from footpass.schema import ACTIONS
 
+# Correlation between the models of how hard an event is: at 1, whatever one misses, a model of lower
+# recall misses too.
+_AGREEMENT = 0.6
 FALSE_ALARM_SPREAD = 50  # frames around some event: nothing is detected where play has stopped
 _RATES = Path(__file__).with_name("detections.json")
 
@@ -39,21 +42,16 @@ def released_detectors() -> dict[str, Detector]:
 
 
 def simulate_detections(
-    truth: pd.DataFrame,
-    detectors: Mapping[str, Detector],
-    seed: int | Sequence[int],
-    agreement: float = 0.6,
+    truth: pd.DataFrame, detectors: Mapping[str, Detector], seed: int | Sequence[int]
 ) -> dict[str, pd.DataFrame]:
     """A prediction table by detector, sorted by half and frame: what each makes of the same matches.
 
-    The order of the rows and the values depend on nothing but the arguments. ``agreement`` is the
-    correlation, 0 to 1, between the models of how hard an event is: at 1, whatever one misses, a model
-    of lower recall misses too.
+    The order of the rows and the values depend on nothing but the arguments.
     """
     rng = np.random.default_rng(seed)
     hard = rng.standard_normal(len(truth))
     return {
-        name: _simulate(truth, detector, rng, np.sqrt(agreement) * hard, np.sqrt(1 - agreement))
+        name: _simulate(truth, detector, rng, np.sqrt(_AGREEMENT) * hard, np.sqrt(1 - _AGREEMENT))
         for name, detector in detectors.items()
     }
 
@@ -79,9 +77,7 @@ def _simulate(
     # False alarms: some player of the match, near some event.
     count = rng.poisson(np.array(detector.false_alarms) * len(truth))
     near = truth.iloc[rng.integers(len(truth), size=count.sum())] if len(truth) else truth
-    alarms = near[["half", "frame", "team", "jersey"]].assign(
-        cls=np.repeat(list(ACTIONS), count)[: len(near)]
-    )
+    alarms = near[["half", "frame", "team", "jersey"]].assign(cls=np.repeat(list(ACTIONS), count))
     alarms["jersey"] = _team_mates(alarms, truth, rng)
     alarms["frame"] += rng.integers(-FALSE_ALARM_SPREAD, FALSE_ALARM_SPREAD + 1, size=len(alarms))
 

@@ -5,7 +5,6 @@ A model is two files of this folder: ``NAME.pt``, a checkpoint with matrices in 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from footpass.configs import Count, Share, config_dataclass, plain, read_config
-from footpass.files import DataError, atomic_write
+from footpass.configs import Count, Share, config_dataclass, read_config, write_config
+from footpass.files import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,15 +191,8 @@ def add(
     path = folder / f"{name}.pt"
     save_checkpoint(path, config, {"model": _half(trained_weights(content)), "row": {}})
     card = replace(card, sha256=_sha256(path))
-    write_card(name, card, folder)
+    write_config(card, folder / f"{name}.json", indent=1)
     return card
-
-
-def write_card(name: str, card: Card, folder: Path = ZOO) -> None:
-    """Write the card of a model."""
-    with atomic_write(folder / f"{name}.json") as stream:
-        json.dump(plain(card), stream, indent=1)
-        stream.write("\n")
 
 
 def _half(state: Mapping[str, Any]) -> dict[str, Any]:
