@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,7 +47,7 @@ _NO_JERSEY = "jerseys that are no number of 0..99 taken as unknown"
 class _WithNulls:
     """The start of a file, with null for the NaN that Python writes, and JSON does not have."""
 
-    def __init__(self, stream: BinaryIO, length: int = 2**62) -> None:
+    def __init__(self, stream: BinaryIO, length: int) -> None:
         self._stream, self._left, self._rest = stream, length, b""
 
     def read(self, size: int) -> bytes:
@@ -70,7 +71,6 @@ def read_gsr(path: str | Path) -> TrackedHalf:
             f"{path}: a pickled tracker state: reading it would run code; import the JSON that TrackLab "
             "writes below eval/pred (docs/tools.md says how)"
         )
-    info, image = _head(path, "info") or _last_info(path), _head(path, "images.item") or {}
     rows, teams, doubts = Rows(), dict(_SIDES), Counter[str]()
     for key in ("annotations.item", "predictions.item"):
         for number, entry in enumerate(_items(path, key)):
@@ -82,6 +82,7 @@ def read_gsr(path: str | Path) -> TrackedHalf:
             raise DataError(f"{path}: no player in it has a track_id: run a tracker first")
         reason = "no annotations or predictions of players in it"
         raise DataError(f"{path}: {reason}: of another form? (footpass import --help)")
+    info, image = _head(path, "info") or _last_info(path), _head(path, "images.item") or {}
     table = rows.table()
     names = ("left", "right")
     if len(teams) > 2:  # names of clubs, not of sides
@@ -120,11 +121,12 @@ def _last_info(path: Path) -> dict:
     return info if isinstance(info, dict) else {}
 
 
-def _items(path: Path, key: str) -> Iterator[dict]:
+def _items(path: Path, key: str, length: int = 2**62) -> Iterator[Any]:
+    """Such entries of a file, or of its first bytes."""
     number = 0
     try:
         with open(path, "rb") as stream:
-            for entry in ijson.items(_WithNulls(stream), key, use_float=True):
+            for entry in ijson.items(_WithNulls(stream, length), key, use_float=True):
                 yield entry
                 number += 1
     except OSError as error:
@@ -136,14 +138,10 @@ def _items(path: Path, key: str) -> Iterator[dict]:
 
 def _head(path: Path, key: str) -> dict | None:
     """The first such object, if it is near the start of the file."""
-    try:
-        with open(path, "rb") as stream:
-            found = next(iter(ijson.items(_WithNulls(stream, _HEAD), key, use_float=True)), None)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ijson.JSONError, UnicodeDecodeError):
-        return None
-    return found if isinstance(found, dict) else None
+    with suppress(DataError):  # what is further on is not whole here
+        found = next(_items(path, key, _HEAD), None)
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def _add(rows: Rows, teams: dict[str, int], entry: Any, where: str) -> list[str]:

@@ -273,10 +273,9 @@ def _by_place(team: _Team, left: list[int], keepers: pd.Series, parts: dict[int,
         if team.fits(keeper, parts[one]):
             team.take(keeper, one, parts[one], True, "goalkeeper")
     for turn in range(_TURNS):
-        left = [one for one in left if one not in team.given]
         if turn == 1:
-            _seed(team, left, parts)
-            left = [one for one in left if one not in team.given]
+            _seed(team, [one for one in left if one not in team.given], parts)
+        left = [one for one in left if one not in team.given]
         if not left:
             return
         if not team.on:

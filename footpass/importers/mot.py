@@ -41,7 +41,7 @@ def read_mot(folder: str | Path, homography: str | Path | None = None) -> Tracke
     folder = path.parents[path.parent.name in ("gt", "det")]  # what describes it is beside or above
     try:
         table = pd.read_csv(path, header=None, usecols=range(6), names=_BOXES, dtype=float)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: not rows of frame,id,x,y,w,h,...: {reason}") from error
     wrong = ~np.isfinite(table[["frame", "track"]]).all(axis=1)
@@ -117,7 +117,7 @@ def _on_pitch(table: pd.DataFrame, path: Path) -> np.ndarray:
     """Feet of the boxes on the pitch (N, 2) in metres; NaN where a frame has no homography."""
     try:
         given = pd.read_csv(path).rename(columns=str.strip)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     missing = [name for name in ("frame", *_MATRIX) if name not in given]
     if missing:

@@ -155,10 +155,7 @@ def read_events(provider: str, files: Sequence[str]) -> dict[int, pd.DataFrame]:
             "shirt number, as kloppy reads them"
         )
     table = pd.DataFrame(rows, columns=["half", *EVENT_COLUMNS])
-    return {
-        int(half): part.drop(columns="half").reset_index(drop=True)
-        for half, part in table.groupby("half")
-    }
+    return {int(half): part.drop(columns="half") for half, part in table.groupby("half")}
 
 
 def _ours(dataset: Any) -> Any:

@@ -67,7 +67,7 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> Tr
         metres = np.column_stack([_numbers(table, "px", path), _numbers(table, "py", path)])
         found[["x", "y"]], origin = pitch_fractions(metres, str(path))
         notes.append(origin)
-    keeper, own = np.full(len(table), PLAYER), pd.Series(True, table.index)
+    keeper = np.full(len(table), PLAYER)
     if "role" in table:
         said = table["role"].astype("string").fillna("").str.strip().str.lower()
         ours = [said.isin(_KEEPERS), said.isin(_PLAYERS), said.str.contains(_OTHERS)]
@@ -75,9 +75,8 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> Tr
             word = said[~np.any(ours, axis=0)].iloc[0]
             raise DataError(f"{path}: role {word!r} is none of player, goalkeeper, referee, ball, other")
         keeper = np.select(ours, [GOALKEEPER, PLAYER, OTHER])
-        own = pd.Series(keeper != OTHER, table.index)
-    teams, found["keeper"] = ("left", "right"), keeper
-    found["team"] = UNKNOWN
+    own, teams = keeper != OTHER, ("left", "right")
+    found["keeper"], found["team"] = keeper, UNKNOWN
     if "team" in table:
         found["team"], teams = numbered_teams(table["team"].where(own), str(path))
     found["jersey"] = UNKNOWN

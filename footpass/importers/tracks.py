@@ -196,10 +196,9 @@ def cleaned(half: TrackedHalf) -> TrackedHalf:
     if table["frame"].isna().any():
         raise DataError(f"{half.source}: {table['frame'].isna().sum():,} rows without a frame")
     check_span(half.source, *(table["frame"].agg(["min", "max"]) * (FPS / rate_of(half))))
-    jerseys = table["jersey"]
-    if ((jerseys < UNKNOWN) | (jerseys > 99)).any():
-        wrong = int(jerseys[(jerseys < UNKNOWN) | (jerseys > 99)].iloc[0])
-        raise DataError(f"{half.source}: jersey {wrong} is not within 0..99")
+    wrong = table["jersey"][~table["jersey"].between(UNKNOWN, 99)]
+    if len(wrong):
+        raise DataError(f"{half.source}: jersey {wrong.iloc[0]} is not within 0..99")
     return half.noting(*notes, table=table)
 
 
