@@ -483,7 +483,7 @@ def test_no_event_with_a_box_is_an_error(season, tmp_path):
 
 def test_challenge_halves_and_short_halves_are_errors(season, tmp_path):
     write_tactical(
-        tmp_path / tactical_path("challenge"), {H1: seasons.rows(H1, {})[:, : Tactical.LABEL]}
+        tmp_path / tactical_path("challenge"), {H1: seasons.rows(H1, {})[:, : Tactical.LABEL]}.items()
     )
     write_tactical(tmp_path / tactical_path("val"), {H1: seasons.rows(H1, EVENTS[H1])[: 20 * 7]}.items())
     video = seasons.write(tmp_path, EVENTS) / video_path("game_1")
