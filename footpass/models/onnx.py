@@ -46,6 +46,11 @@ def export(model: nn.Module, path: str | Path) -> dict[str, list[str]]:
     dict[str, list[str]]
         Names of inputs and outputs, each with its axes: a number, or a name where any will do.
     """
+    if any(isinstance(module, nn.TransformerEncoderLayer) for module in model.modules()):
+        reason = (
+            "the attention of a temporal transformer, a branch or slots is exported for one length only"
+        )
+        raise DataError(f"no ONNX file of it: {reason}", path)
     inputs, outputs, model = _signature(model)
     example = [torch.zeros(shape, dtype=kind) for _, shape, kind, _ in inputs]
     axes = {name: dict(enumerate(names)) for name, *_, names in inputs}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from footpass.files import DataError
 from footpass.models.dst import DST, DSTConfig
 from footpass.models.gnn import TAADGNN, GNNConfig
 from footpass.models.onnx import Encoder, export
@@ -83,3 +84,10 @@ def test_an_encoder_reads_the_same_without_torch(name, tmp_path):
         assert len(axes) == 1 + len(found)
         for one, other in zip(found, wanted if isinstance(wanted, tuple) else [wanted], strict=True):
             np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=1e-4)
+
+
+def test_a_model_whose_attention_has_one_length_is_refused(tmp_path):
+    model = DST(DSTConfig(100, width=32, heads=4, feedforward=64, branch="serial", branch_width=8))
+    with pytest.raises(DataError, match="one length only"):
+        export(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
