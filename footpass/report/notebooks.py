@@ -197,7 +197,7 @@ def headline(path: Path) -> tuple[str, str]:
 def _picture(png: bytes) -> str:
     """A picture as an address that holds it, the smallest that looks the same."""
     versions = [("png", png)]
-    for options in ({"lossless": True}, {"quality": 70}):
+    for options in ({"lossless": True}, {"quality": 55}):
         stream = io.BytesIO()
         Image.open(io.BytesIO(png)).save(stream, "webp", **options)
         versions.append(("webp", stream.getvalue()))
