@@ -6,8 +6,8 @@ with any number of loading workers. Workers decode pictures and gather boxes; ev
 to whole batches on the device.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,7 @@ from footpass.detectors.augment import Augmentation, random_colour, random_warp
 from footpass.files import DataError
 from footpass.schema import ACTIONS, FULL_HD, MIRRORS, MODEL_SIZE, N_SLOTS, State
 
+T = TypeVar("T")
 Others = Annotated[int, Field(ge=0, lt=N_SLOTS)]  # tracklets beside the one that acts
 Side = Annotated[int, Field(ge=32, le=4096)]  # of a picture, in pixels
 
@@ -134,6 +135,14 @@ _SAME_PLACE = np.eye(2, 3, dtype=np.float32)
 _SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
 
 
+def in_epoch(epoch: float, changes: Iterable[tuple[int, T]], first: T) -> T:
+    """What holds in an epoch: the ``first``, or what the last of the ``changes`` until then says.
+
+    Each is an epoch, counted from 0, and what holds from it on.
+    """
+    return [first, *(value for start, value in changes if start <= epoch)][-1]
+
+
 class ClipDataset(Dataset):
     """The clips of one epoch, drawn from the footage, in the order in which they are to be read.
 
@@ -159,8 +168,7 @@ class ClipDataset(Dataset):
             rng = np.random.default_rng([seed, epoch, 1])
             anywhere = np.full(config.random_per_half * len(self.footage), -1)
             self.rows = rng.permutation(np.concatenate([self.rows, anywhere]))
-        later = [count for start, count in config.others_from if epoch >= start]
-        self.others = later[-1] if later else config.others
+        self.others = in_epoch(epoch, config.others_from, config.others)
 
     def at_epoch(self, epoch: int) -> "ClipDataset":
         """The same season, drawn anew."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from footpass.configs import Count, Positive, Share, config_dataclass
 from footpass.detectors.augment import Augmentation
-from footpass.detectors.clips import ClipConfig
+from footpass.detectors.clips import ClipConfig, in_epoch
 from footpass.models.gnn import GNNConfig
 from footpass.models.taad import TAADConfig
 from footpass.training.config import TrainConfig
@@ -24,6 +24,10 @@ class TAADRecipe:
     background: Share = 0.05  # weight of the background class in the loss; each action has 1 minus it
     validation: Positive = 100  # validation clips per class, the same in all epochs
 
+    def gamma(self, epoch: float) -> float:
+        """Of the focal loss in an epoch, from 0; 0 is a plain cross-entropy."""
+        return 0.0
+
 
 @config_dataclass
 class GNNRecipe(TAADRecipe):
@@ -32,3 +36,7 @@ class GNNRecipe(TAADRecipe):
     model: GNNConfig  # type: ignore[assignment]  # instead of a TAAD's, not a kind of it
     # Pairs of an epoch, from 0, and the focal loss's gamma from it on.
     gammas: tuple[tuple[Count, Annotated[float, Field(ge=0)]], ...] = ((0, 1.0), (2, 1.25))
+
+    def gamma(self, epoch: float) -> float:
+        """Of the focal loss in an epoch, from 0."""
+        return in_epoch(epoch, self.gammas, 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler
 
 from footpass.configs import plain
 from footpass.data.cache import Footage
@@ -77,11 +78,11 @@ def train_detector(
     # Not dilated: these labels are the events themselves.
     fixed = replace(clips, per_class=recipe.validation, dilation=0, random_per_half=0)
     fixed_data = ClipDataset(parts[1], fixed, events=events[1])
-    loss, gammas = ClipLoss(recipe.background, 0.0, without_box), getattr(recipe, "gammas", ())
+    loss = ClipLoss(recipe.background, 0.0, without_box)
 
     def of_epoch(epoch: int) -> ClipDataset:
         # The loss changes with the epoch, within one run: so its rates fall on one schedule.
-        loss.gamma = [0.0, *(gamma for first, gamma in gammas if first <= epoch)][-1]
+        loss.gamma = recipe.gamma(epoch)
         return data.at_epoch(epoch)
 
     return train(
@@ -252,8 +253,7 @@ def clip_figures(model: nn.Module, clips: ClipDataset, config: TrainConfig) -> d
     around.
     """
     device, (rank, world) = next(model.parameters()).device, rank_and_world()
-    every = range(len(clips))
-    places = [[*every[at : at + config.batch]] for at in every[:: config.batch]]
+    places = [*BatchSampler(range(len(clips)), config.batch, drop_last=False)]
     mine, parts = places[rank::world], []  # of several processes, each looks at a share
     with torch.inference_mode():
         for place, batch in zip(mine, loaded(clips, mine, config.workers, device), strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,8 +101,7 @@ def _a_step(study: Study, stage: Stage) -> tuple[nn.Module, Loss, object, str]:
     events = learnable_events([f.half for f in halves], config.frames, detector.without_box)
     clips = ClipDataset(halves, config, recipe.augmentation, events=events)
     batch = next(iter(DataLoader(clips, recipe.train.batch)))
-    gamma = [0.0, *(gamma for _, gamma in getattr(recipe, "gammas", ()))][-1]
-    loss = ClipLoss(recipe.background, gamma, detector.without_box)
+    loss = ClipLoss(recipe.background, recipe.gamma(inf), detector.without_box)
     return detector.to(study.device), loss, batch, recipe.train.precision
 
 
