@@ -2,9 +2,9 @@
 
     python -m benchmarks.other_look runs/other-look
 
-Matches with kits, light, grain and a camera that the box's TAAD has never seen, as many as `demo` has. A
-TAAD learns from one of them, from the box's weights and from random ones, with the same settings; both
-are scored on the matches kept apart, beside the box's weights as they are. What a start from Kinetics is
+Matches with kits, light, grain and a camera that the zoo's TAAD has never seen, as many as `demo` has. A
+TAAD learns from one of them, from the zoo's weights and from random ones, with the same settings; both
+are scored on the matches kept apart, beside the zoo's weights as they are. What a start from Kinetics is
 worth is seen only where its weights are: ``--kinetics X3D_S.pyth``. Writes ``reports/other_look.json``.
 """
 
@@ -81,14 +81,14 @@ def main() -> None:
     matches = Season(folder, season_provenance(folder), profile.season)
     found = {}
     starts: list[tuple[str, Literal["zoo", "random"], str | None]]
-    starts = [("box, fine-tuned", "zoo", None), ("random", "random", None)]
+    starts = [("zoo, fine-tuned", "zoo", None), ("random", "random", None)]
     if args.kinetics:
         starts.append(("Kinetics-400", "random", args.kinetics))
     for name, start, kinetics in starts:
         study = Study(args.out / "stages", replace(profile, start=start), matches, kinetics=kinetics)
         stage = study.taad()
         found[name] = evaluate(study.predict(stage, "val"), study.truth["val"])
-    found["box, as it is"] = evaluate(zoo.spot("taad", study.footage["val"]), study.truth["val"])
+    found["zoo, as it is"] = evaluate(zoo.spot("taad", study.footage["val"]), study.truth["val"])
     result = compare(found, "random", block_minutes=matches.block_minutes)
     for name, score in result.scores.items():
         print(f"{name}: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")

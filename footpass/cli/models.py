@@ -8,7 +8,7 @@ from footpass.files import DataError
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
-    text = "list the trained models in the box"
+    text = "list the trained models of the zoo"
     option = add_command(commands, "models", _models, text, "models taad").add_argument
     option("name", nargs="?", metavar="NAME", help="one of them, with all that is known")
 

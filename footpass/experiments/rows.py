@@ -143,7 +143,7 @@ def open_grid(path: str | Path | None, profile: Profile) -> Grid:
 
 
 def _learns(row: Row, profile: Profile) -> bool:
-    """Whether a detector's row is trained, or is a model of the box as it is."""
+    """Whether a detector's row is trained, or is a model of the zoo as it is."""
     own = varied(profile, row.variant)
     graph = own.gnn.train.epochs if row.model == "gnn" else 0
     return bool(own.taad.train.epochs or graph)

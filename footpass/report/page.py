@@ -119,7 +119,7 @@ def _tables(runs: Sequence[dict]) -> list[dict]:
         for name, one in stages.items()
     ]
     took = "Time that each notebook took; what another had trained is not trained again."
-    made = "Models, the revision that trained each, and how long it took: no time for those of the box."
+    made = "Models, the revision that trained each, and how long it took: no time for those of the zoo."
     tables = (
         ("data", "What each notebook read.", ["notebook", "data", "kind", "fingerprint"], data, 0),
         ("cost", took, ["notebook", "minutes"], cost, 1),

@@ -126,7 +126,7 @@ def test_a_row_is_as_fast_as_all_its_detectors_or_nobody_knows(monkeypatch):
 
 
 def test_highlights_are_of_the_detectors_that_learn_from_them_alone(folder, data, monkeypatch):
-    """A model of the box that learns nothing is the same with and without, and goes on as it was."""
+    """A model of the zoo that learns nothing is the same with and without, and goes on as it was."""
     plain, shown = (study_of(folder, data, 2, monkeypatch) for _ in range(2))
     more = {name.replace("1002", "4001"): half for name, half in plain.footage["train"].items()}
     monkeypatch.setitem(shown.season.__dict__, "highlights", lambda: more)

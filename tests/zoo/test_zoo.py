@@ -1,4 +1,4 @@
-"""Weights in the box: what is put in comes out, and nothing else does."""
+"""Weights of the zoo: what is put in comes out, and nothing else does."""
 
 import hashlib
 from dataclasses import replace
