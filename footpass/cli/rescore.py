@@ -146,17 +146,20 @@ def _rescore(args: argparse.Namespace) -> None:
         return
     truth = read_ground_truth(args.ground_truth)
     train = read_ground_truth(args.train_truth or find_train_truth(args.ground_truth))
-    config, seed = None, args.seed or 0
+    settings: dict[str, Any] = {}
     if not args.chain:
         config = reduce(override, args.set, load_profile(args.profile).rescore)
+        settings = {"config": config, "seed": args.seed or 0}
     if args.action == "fit":
-        fitted = method.fit(list(tables.values()), truth, train, *(() if args.chain else (config, seed)))
+        fitted = method.fit(list(tables.values()), truth, train, **settings)
         write_config(replace(fitted, made_by=tuple(models)), args.out)
         print(f"{args.out}: fitted on {len(tables)} prediction files")
         return
     if args.chain:
         events, _ = chain.chain_lomo(tables, truth, train)
     else:
-        events, _ = rescore.rescore_lomo(tables, truth, train, config, seed, args.cache or _CACHE)
+        events, _ = rescore.rescore_lomo(
+            tables, truth, train, cache_dir=args.cache or _CACHE, **settings
+        )
     write_marked(events, args.out, data.by("rescore lomo"))
     print(f"{args.out}: {len(events)} events, macro F1 {evaluate(events, truth).macro_f1:.4f}")
